@@ -1,0 +1,204 @@
+//! What may happen to a replica of a cell, and what it asks of its node.
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    command::{Barrier, Command, Query},
+    description::Description,
+    genesis::{Candidate, Grant, Role},
+    wire::{Answered, Applied, Message, Reached},
+};
+use crate::{
+    codec::Blob,
+    context::Context,
+    id::{ContentHash, NodeId, ReplicaId, RequestId, WriteId},
+    identity::Signed,
+    notice::Notice,
+    record::RecordBody,
+    store::{DiskFault, WriteBatch},
+};
+
+/// Input of a replica.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Input {
+    /// A frame of this cell, every signature in it checked.
+    Received {
+        /// The node that the transport authenticated.
+        from: NodeId,
+        /// What it says.
+        message: Message,
+    },
+    /// That write (numbered by this replica) and all before it are durable.
+    Persisted(WriteId),
+    /// That write never will be: acknowledge nothing any more.
+    PersistFailed(WriteId, DiskFault),
+    /// A snapshot asked for with `Fetch` came, or did not.
+    Fetched {
+        /// Which.
+        content: ContentHash,
+        /// Its bytes, their hash checked.
+        bytes: Option<Blob>,
+    },
+    /// A caller on this node wants a command proposed. Answered by `Outcome`.
+    Propose {
+        /// Whose, until when.
+        context: Context,
+        /// What.
+        command: Box<Command>,
+    },
+    /// A caller on this node wants to read. Answered by `Answers`.
+    Read {
+        /// Whose, until when.
+        context: Context,
+        /// How fresh.
+        barrier: Barrier,
+        /// What.
+        queries: Vec<Query>,
+    },
+    /// The link to a member's node changed: its voters act at once on what they see themselves.
+    Link {
+        /// Which node.
+        node: NodeId,
+        /// It can be sent to.
+        up: bool,
+    },
+    /// The observers of a member's node agree: their signed verdicts.
+    Verdict {
+        /// Which node.
+        node: NodeId,
+        /// It is down; else it is back.
+        down: bool,
+        /// Records of verdicts.
+        evidence: Vec<Signed<RecordBody>>,
+    },
+    /// A candidate asked for with `Seek` said yes, or nobody did.
+    Found {
+        /// What was sought.
+        need: Need,
+        /// Who, and its yes.
+        found: Option<(Candidate, Signed<Grant>)>,
+    },
+}
+
+/// Output of a replica.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// Best effort.
+    Send {
+        /// To which node.
+        to: NodeId,
+        /// What.
+        message: Message,
+    },
+    /// Make durable, then say so. Numbered from 1 up.
+    Persist {
+        /// Its number.
+        write: WriteId,
+        /// What.
+        batch: WriteBatch,
+    },
+    /// Keep these bytes where peers can fetch them by hash.
+    Provide {
+        /// Their hash.
+        content: ContentHash,
+        /// The bytes.
+        bytes: Blob,
+    },
+    /// Nobody needs them any more.
+    Withdraw {
+        /// Their hash.
+        content: ContentHash,
+    },
+    /// Fetch bytes from a node, then give them back by `Fetched`.
+    Fetch {
+        /// Who has them.
+        from: NodeId,
+        /// Their hash.
+        content: ContentHash,
+        /// How many at most.
+        size_bytes: u64,
+    },
+    /// The answer to a local `Propose`.
+    Outcome {
+        /// Whose.
+        request: RequestId,
+        /// What became of it.
+        result: Reached<Applied>,
+    },
+    /// The answer to a local `Read`.
+    Answers {
+        /// Whose.
+        request: RequestId,
+        /// What was read.
+        result: Reached<Answered>,
+    },
+    /// The head of the state changed, or who leads.
+    Described(Arc<Description>),
+    /// The leader wants a candidate.
+    Seek(Need),
+    /// What happened.
+    Notice(Notice),
+}
+
+/// What a leader wants of placement.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Need {
+    /// A replica or an instance.
+    pub role: Seeking,
+    /// Whose vote it shall take over.
+    pub replaces: Option<ReplicaId>,
+}
+
+/// [`Role`] with an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Seeking {
+    /// A replica that first learns.
+    Replica,
+    /// An instance.
+    Instance,
+}
+
+impl From<Seeking> for Role {
+    fn from(seeking: Seeking) -> Self {
+        match seeking {
+            Seeking::Replica => Self::Learn,
+            Seeking::Instance => Self::Instance,
+        }
+    }
+}
+
+/// How a replica behaves. Same on all replicas of a cell only where noted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CellConfig {
+    /// How often raft ticks. Smaller: faster elections, more work. Default 50 ms.
+    pub tick: Duration,
+    /// Ticks between heartbeats of a leader. Default 4.
+    pub heartbeat_ticks: u32,
+    /// Silent ticks before a follower may campaign, before the cell's round trip is taken into account: at least ten
+    /// round trips are waited. Default 12; the draw adds up to as many again.
+    pub election_ticks: u32,
+    /// Entries between snapshots. Default 4,096.
+    pub snapshot_entries: u64,
+    /// Bytes of log between snapshots. Default 8 MiB.
+    pub snapshot_bytes: u64,
+    /// The most a cell's keyed state may hold in memory; beyond it writes are refused. Default 64 MiB.
+    pub state_bytes_max: u64,
+    /// Proposals under way at once; beyond it callers are told `Full`. Default 4,096.
+    pub proposals_max: usize,
+    /// How long a lease lasts after its renewal. Default 10 s.
+    pub lease: Duration,
+}
+
+impl Default for CellConfig {
+    fn default() -> Self {
+        Self {
+            tick: Duration::from_millis(50),
+            heartbeat_ticks: 4,
+            election_ticks: 12,
+            snapshot_entries: 4_096,
+            snapshot_bytes: 8 << 20,
+            state_bytes_max: 64 << 20,
+            proposals_max: 4_096,
+            lease: Duration::from_secs(10),
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! A cell: the raft group that holds an app's agreed state. It knows nothing of its node but inputs and outputs.
+//!
+//! Read in this order: what enters the log and what it answers (`command`), how a cell is born (`genesis`), what it says
+//! of itself (`description`), what replicas and callers say to each other (`wire`).
+mod command;
+mod genesis;
+mod description;
+mod wire;
+mod io;
+
+pub use command::{
+    Answer, Barrier, Command, DataBatch, Entry, Evidence, InstanceState, Outcome, Query, Release, Renewal, Repair,
+    Secrets, Support, TenantAction, TenantCommand, Versioned, Workload, Write,
+};
+pub use description::{Description, LeaseInfo, Member, ReleaseInfo};
+pub use genesis::{Candidate, CellGenesis, Founder, Grant, Receipt, Role};
+pub use io::{CellConfig, Input, Need, Output, Seeking};
+pub use wire::{Answered, Applied, Message, RaftMessage, Reached, SnapshotOffer};

@@ -1,0 +1,199 @@
+//! What replicas and callers of a cell say to each other.
+use minicbor::{Decode, Encode};
+
+use super::command::{Answer, Barrier, Command, Entry, Outcome, Query};
+use crate::{
+    codec::{self, Blob},
+    context::WireContext,
+    id::{ContentHash, NodeId, RequestId},
+    identity::{BadSignature, Envelope, Envelopes},
+    refusal::Refusal,
+    store::{LogEntry, SnapshotMeta},
+};
+
+/// A frame of one cell.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Message {
+    /// Between replicas.
+    #[n(0)]
+    Raft {
+        /// The sender's line: a lower one is answered with nothing.
+        #[n(0)]
+        line: u64,
+        /// Raft's message in our own encoding.
+        #[n(1)]
+        message: RaftMessage,
+    },
+    /// A caller wants a command proposed.
+    #[n(1)]
+    Propose {
+        /// Whose, until when; its request is named in the answer.
+        #[n(0)]
+        context: WireContext,
+        /// What.
+        #[n(1)]
+        command: Box<Command>,
+    },
+    /// The answer to `Propose`.
+    #[n(2)]
+    Outcome {
+        /// The caller's request.
+        #[n(0)]
+        request: RequestId,
+        /// Applied at this index, with this result; or why not, and who leads if known.
+        #[n(1)]
+        result: Reached<Applied>,
+    },
+    /// A caller wants to read.
+    #[n(3)]
+    Read {
+        /// Whose, until when.
+        #[n(0)]
+        context: WireContext,
+        /// How fresh.
+        #[n(1)]
+        barrier: Barrier,
+        /// Answered at one index, in order. At most 64.
+        #[n(2)]
+        queries: Vec<Query>,
+    },
+    /// The answer to `Read`.
+    #[n(4)]
+    Answers {
+        /// The caller's request.
+        #[n(0)]
+        request: RequestId,
+        /// The index they hold at, and the answers; or why not, and who leads if known.
+        #[n(1)]
+        result: Reached<Answered>,
+    },
+}
+
+/// Where a command was applied, and what it did.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Applied {
+    /// The entry's index.
+    #[n(0)]
+    pub index: u64,
+    /// What it did.
+    #[n(1)]
+    pub outcome: Outcome,
+}
+
+/// Answers and the index they hold at.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Answered {
+    /// The state that was read has applied at least this.
+    #[n(0)]
+    pub index: u64,
+    /// In the order of the queries.
+    #[n(1)]
+    pub answers: Vec<Answer>,
+}
+
+/// An answer of a replica, or its no with a hint whom to ask.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Reached<T> {
+    /// Here it is.
+    #[n(0)]
+    Yes(#[n(0)] T),
+    /// Ask this one instead; `None`: ask again in a moment.
+    #[n(1)]
+    NotLeader(#[n(0)] Option<NodeId>),
+    /// No.
+    #[n(2)]
+    No(#[n(0)] Refusal),
+}
+
+/// Raft's message, with the field numbers of our own. Snapshots carry their hash only: the bytes come by transfer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct RaftMessage {
+    /// Raft's `MessageType`, as its own number. Only append, vote, heartbeat, snapshot and their answers are let in.
+    #[n(0)]
+    pub kind: u8,
+    /// Replica.
+    #[n(1)]
+    pub to: u64,
+    /// Replica.
+    #[n(2)]
+    pub from: u64,
+    /// Raft's term, never 0.
+    #[n(3)]
+    pub term: u64,
+    /// Term of the entry at `index`.
+    #[n(4)]
+    pub log_term: u64,
+    /// The entry before `entries`, or what the kind says.
+    #[n(5)]
+    pub index: u64,
+    /// Contiguous from `index + 1`.
+    #[n(6)]
+    pub entries: Vec<LogEntry>,
+    /// The sender's commit.
+    #[n(7)]
+    pub commit: u64,
+    /// Term of that entry.
+    #[n(8)]
+    pub commit_term: u64,
+    /// Of a `MsgSnapshot`.
+    #[n(9)]
+    pub snapshot: Option<SnapshotOffer>,
+    /// A no.
+    #[n(10)]
+    pub reject: bool,
+    /// Where the receiver's log ends.
+    #[n(11)]
+    pub reject_hint: u64,
+    /// A follower asks for a snapshot at least so new.
+    #[n(12)]
+    pub request_snapshot: u64,
+    /// Election priority.
+    #[n(13)]
+    pub priority: i64,
+    /// Names a ReadIndex round. At most 64 bytes.
+    #[n(14)]
+    pub context: Blob,
+}
+
+/// Where to fetch a snapshot.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct SnapshotOffer {
+    /// Where it stands.
+    #[n(0)]
+    pub meta: SnapshotMeta,
+    /// Its bytes, to be fetched from the sender.
+    #[n(1)]
+    pub content: ContentHash,
+    /// How many.
+    #[n(2)]
+    pub size_bytes: u64,
+}
+
+impl Message {
+    /// Checks every signature inside, those of log entries included, asking `known` first.
+    ///
+    /// # Errors
+    /// At the first bad signature or unreadable entry: the whole message is then dropped.
+    pub fn check(&self, known: &mut impl FnMut(&Envelope) -> bool) -> Result<(), BadSignature> {
+        let check_command = |command: &Command, known: &mut dyn FnMut(&Envelope) -> bool| {
+            let mut envelopes = Vec::new();
+            command.envelopes(&mut envelopes);
+            envelopes.into_iter().try_for_each(|envelope| if known(envelope) { Ok(()) } else { envelope.check() })
+        };
+        match self {
+            Self::Propose { command, .. } => check_command(command, known),
+            Self::Raft { message, .. } => {
+                for log_entry in &message.entries {
+                    let data = if log_entry.kind == 0 { &log_entry.data } else { &log_entry.context };
+                    if data.is_empty() {
+                        continue;
+                    }
+                    let entry: Entry = codec::decode("cell entry", data).map_err(BadSignature::Payload)?;
+                    check_command(&entry.command, known)?;
+                }
+                Ok(())
+            }
+            Self::Outcome { .. } | Self::Read { .. } | Self::Answers { .. } => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! What a person, an edge or a guest may ask of a node, and what it answers.
+use std::sync::Arc;
+
+use crate::{
+    cell::{self, Answered, Applied, Barrier, CellGenesis, Description, Query, TenantCommand, Write},
+    id::{CellId, InstanceId, NodeId, OperatorId},
+    identity::{Genesis, Signed},
+    placement::{Grade, Policy},
+    resources::{Jurisdiction, Price, Resources, Site},
+    store::DiskFault,
+};
+
+/// Asked with a `Context` that names request and deadline. Every signature in it was checked by the driver.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// Found a cell for a signed release. The release's bytes are in this node's content store already.
+    Deploy {
+        /// Who.
+        tenant: Signed<Genesis>,
+        /// What: a `TenantAction::Release` with no cell.
+        release: Signed<TenantCommand>,
+    },
+    /// Show the plan that `Deploy` would make; changes nothing.
+    Plan {
+        /// What must stay true.
+        policy: Box<Policy>,
+    },
+    /// Propose a command to a cell. A `TenantAction::Release` for an existing cell first gathers fsync receipts.
+    Submit {
+        /// Which.
+        cell: CellId,
+        /// What.
+        command: Box<cell::Command>,
+    },
+    /// Read from a cell.
+    Read {
+        /// Which.
+        cell: CellId,
+        /// How fresh.
+        barrier: Barrier,
+        /// What. At most 64.
+        queries: Vec<Query>,
+    },
+    /// An instance on this node writes. Signed by this node under the instance's lease.
+    Write {
+        /// Which instance.
+        instance: InstanceId,
+        /// Under which generation.
+        generation: u64,
+        /// All or none.
+        writes: Vec<Write>,
+    },
+    /// An edge asks who serves a host. Answered once the table knows, or with `NotFound`.
+    Resolve {
+        /// Lower case, without port.
+        host: String,
+    },
+    /// The operator changes what this node offers; `None` withdraws it.
+    Offer(Option<Terms>),
+    /// What this node knows of itself and its mesh.
+    Status,
+    /// What this node knows of the cells that it has replicas or instances of.
+    Cells,
+}
+
+/// What an operator offers on a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// All of it.
+    pub total: Resources,
+    /// What it asks.
+    pub price: Price,
+}
+
+/// The answer to a [`Command`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reply {
+    /// To `Deploy`: the cell is founded on a majority of its voters.
+    Deployed {
+        /// Its id.
+        cell: CellId,
+        /// All of it.
+        genesis: Arc<CellGenesis>,
+        /// The self-certifying host.
+        host: String,
+    },
+    /// To `Plan`.
+    Planned(Box<PlanShown>),
+    /// To `Submit` and `Write`.
+    Applied(Applied),
+    /// To `Read`.
+    Answered(Answered),
+    /// To `Resolve` and `Offer`.
+    Done,
+    /// To `Status`.
+    Status(Box<NodeStatus>),
+    /// To `Cells`: descriptions as of what is applied here.
+    Cells(Vec<Arc<Description>>),
+}
+
+/// A plan as people see it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlanShown {
+    /// Replicas and instances.
+    pub placed: Vec<PlacedShown>,
+    /// What the voters survive.
+    pub grade: Grade,
+    /// Micro-units of the minor currency unit an hour.
+    pub price_per_hour: u64,
+    /// Nodes that were left out, and why.
+    pub rejected: Vec<(NodeId, String)>,
+}
+
+/// A replica or instance as planned.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlacedShown {
+    /// `voter`, `learner` or `instance`.
+    pub role: &'static str,
+    /// Where.
+    pub node: NodeId,
+    /// Of whom.
+    pub operator: OperatorId,
+    /// What the operator is called.
+    pub operator_name: String,
+    /// Under which law.
+    pub jurisdiction: Jurisdiction,
+    /// At which site.
+    pub site: Site,
+    /// Why there.
+    pub why: String,
+}
+
+/// What a node knows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NodeStatus {
+    /// This node.
+    pub node: NodeId,
+    /// Of whom.
+    pub operator: OperatorId,
+    /// What the operator is called.
+    pub operator_name: String,
+    /// Under which law.
+    pub jurisdiction: Jurisdiction,
+    /// At which site.
+    pub site: Site,
+    /// What it offers, and how much of it is used.
+    pub offer: Option<(Terms, Resources)>,
+    /// Peers with a link now.
+    pub peers: Vec<PeerShown>,
+    /// Nodes known by their certificates, this one included.
+    pub known_nodes: usize,
+    /// Records held.
+    pub records: usize,
+    /// Cells with a replica here.
+    pub cells: usize,
+    /// Leases held here.
+    pub leases: usize,
+    /// The disk failed: restart after mending it.
+    pub disk: Option<DiskFault>,
+    /// This node's clock is off by so many milliseconds from its peers' median; positive: ahead.
+    pub clock_off_ms: i64,
+}
+
+/// A peer as people see it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PeerShown {
+    /// Who.
+    pub node: NodeId,
+    /// What its operator is called.
+    pub operator_name: String,
+    /// Under which law.
+    pub jurisdiction: Jurisdiction,
+    /// At which site.
+    pub site: Site,
+    /// Of the link, in microseconds; 0 when not measured yet.
+    pub round_trip_us: u64,
+}

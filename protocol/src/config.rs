@@ -1,0 +1,34 @@
+//! A node's settings: parsed once, valid ever after.
+use std::time::Duration;
+
+use crate::{
+    cell::CellConfig,
+    command::Terms,
+    id::{MeshId, NodeId},
+    identity::NodeIdentity,
+    membership::Address,
+};
+
+/// What a node is told when it opens.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Which mesh.
+    pub mesh: MeshId,
+    /// Its key and certificate.
+    pub identity: NodeIdentity,
+    /// Suffix of self-certifying hosts: `app.tenant.zone`.
+    pub zone: String,
+    /// Whom to dial first. With a full peer cache nobody of them need be alive.
+    pub bootstrap: Vec<(NodeId, Vec<Address>)>,
+    /// Where others reach this node, if it knows better than its sockets.
+    pub announce: Vec<Address>,
+    /// What it offers at the start.
+    pub offer: Option<Terms>,
+    /// How its cells behave.
+    pub cell: CellConfig,
+    /// How it gossips.
+    pub membership: crate::membership::Config,
+    /// How long a dial, grant or founding step may take before the next is tried. Too short: slow links never place;
+    /// too long: one dead candidate delays a deploy. Default 2 s.
+    pub step_max: Duration,
+}

@@ -1,0 +1,139 @@
+//! What travels between nodes, and the one place where its bytes are read and its signatures checked.
+//!
+//! A frame is `[version, body]` in CBOR, at most [`FRAME_BYTES_MAX`] long. The driver reads the length, then the bytes,
+//! then calls [`Frame::decode`] and [`Frame::check`] in its bounded pool; only a `Verified<Frame>` enters a machine.
+use minicbor::{Decode, Encode};
+
+use crate::{
+    birth, cell,
+    codec::{self, Blob, DecodeError},
+    id::{CellId, DiskId, MeshId},
+    identity::{BadSignature, Envelope, Envelopes, NodeCertificate, Signed, Verified},
+    membership, route,
+    time::Timestamp,
+};
+
+/// No frame is longer: larger things go by transfer.
+pub const FRAME_BYTES_MAX: usize = 2 << 20;
+
+/// The newest wire version that this code speaks. Each side of a link uses the lower of the two.
+pub const WIRE_VERSION: u16 = 1;
+
+/// One message from node to node.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Frame {
+    /// First on every link, in both directions.
+    #[n(0)]
+    Hello(#[n(0)] Box<Hello>),
+    /// Membership and records.
+    #[n(1)]
+    Gossip(#[n(0)] membership::Message),
+    /// Of one cell.
+    #[n(2)]
+    Cell {
+        /// Which.
+        #[n(0)]
+        cell: CellId,
+        /// What.
+        #[n(1)]
+        message: cell::Message,
+    },
+    /// Placing: candidates, grants, founding.
+    #[n(3)]
+    Birth(#[n(0)] birth::Message),
+    /// Who serves what.
+    #[n(4)]
+    Route(#[n(0)] route::Message),
+}
+
+/// How a node introduces itself.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Hello {
+    /// Newest wire version it speaks.
+    #[n(0)]
+    pub wire: u16,
+    /// Oldest wire version it still speaks.
+    #[n(1)]
+    pub wire_min: u16,
+    /// Which mesh.
+    #[n(2)]
+    pub mesh: MeshId,
+    /// Who vouches for it.
+    #[n(3)]
+    pub certificate: Signed<NodeCertificate>,
+    /// Its disk.
+    #[n(4)]
+    pub disk: DiskId,
+    /// See [`crate::store::Boot::boots`].
+    #[n(5)]
+    pub boots: u64,
+    /// Its wall clock now.
+    #[n(6)]
+    pub wall: Timestamp,
+}
+
+/// How much a frame's delay hurts. The driver keeps a queue each and empties them in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Urgency {
+    /// Introductions, raft, liveness.
+    Control,
+    /// Requests of people and guests.
+    Request,
+    /// Records, repair.
+    Bulk,
+}
+
+impl Frame {
+    /// The bytes that go on the wire, without a length.
+    #[must_use]
+    pub fn encode(&self) -> Blob {
+        codec::encode(&(WIRE_VERSION, self))
+    }
+
+    /// Reads the bytes of one frame. Allocates no more than what arrived.
+    ///
+    /// # Errors
+    /// When they are not one frame of a version we know.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let (version, frame): (u16, Self) = codec::decode("frame", bytes)?;
+        if version == 0 || version > WIRE_VERSION {
+            let why = format!("wire version {version} is not spoken here, only up to {WIRE_VERSION}");
+            return Err(DecodeError { what: "frame", why });
+        }
+        Ok(frame)
+    }
+
+    /// Checks every signature in it, asking `known` first: a memo of envelopes that were checked before.
+    ///
+    /// # Errors
+    /// At the first that is not valid: drop the frame and count it against its sender.
+    pub fn check(self, mut known: impl FnMut(&Envelope) -> bool) -> Result<Verified<Self>, BadSignature> {
+        if let Self::Cell { message, .. } = &self {
+            message.check(&mut known)?;
+            return Ok(Verified::own(self));
+        }
+        Verified::check(self, known)
+    }
+
+    /// How much its delay hurts.
+    #[must_use]
+    pub const fn urgency(&self) -> Urgency {
+        match self {
+            Self::Hello(_) | Self::Cell { message: cell::Message::Raft { .. }, .. } => Urgency::Control,
+            Self::Cell { .. } | Self::Birth(_) | Self::Route(_) => Urgency::Request,
+            Self::Gossip(message) => message.urgency(),
+        }
+    }
+}
+
+impl Envelopes for Frame {
+    fn envelopes<'a>(&'a self, into: &mut Vec<&'a Envelope>) {
+        match self {
+            Self::Hello(hello) => into.push(hello.certificate.envelope()),
+            Self::Gossip(message) => message.envelopes(into),
+            Self::Birth(message) => message.envelopes(into),
+            Self::Route(message) => message.envelopes(into),
+            Self::Cell { .. } => unreachable!("a cell's messages check their own entries"),
+        }
+    }
+}

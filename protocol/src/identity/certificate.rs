@@ -1,0 +1,161 @@
+//! A node certificate: an operator says "this node is mine, it stands there, under that law, until then".
+use std::sync::Arc;
+
+use minicbor::{Decode, Encode};
+
+use super::{Genesis, Keypair, Party, PublicKey, Signed, Statement};
+use crate::{
+    id::{MeshId, NodeId, OperatorId},
+    resources::{Jurisdiction, Site},
+    time::Timestamp,
+};
+
+/// Signed by the operator's key.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct NodeCertificate {
+    /// Which mesh it is for.
+    #[n(0)]
+    pub mesh: MeshId,
+    /// The operator's genesis: carries its first key, so a chain of one link checks itself.
+    #[n(1)]
+    pub operator: Genesis,
+    /// The node.
+    #[n(2)]
+    pub node: NodeId,
+    /// The place that fails together.
+    #[n(3)]
+    pub site: Site,
+    /// The law it answers to.
+    #[n(4)]
+    pub jurisdiction: Jurisdiction,
+    /// Finer things that fail together, in no order: `power:A`, `uplink:de-cix`. At most 16.
+    #[n(5)]
+    pub domains: Vec<String>,
+    /// Not valid before.
+    #[n(6)]
+    pub not_before: Timestamp,
+    /// Not valid from then on.
+    #[n(7)]
+    pub expires: Timestamp,
+    /// A later certificate of the same node has a higher one.
+    #[n(8)]
+    pub serial: u64,
+    /// X25519 key to which secrets are sealed for this node.
+    #[n(9)]
+    pub sealing: PublicKey,
+}
+
+impl Statement for NodeCertificate {
+    const DOMAIN: &'static str = "bocage/v1/node-certificate";
+}
+
+/// Why a certificate does not count. The peer or this node must renew it; nothing else changes.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum CertificateError {
+    /// Signed by a key that is not the operator's.
+    #[error("the certificate of node {0:?} is not signed by its operator's key")]
+    NotByOperator(NodeId),
+    /// Of another mesh.
+    #[error("the certificate of node {0:?} is for another mesh")]
+    OtherMesh(NodeId),
+    /// Its time is over.
+    #[error("the certificate of node {node:?} expired at {expires:?}; its operator must renew it: bocage node certify")]
+    Expired {
+        /// Whose.
+        node: NodeId,
+        /// When.
+        expires: Timestamp,
+    },
+    /// Its time has not come: one of the two clocks is wrong.
+    #[error("the certificate of node {node:?} is valid only from {from:?}: check this machine's clock")]
+    NotYet {
+        /// Whose.
+        node: NodeId,
+        /// When.
+        from: Timestamp,
+    },
+    /// The bytes are not a certificate.
+    #[error("a node certificate cannot be read")]
+    Unreadable,
+}
+
+impl NodeCertificate {
+    /// The operator's id.
+    #[must_use]
+    pub fn operator_id(&self) -> OperatorId {
+        self.operator.operator()
+    }
+
+    /// Reads a certificate whose signature was checked, and checks what it says.
+    ///
+    /// # Errors
+    /// When it does not count in `mesh` at `wall`.
+    pub fn accept(signed: &Signed<Self>, mesh: MeshId, wall: Timestamp) -> Result<Self, CertificateError> {
+        let this = signed.open().map_err(|_| CertificateError::Unreadable)?;
+        let node = this.node;
+        if this.operator.party != Party::Operator || signed.key() != this.operator.key {
+            return Err(CertificateError::NotByOperator(node));
+        }
+        if this.mesh != mesh {
+            return Err(CertificateError::OtherMesh(node));
+        }
+        if this.expires <= wall {
+            return Err(CertificateError::Expired { node, expires: this.expires });
+        }
+        if wall < this.not_before {
+            return Err(CertificateError::NotYet { node, from: this.not_before });
+        }
+        Ok(this)
+    }
+}
+
+/// This node: its key and its certificate. Shared by every part that signs.
+#[derive(Clone, Debug)]
+pub struct NodeIdentity {
+    keys: Arc<Keypair>,
+    signed: Arc<Signed<NodeCertificate>>,
+    certificate: Arc<NodeCertificate>,
+}
+
+impl NodeIdentity {
+    /// Puts key and certificate together.
+    ///
+    /// # Errors
+    /// When the certificate is another node's or does not count now.
+    pub fn new(
+        keys: Keypair,
+        signed: Signed<NodeCertificate>,
+        mesh: MeshId,
+        wall: Timestamp,
+    ) -> Result<Self, CertificateError> {
+        let certificate = NodeCertificate::accept(&signed, mesh, wall)?;
+        if certificate.node != keys.node() {
+            return Err(CertificateError::NotByOperator(certificate.node));
+        }
+        Ok(Self { keys: Arc::new(keys), signed: Arc::new(signed), certificate: Arc::new(certificate) })
+    }
+
+    /// This node's id.
+    #[must_use]
+    pub fn node(&self) -> NodeId {
+        self.certificate.node
+    }
+
+    /// What its operator says of it.
+    #[must_use]
+    pub fn certificate(&self) -> &NodeCertificate {
+        &self.certificate
+    }
+
+    /// The same with the operator's signature, to show to others.
+    #[must_use]
+    pub fn signed_certificate(&self) -> &Signed<NodeCertificate> {
+        &self.signed
+    }
+
+    /// Signs as this node.
+    #[must_use]
+    pub fn seal<T: Statement>(&self, statement: &T) -> Signed<T> {
+        Signed::seal(&self.keys, statement)
+    }
+}

@@ -1,0 +1,277 @@
+//! Everything that may happen to a node, and everything that it may ask of its driver. A run is a `Boot` and a list of
+//! `(Now, Input)`.
+use std::time::Duration;
+
+use crate::{
+    cell::{Secrets, Workload},
+    codec::Blob,
+    command::{Command, Reply},
+    context::Context,
+    frame::Frame,
+    id::{ContentHash, InstanceId, NodeId, ReadId, RequestId, TenantId, TransferId, WriteId},
+    identity::Verified,
+    membership::Address,
+    notice::Notice,
+    refusal::Refusal,
+    resources::Resources,
+    route::RouteDelta,
+    store::{CellBoot, DiskFault, StoreKey, WriteBatch},
+};
+
+/// Input of a whole node.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Input {
+    /// A frame: its sender authenticated by the transport, its signatures checked.
+    Received {
+        /// The node that sent it.
+        from: NodeId,
+        /// What it says.
+        frame: Verified<Frame>,
+    },
+    /// A link changed.
+    Link {
+        /// With which peer.
+        peer: NodeId,
+        /// How.
+        change: LinkChange,
+    },
+    /// That write and all before it are durable.
+    Persisted(WriteId),
+    /// That write and all after it never will be.
+    PersistFailed(WriteId, DiskFault),
+    /// The answer to `Load`.
+    Loaded {
+        /// Which.
+        read: ReadId,
+        /// `None`: there is no such thing.
+        result: Result<Option<Box<CellBoot>>, DiskFault>,
+    },
+    /// The end of a `Transfer`.
+    Transferred {
+        /// Which.
+        id: TransferId,
+        /// The bytes, synced to disk; handed over if `Content::Snapshot`.
+        result: Result<Option<Blob>, TransferFault>,
+    },
+    /// An instance changed.
+    Instance {
+        /// Which.
+        id: InstanceId,
+        /// Under which generation of its lease.
+        generation: u64,
+        /// How.
+        change: InstanceChange,
+    },
+    /// Usage that a runtime or an edge measured.
+    Reading(Reading),
+    /// A person, an edge or a guest asks. Answered by one `Reply`, at the latest shortly after the deadline.
+    Command {
+        /// Whose, until when.
+        context: Context,
+        /// What.
+        command: Command,
+    },
+}
+
+/// How a link changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkChange {
+    /// Frames can be sent. The first link to this peer.
+    Up {
+        /// Where the peer was reached, if this node dialled.
+        address: Option<Address>,
+    },
+    /// Frames cannot be sent any more; those under way may be lost.
+    Down,
+    /// Dialling failed at every address.
+    Unreachable {
+        /// In words.
+        why: String,
+    },
+    /// Measured by a ping.
+    RoundTrip(Duration),
+    /// The send queue was full: a frame of this urgency was dropped.
+    Full,
+    /// The local network says that this peer is at this address.
+    Discovered {
+        /// Where.
+        address: Address,
+    },
+    /// This node can itself be reached here. `peer` is this node.
+    Listening {
+        /// Where.
+        address: Address,
+    },
+}
+
+/// How an instance changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InstanceChange {
+    /// It serves.
+    Started,
+    /// It could not start or had to be stopped for good, and why.
+    Failed(String),
+    /// It is gone, as ordered.
+    Stopped,
+}
+
+/// Why bytes did not come.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TransferFault {
+    /// The peer does not have them, or they were other bytes.
+    #[error("the peer does not have these bytes")]
+    NotThere,
+    /// The link broke.
+    #[error("the peer could not be reached: {0}")]
+    Broken(String),
+    /// Longer than announced.
+    #[error("more bytes than announced")]
+    TooLong,
+    /// They could not be kept.
+    #[error(transparent)]
+    Disk(#[from] DiskFault),
+}
+
+/// Usage of one instance in one interval, as measured. Where the ledger will take it from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// Which.
+    pub instance: InstanceId,
+    /// How long the interval was.
+    pub interval: Duration,
+    /// Requests that ended in it.
+    pub requests: u64,
+    /// CPU time used in it.
+    pub cpu: Duration,
+    /// Most memory used in it.
+    pub memory_bytes: u64,
+}
+
+/// Output of a whole node.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// Make a link to a peer. Answered by `Link`.
+    Dial {
+        /// Who.
+        peer: NodeId,
+        /// Where, best first.
+        addresses: Vec<Address>,
+    },
+    /// Close the link.
+    Hangup {
+        /// Who.
+        peer: NodeId,
+    },
+    /// Best effort. Never before the writes that it depends on are durable: the machine sees to that.
+    Send {
+        /// To whom.
+        to: NodeId,
+        /// What.
+        frame: Frame,
+    },
+    /// Make durable, in order. Answered by `Persisted` or `PersistFailed`.
+    Persist {
+        /// Rising.
+        write: WriteId,
+        /// What.
+        batch: WriteBatch,
+    },
+    /// Answered by `Loaded`.
+    Load {
+        /// Named in the answer.
+        read: ReadId,
+        /// What.
+        key: StoreKey,
+    },
+    /// Fetch bytes by hash from a peer. Answered by `Transferred`, after the bytes are synced to disk.
+    Transfer {
+        /// Named in the answer.
+        id: TransferId,
+        /// Who has them. This node itself: it says whether they are here.
+        from: NodeId,
+        /// Which.
+        what: Content,
+    },
+    /// Keep these bytes where peers can fetch them by hash.
+    Provide {
+        /// Their hash.
+        content: ContentHash,
+        /// The bytes.
+        bytes: Blob,
+    },
+    /// Nobody needs these bytes any more.
+    Withdraw {
+        /// Their hash.
+        content: ContentHash,
+    },
+    /// Start or stop an instance: idempotent.
+    Run(Order),
+    /// What the edge may route.
+    Serve(RouteDelta),
+    /// The answer to a `Command`.
+    Reply {
+        /// Whose.
+        request: RequestId,
+        /// What became of it.
+        result: Result<Reply, Refusal>,
+    },
+    /// What happened; no obligation.
+    Notice(Notice),
+}
+
+/// What to transfer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Content {
+    /// The hash of its bytes; checked on arrival.
+    pub hash: ContentHash,
+    /// No more than this is read.
+    pub size_bytes_max: u64,
+    /// What for.
+    pub kind: ContentKind,
+}
+
+/// What bytes are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ContentKind {
+    /// To run: kept in the content store only.
+    Component,
+    /// A cell's state: kept and handed to the machine.
+    Snapshot,
+}
+
+/// What a runtime shall do. A lower generation than one it has seen of the same instance changes nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Run this instance; a new order for a running one replaces its workload without dropping requests.
+    Start(Box<Start>),
+    /// End it.
+    Stop {
+        /// Which.
+        instance: InstanceId,
+        /// Under which generation.
+        generation: u64,
+    },
+}
+
+/// How to start an instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Start {
+    /// Which.
+    pub instance: InstanceId,
+    /// Under which generation.
+    pub generation: u64,
+    /// Whose.
+    pub tenant: TenantId,
+    /// The app's name.
+    pub app: String,
+    /// The release's number.
+    pub release: u64,
+    /// What runs. Its bytes are in this node's content store.
+    pub workload: Workload,
+    /// Given to the instance.
+    pub env: Vec<(String, String)>,
+    /// Given to the instance once unwrapped.
+    pub secrets: Secrets,
+    /// Its bounds.
+    pub resources: Resources,
+}

@@ -1,0 +1,32 @@
+//! What the mesh *is*: deterministic state machines that open nothing, read no clock and draw no random number of their
+//! own. A daemon (`bocage-node`) and a simulator (`bocage-simulator`) drive the same [`machine::Machine`].
+//!
+//! Read the ground first, then upwards; no arrow runs back up.
+#![forbid(unsafe_code)]
+
+pub mod time;
+pub mod machine;
+pub mod agenda;
+pub mod random;
+pub mod id;
+pub mod codec;
+pub mod context;
+pub mod refusal;
+pub mod resources;
+
+pub mod identity;
+pub mod record;
+pub mod store;
+pub mod membership;
+pub mod capacity;
+pub mod placement;
+pub mod cell;
+pub mod birth;
+pub mod route;
+
+pub mod frame;
+pub mod command;
+pub mod io;
+pub mod notice;
+pub mod config;
+pub mod node;

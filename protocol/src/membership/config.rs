@@ -1,0 +1,35 @@
+//! How membership behaves.
+use std::time::Duration;
+
+/// Settings of membership.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Neighbours in the overlay: fewer and a cut of the graph is likely, more and each costs a link. Default 5.
+    pub active_max: usize,
+    /// Known but not linked nodes to fall back on. Default 30.
+    pub passive_max: usize,
+    /// Observers of each node. Default 6.
+    pub observers: usize,
+    /// How often an observer probes. Default 1 s.
+    pub probe: Duration,
+    /// Probes unanswered before an observer says *down*. Default 3.
+    pub probes_lost: u32,
+    /// How often neighbours compare digests. Default 10 s.
+    pub repair: Duration,
+    /// How long a record of this node lives before it is renewed at half of it. Default 120 s.
+    pub record_lifetime: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            active_max: 5,
+            passive_max: 30,
+            observers: 6,
+            probe: Duration::from_secs(1),
+            probes_lost: 3,
+            repair: Duration::from_secs(10),
+            record_lifetime: Duration::from_secs(120),
+        }
+    }
+}

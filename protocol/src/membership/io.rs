@@ -1,0 +1,144 @@
+//! What may happen to membership, and what it asks of its node.
+use std::time::Duration;
+
+use minicbor::{Decode, Encode};
+
+use super::{verdict::Liveness, wire::Message};
+use crate::{
+    codec::Blob,
+    id::{DiskId, NodeId},
+    identity::{NodeCertificate, Signed},
+    notice::Notice,
+    record::{Kind, Order, RecordBody, Scope, Shared, Subject},
+};
+
+/// Where a node can be reached: a multiaddress in text, without the peer id. At most 256 bytes.
+pub type Address = String;
+
+/// The content of a node's presence record.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Presence {
+    /// Raised to refute a verdict, and at each boot.
+    #[n(0)]
+    pub incarnation: u64,
+    /// Where it can be reached, best first. At most 8.
+    #[n(1)]
+    pub addresses: Vec<Address>,
+    /// Its disk.
+    #[n(2)]
+    pub disk: DiskId,
+    /// See [`crate::store::Boot::boots`].
+    #[n(3)]
+    pub boots: u64,
+}
+
+/// Input of membership.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Input {
+    /// A peer introduced itself: its link is up and its certificate counts.
+    PeerUp {
+        /// Who.
+        peer: NodeId,
+        /// What its operator says of it.
+        certificate: Box<Signed<NodeCertificate>>,
+    },
+    /// The link to a peer is gone.
+    PeerDown(NodeId),
+    /// How long a round trip to a peer takes now.
+    RoundTrip(NodeId, Duration),
+    /// A frame of gossip, every signature in it checked.
+    Received {
+        /// The node that the transport authenticated.
+        from: NodeId,
+        /// What it says.
+        message: Message,
+    },
+    /// A part of this node wants something known. Membership signs it and gives it its version.
+    Publish(Draft),
+    /// This node wants records of a subject in `Scope::Subscribers` from a peer, or no longer.
+    Subscribe {
+        /// Which.
+        subject: Subject,
+        /// Wanted.
+        wanted: bool,
+    },
+    /// Addresses at which this node can be reached changed.
+    Addresses(Vec<Address>),
+}
+
+/// A record before it is signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Draft {
+    /// What it is about.
+    pub kind: Kind,
+    /// How far it spreads.
+    pub scope: Scope,
+    /// Whom it is about.
+    pub subject: Subject,
+    /// See [`Order::line`].
+    pub line: u64,
+    /// See [`Order::generation`].
+    pub generation: u64,
+    /// Void so long after now.
+    pub lifetime: Duration,
+    /// Decoded by the owner of the kind.
+    pub content: Blob,
+}
+
+/// Output of membership.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// Best effort.
+    Send {
+        /// To which peer.
+        to: NodeId,
+        /// What.
+        message: Message,
+    },
+    /// It wants a link to this node (an overlay neighbour, a node it observes), or no longer.
+    Want {
+        /// Who.
+        peer: NodeId,
+        /// Where it was last said to be.
+        addresses: Vec<Address>,
+        /// Wanted.
+        wanted: bool,
+    },
+    /// A record is new here (or newer): in force from now on. Own ones too.
+    Learned(Shared),
+    /// A record is void.
+    Expired(Shared),
+    /// The quorum of observers agreed.
+    Verdict {
+        /// Whom.
+        about: NodeId,
+        /// What.
+        state: Liveness,
+        /// Their signed records.
+        evidence: Vec<Signed<RecordBody>>,
+    },
+    /// Keep under this key, or forget with `None`: own order counters, the peer cache. Never waited for.
+    Keep {
+        /// Prefixed `membership/`.
+        key: Blob,
+        /// Replaces the one before.
+        value: Option<Blob>,
+    },
+    /// What happened.
+    Notice(Notice),
+}
+
+impl Draft {
+    /// The body at a version.
+    #[must_use]
+    pub fn body(self, version: u64, wall: crate::time::Timestamp) -> RecordBody {
+        RecordBody {
+            kind: self.kind,
+            scope: self.scope,
+            subject: self.subject,
+            order: Order { line: self.line, generation: self.generation, version },
+            expires: wall + self.lifetime,
+            content: self.content,
+        }
+    }
+}

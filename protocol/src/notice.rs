@@ -1,0 +1,93 @@
+//! What happened, for logs, metrics, the dashboard and tests. Carries no obligation: a driver may drop every one.
+use std::time::Duration;
+
+use crate::{
+    id::{CellId, InstanceId, NodeId, ReplicaId},
+    membership::Liveness,
+    store::DiskFault,
+};
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// A peer introduced itself and is a member.
+    PeerUp(NodeId),
+    /// The link to a peer is gone.
+    PeerDown(NodeId),
+    /// A peer was turned away, and why.
+    PeerRefused {
+        /// Who.
+        peer: NodeId,
+        /// Why.
+        reason: String,
+    },
+    /// The quorum of observers agreed on a node.
+    Verdict {
+        /// Whom.
+        about: NodeId,
+        /// What.
+        state: Liveness,
+    },
+    /// A record was refused, and why. Its sender may be faulty.
+    RecordRefused {
+        /// From whom.
+        from: NodeId,
+        /// Why.
+        reason: String,
+    },
+    /// Two statements of one version by one signer.
+    Contradiction {
+        /// By whom.
+        signer: NodeId,
+    },
+    /// A replica of a cell runs here.
+    CellOpened {
+        /// Which cell.
+        cell: CellId,
+        /// Which member.
+        replica: ReplicaId,
+    },
+    /// A cell has a new leader, as its replica here believes.
+    Leader {
+        /// Which cell.
+        cell: CellId,
+        /// Who.
+        leader: Option<NodeId>,
+        /// In which term.
+        term: u64,
+    },
+    /// An entry was applied. For checkers: `digest` chains all that was applied before.
+    Applied {
+        /// Which cell.
+        cell: CellId,
+        /// On which line.
+        line: u64,
+        /// Where.
+        index: u64,
+        /// Hash of the entry and of the digest before it.
+        digest: [u8; 32],
+    },
+    /// A cell's replica here stopped for ever: a panic was contained, or its state is not what the others have.
+    CellQuarantined {
+        /// Which cell.
+        cell: CellId,
+        /// Why.
+        reason: String,
+    },
+    /// An instance started, stopped or failed here.
+    Instance {
+        /// Which.
+        instance: InstanceId,
+        /// In words.
+        what: String,
+    },
+    /// The disk failed: this node acknowledges nothing any more.
+    DiskFailed(DiskFault),
+    /// This node's clock is far from its peers' median: it signs nothing.
+    ClockOff {
+        /// How far.
+        by: Duration,
+        /// This node is ahead.
+        ahead: bool,
+    },
+}

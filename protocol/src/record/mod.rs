@@ -1,0 +1,160 @@
+//! The replicated set of signed statements that gossip spreads. It knows a kind by its tag, scope and order only: each
+//! part owns the content of its own records (offers in `capacity`, verdicts in `membership`, bindings in `route`).
+use std::sync::Arc;
+
+use minicbor::{Decode, Encode};
+
+use crate::{
+    codec::Blob,
+    identity::{Envelope, Envelopes, NodeCertificate, PublicKey, Signed, Statement},
+    resources::Jurisdiction,
+    time::Timestamp,
+};
+
+/// What a record is about. New kinds get new numbers; a reader keeps and spreads kinds it does not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(transparent)]
+pub struct Kind(#[n(0)] pub u16);
+
+impl Kind {
+    /// A node is here: addresses, incarnation, disk. Content: `membership::Presence`. Always carries its certificate.
+    pub const PRESENCE: Self = Self(1);
+    /// An observer's verdict. Content: `membership::Verdict`.
+    pub const VERDICT: Self = Self(2);
+    /// What a node offers. Content: `capacity::Offer`.
+    pub const OFFER: Self = Self(3);
+    /// What a district offers in sum, and its gates. Content: `capacity::Summary`.
+    pub const SUMMARY: Self = Self(4);
+    /// Which cell answers for a host. Content: `route::Binding`.
+    pub const BINDING: Self = Self(5);
+    /// An operator's admission. Reserved for the charter.
+    pub const OPERATOR: Self = Self(6);
+    /// A version of the charter. Reserved.
+    pub const CHARTER: Self = Self(7);
+}
+
+/// How far a record spreads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub enum Scope {
+    /// To every node.
+    #[n(0)]
+    Mesh,
+    /// To the nodes of one jurisdiction.
+    #[n(1)]
+    Jurisdiction(#[n(0)] Jurisdiction),
+    /// Only to those who asked for this subject.
+    #[n(2)]
+    Subscribers,
+}
+
+/// Whom a record is about: a node, an operator, a host's hash, a district's hash.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(transparent)]
+pub struct Subject(#[cbor(n(0), with = "minicbor::bytes")] pub [u8; 32]);
+
+/// Which of two records of one kind and subject is newer. Compared field by field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub struct Order {
+    /// See `cell::Entry::line`; 0 where there is no cell.
+    #[n(0)]
+    pub line: u64,
+    /// The subject's own generation or incarnation; 0 where there is none.
+    #[n(1)]
+    pub generation: u64,
+    /// At least the signer's wall milliseconds; refused when more than 60 s ahead of the reader's.
+    #[n(2)]
+    pub version: u64,
+}
+
+/// What is signed.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct RecordBody {
+    /// What it is about.
+    #[n(0)]
+    pub kind: Kind,
+    /// How far it spreads.
+    #[n(1)]
+    pub scope: Scope,
+    /// Whom it is about.
+    #[n(2)]
+    pub subject: Subject,
+    /// Newer or older.
+    #[n(3)]
+    pub order: Order,
+    /// Void from then on.
+    #[n(4)]
+    pub expires: Timestamp,
+    /// At most [`CONTENT_BYTES_MAX`]; its owner decodes it.
+    #[n(5)]
+    pub content: Blob,
+}
+
+impl Statement for RecordBody {
+    const DOMAIN: &'static str = "bocage/v1/record";
+}
+
+/// A record's content has at most so many bytes.
+pub const CONTENT_BYTES_MAX: usize = 16 << 10;
+
+/// A record as it travels: signed by a node, with that node's certificate where the reader may not know it (presences,
+/// and all of mesh scope).
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Record {
+    /// The statement.
+    #[n(0)]
+    pub signed: Signed<RecordBody>,
+    /// Of the signer.
+    #[n(1)]
+    pub certificate: Option<Signed<NodeCertificate>>,
+}
+
+/// A record that was read once and is shared by reference afterwards.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Known {
+    /// As it travels.
+    pub record: Record,
+    /// Read from it.
+    pub body: RecordBody,
+    /// Hash of the signed bytes: names this very statement.
+    pub hash: [u8; 32],
+}
+
+/// A shared record.
+pub type Shared = Arc<Known>;
+
+impl Known {
+    /// Reads a record whose signatures were checked.
+    #[must_use]
+    pub fn read(record: Record) -> Option<Self> {
+        let body = record.signed.open().ok()?;
+        let hash = record.signed.hash();
+        Some(Self { record, body, hash })
+    }
+
+    /// Who signed.
+    #[must_use]
+    pub fn signer(&self) -> PublicKey {
+        self.record.signed.key()
+    }
+}
+
+impl Subject {
+    /// The subject named by some bytes, for example a host name.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(*blake3::hash(bytes).as_bytes())
+    }
+}
+
+impl std::fmt::Debug for Subject {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?}", crate::id::ContentHash(self.0))
+    }
+}
+
+impl Envelopes for Record {
+    fn envelopes<'a>(&'a self, into: &mut Vec<&'a Envelope>) {
+        into.push(self.signed.envelope());
+        into.extend(self.certificate.iter().map(Signed::envelope));
+    }
+}

@@ -1,0 +1,42 @@
+//! What a node finds on its disk when it starts.
+use std::collections::BTreeMap;
+
+use super::batch::{HardState, LogEntry, SnapshotMeta};
+use crate::{
+    codec::Blob,
+    id::{CellId, DiskId},
+};
+
+/// All that was durable.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Boot {
+    /// Drawn when the disk was formatted.
+    pub disk: DiskId,
+    /// How often a node has started from it, this time included. Pair peers remember it: on a lower one the replicas of
+    /// this node count as wiped.
+    pub boots: u64,
+    /// Small keyed state.
+    pub keyed: BTreeMap<Blob, Blob>,
+    /// What is known of each cell.
+    pub cells: BTreeMap<CellId, CellBoot>,
+}
+
+/// One cell as found on disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CellBoot {
+    /// Raft's term, vote, commit.
+    pub hard_state: HardState,
+    /// The newest whole snapshot.
+    pub snapshot: Option<CellSnapshot>,
+    /// Entries behind it, contiguous.
+    pub entries: Vec<LogEntry>,
+}
+
+/// A snapshot as found on disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CellSnapshot {
+    /// Where it stands.
+    pub meta: SnapshotMeta,
+    /// The encoded state.
+    pub state: Blob,
+}
