@@ -18,6 +18,7 @@ pub mod identity;
 pub mod record;
 pub mod store;
 pub mod membership;
+pub mod reach;
 pub mod capacity;
 pub mod placement;
 pub mod cell;
