@@ -22,6 +22,8 @@ pub mod reach;
 pub mod capacity;
 pub mod placement;
 pub mod cell;
+pub mod caller;
+pub mod lease;
 pub mod birth;
 pub mod route;
 
