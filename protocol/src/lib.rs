@@ -27,6 +27,9 @@ pub mod lease;
 pub mod birth;
 pub mod route;
 
+pub mod cells;
+pub mod writes;
+
 pub mod frame;
 pub mod command;
 pub mod io;

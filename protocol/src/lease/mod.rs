@@ -144,6 +144,8 @@ pub enum Output {
         /// It does.
         running: bool,
     },
+    /// A cell without a replica here, whose members this node must be able to reach.
+    Distant(Arc<Description>),
     /// What happened.
     Notice(Notice),
 }
@@ -213,11 +215,6 @@ impl Leases {
         self.used
     }
 
-    /// Cells that this node must be able to reach though it has no replica of them, with their voters.
-    pub fn distant_cells(&self) -> impl Iterator<Item = &Arc<Description>> {
-        self.cells.values().filter(|seen| !seen.local).map(|seen| &seen.description)
-    }
-
     fn described(&mut self, now: Now, description: Arc<Description>, local: bool) {
         let cell = description.cell;
         let me = self.identity.node();
@@ -244,6 +241,9 @@ impl Leases {
         }
         self.keep(&description, !mine.is_empty());
         let concerns = local || !mine.is_empty();
+        if concerns && !local {
+            self.outbox.push(Output::Distant(Arc::clone(&description)));
+        }
         if concerns {
             self.cells.insert(cell, Seen { description, local, looking: false });
         } else {
