@@ -121,7 +121,7 @@ impl Node {
     #[must_use]
     pub fn open(config: Config, seed: Seed, boot: Boot, now: Now) -> Self {
         let Boot { disk, boots, keyed, cells } = boot;
-        let Config { mesh, identity, zone, bootstrap, announce, offer, cell, membership, step_max: _ } = config;
+        let Config { mesh, identity, zone, bootstrap, announce, offer, cell, membership } = config;
         let me = identity.node();
         let id = || identity.clone();
         let mut this = Self {
@@ -262,6 +262,10 @@ impl Node {
             Command::Cells => {
                 let cells = Reply::Cells(self.cells.descriptions().collect());
                 self.reply(context.request, Ok(cells));
+            }
+            Command::Apps { tenant, app } => {
+                let apps = Reply::Apps(self.router.apps(tenant, app.as_deref()));
+                self.reply(context.request, Ok(apps));
             }
         }
     }

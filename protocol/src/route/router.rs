@@ -18,6 +18,7 @@ use crate::{
     birth::host_of,
     cell::{Description, InstanceState},
     codec,
+    command::AppShown,
     context::Context,
     id::{CellId, InstanceId, NodeId, RequestId, TenantId},
     machine::{Deadline, Machine, Outbox},
@@ -482,6 +483,32 @@ impl Router {
         if waited_for || followed {
             self.follow(now, &record);
         }
+    }
+
+    /// A tenant's apps, as bindings and the cells here say.
+    #[must_use]
+    pub fn apps(&self, tenant: TenantId, app: Option<&str>) -> Vec<AppShown> {
+        let wanted = |name: &str| app.is_none_or(|app| app == name);
+        let mut found: BTreeMap<CellId, AppShown> = BTreeMap::new();
+        for record in self.bindings.values() {
+            let Ok(binding) = codec::decode::<Binding>("binding", &record.body.content) else { continue };
+            if binding.tenant == tenant && wanted(&binding.app) {
+                let shown = || AppShown { app: binding.app.clone(), cell: binding.cell, hosts: Vec::new() };
+                found.entry(binding.cell).or_insert_with(shown).hosts.push(binding.host.clone());
+            }
+        }
+        for (cell, known) in self.apps.iter().filter(|(_, known)| known.tenant == tenant && wanted(&known.app)) {
+            let Some(update) = &known.update else { continue };
+            if update.removed {
+                found.remove(cell);
+                continue;
+            }
+            let hosts = update.hosts.clone();
+            found.insert(*cell, AppShown { app: known.app.clone(), cell: *cell, hosts });
+        }
+        let mut apps: Vec<AppShown> = found.into_values().collect();
+        apps.sort();
+        apps
     }
 
     fn on_link(&mut self, now: Now, peer: NodeId) {
