@@ -218,7 +218,7 @@ impl Node {
         use birth::Message;
         match message {
             Message::Candidates { context, ask } => {
-                let candidates = self.market.answer(&ask, now.wall);
+                let candidates = self.market.answer(&ask);
                 let message = Message::CandidatesFound { request: context.request, candidates };
                 self.send(from, Frame::Birth(message));
             }
@@ -395,7 +395,7 @@ impl Node {
     fn want_members(&mut self, description: &cell::Description) {
         let by = Wanter::Cell(description.cell);
         for member in &description.members {
-            let (peer, addresses) = (member.node, self.market.addresses(member.node));
+            let (peer, addresses) = (member.node, self.reach.addresses(member.node));
             self.hand(HandOver::Reach(reach::Input::Want { by, peer, addresses, wanted: true }));
         }
     }
@@ -463,7 +463,7 @@ impl Node {
     fn on_sponsor(&mut self, now: Now, output: SponsorOutput) {
         match output {
             SponsorOutput::AskHere { request, ask } => {
-                let candidates = self.market.answer(&ask, now.wall);
+                let candidates = self.market.answer(&ask);
                 let jurisdiction = Some(ask.jurisdiction);
                 self.hand(HandOver::Sponsor(SponsorInput::Candidates { request, jurisdiction, candidates }));
             }
