@@ -8,6 +8,7 @@ mod description;
 mod wire;
 mod io;
 pub mod state;
+mod replica;
 
 pub use command::{
     Answer, Barrier, Command, DataBatch, Entry, Evidence, InstanceState, Outcome, Query, Release, Renewal, Repair,
@@ -16,5 +17,6 @@ pub use command::{
 pub use description::{Description, LeaseInfo, Member, ReleaseInfo};
 pub use genesis::{Candidate, CellGenesis, Founder, Grant, Receipt, Role};
 pub use io::{CellConfig, Input, Need, Output, Seeking};
+pub use replica::Replica;
 pub use state::{Effects, Membership, State};
 pub use wire::{Answered, Applied, Message, RaftMessage, Reached, SnapshotOffer};
