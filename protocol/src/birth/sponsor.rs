@@ -30,7 +30,7 @@ use crate::{
     },
     command::{PlacedShown, PlanShown, Reply},
     context::Context,
-    id::{CellId, ContentHash, MeshId, NodeId, RequestId},
+    id::{CellId, MeshId, NodeId, RequestId},
     identity::{NodeIdentity, Signed},
     machine::{Deadline, Machine, Outbox},
     membership::Address,

@@ -300,10 +300,8 @@ impl Membership {
 
     /// A neighbour is gone: puts another link in place of those that were in a tree.
     pub(super) fn leave_trees(&mut self, node: NodeId) {
-        let lost: Vec<Tier> = [Tier::Mesh, Tier::Home]
-            .into_iter()
-            .filter(|tier| self.trees.eager.contains(&(*tier, node)))
-            .collect();
+        let lost: Vec<Tier> =
+            [Tier::Mesh, Tier::Home].into_iter().filter(|tier| self.trees.eager.contains(&(*tier, node))).collect();
         self.trees.forget(node);
         lost.into_iter().for_each(|tier| self.graft_any(tier));
     }

@@ -418,8 +418,7 @@ impl Membership {
         self.freshen(now.wall);
         let mut best: Vec<&Contact> = self.overlay.contacts.values().collect();
         best.sort_by_key(|it| {
-            let (neighbour, linked) =
-                (self.overlay.active.contains_key(&it.node), self.links.contains_key(&it.node));
+            let (neighbour, linked) = (self.overlay.active.contains_key(&it.node), self.links.contains_key(&it.node));
             (!neighbour, !linked, std::cmp::Reverse(it.seen), it.node)
         });
         best.truncate(CACHED_MAX);

@@ -65,14 +65,7 @@ impl Membership {
     }
 
     /// Gives what the peer lacks, fetches what this node lacks.
-    pub(super) fn on_have(
-        &mut self,
-        from: NodeId,
-        settled: Settled,
-        tier: Tier,
-        buckets: &[u8],
-        headers: &[Header],
-    ) {
+    pub(super) fn on_have(&mut self, from: NodeId, settled: Settled, tier: Tier, buckets: &[u8], headers: &[Header]) {
         if !self.shares(tier, from) {
             return;
         }

@@ -263,7 +263,6 @@ impl Project {
     }
 }
 
-
 /// What a living cell has already.
 fn current_of(description: &Description) -> Vec<Current> {
     let members = description.members.iter().map(|member| Current {
