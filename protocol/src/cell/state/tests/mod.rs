@@ -1,0 +1,1 @@
+//! Stories of a cell's state.
