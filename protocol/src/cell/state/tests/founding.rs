@@ -271,7 +271,8 @@ fn founders_are_numbered_from_1_up() {
 
 #[test]
 fn a_grant_is_for_this_node_tenant_plan_role_size_price_and_time() {
-    let cases: [(&str, fn(&mut Grant)); 7] = [
+    type Change = fn(&mut Grant);
+    let cases: [(&str, Change); 7] = [
         ("node", |grant| grant.node = NodeId::of(b"another")),
         ("tenant", |grant| grant.tenant = fixture::Party::tenant("mallory").tenant_id()),
         ("plan", |grant| grant.purpose = ContentHash::of(b"another")),

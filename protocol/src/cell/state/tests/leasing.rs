@@ -149,7 +149,8 @@ fn a_lease_outside_home_and_away_is_refused() {
 #[test]
 fn a_lease_above_the_price_of_the_month_is_refused() {
     let mut founding = Founding::of(&fixture::hosts(3));
-    // The founders' month costs 61 cents: replicas 3 × 13.8 micro and an instance 56.3 micro an hour, times 730.
+    // An hour costs 11,587 millionths of a cent for each replica and 56,250 for an instance: the founders' month is 66
+    // cents, and another instance's 41.
     founding.release.policy.max_price = Some(Money { minor: 90, currency: fixture::price().currency });
     let mut story = Story::found(founding);
     let dear = grant_lease(&story, &story.host(1));

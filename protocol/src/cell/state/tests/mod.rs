@@ -82,13 +82,10 @@ impl Story {
 
     /// Time passes: an entry that does nothing.
     fn wait(&mut self, time: Duration) {
-        let write = self.founding.tenant.sign(None, self.founding_op(), self.state.time(), TenantAction::Remove);
+        let write =
+            self.founding.tenant.sign(None, fixture::op("founding", 1), self.state.time(), TenantAction::Remove);
         let known = self.later(time, Command::Tenant { signed: write, receipts: Vec::new() });
         assert!(matches!(known, Outcome::Released(1) | Outcome::Refused(_)), "{known:?}");
-    }
-
-    fn founding_op(&self) -> OpId {
-        fixture::op("founding", 1)
     }
 }
 

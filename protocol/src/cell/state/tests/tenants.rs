@@ -168,7 +168,7 @@ fn an_entry_of_another_line_or_other_rules_is_void_but_its_command_is_not() {
 #[test]
 fn cell_time_is_the_highest_stamp_and_never_goes_back() {
     let mut story = Story::of(3);
-    story.wait(Duration::from_secs(60));
+    story.wait(Duration::from_mins(1));
     let high = story.state.time();
     let command =
         story.founding.tenant.command(&story.state, fixture::op("t", 1), TenantAction::Scale { min: 1, max: 2 });
