@@ -1,8 +1,8 @@
 //! The broadcast: records in full along a tree of overlay links, their headers along the others. A duplicate takes a
 //! link out of the tree, a header that the tree does not follow up puts one in (Leitão's *Plumtree*).
 //!
-//! There are two trees, one for the mesh and one for this node's jurisdiction. A new link is in neither until a node
-//! without one grafts it: so joining costs no duplicates.
+//! There are two trees, one for the mesh and one for this node's jurisdiction. A new link is in both until the first
+//! duplicate: what comes first came the shortest way, so the trees stay shallow under churn.
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -23,11 +23,11 @@ use crate::{
 };
 
 /// Headers wait so long for company. Longer: fewer messages, and later rescue where the tree is broken.
-const ANNOUNCE_AFTER: Duration = Duration::from_millis(100);
+const ANNOUNCE_AFTER: Duration = Duration::from_millis(50);
 
-/// The tree has so long to bring what a header announced, above two round trips. Shorter: payload that was under way
+/// The tree has so long to bring what a header announced, above one round trip. Shorter: payload that was under way
 /// comes twice; longer: a broken tree is felt.
-const GRAFT_AFTER: Duration = Duration::from_millis(200);
+const GRAFT_AFTER: Duration = Duration::from_millis(100);
 
 /// Records announced and not here yet. More are left to repair.
 const MISSING_MAX: usize = 8_192;
@@ -205,7 +205,7 @@ impl Membership {
     }
 
     pub(super) fn on_announce(&mut self, now: Now, from: NodeId, headers: &[Header]) {
-        let due = now.instant + GRAFT_AFTER + self.round_trip(from) * 2;
+        let due = now.instant + GRAFT_AFTER + self.round_trip(from);
         for header in headers {
             if !self.shares(header.tier, from) || self.set.standing(header) != Standing::Lacking {
                 continue;
@@ -306,12 +306,11 @@ impl Membership {
         lost.into_iter().for_each(|tier| self.graft_any(tier));
     }
 
-    /// Makes sure that each tree reaches this node, as far as links know.
-    pub(super) fn join_trees(&mut self) {
+    /// A new link is in every tree that both ends share, until the first duplicate tells that it is not needed.
+    pub(super) fn join_trees(&mut self, node: NodeId) {
         for tier in [Tier::Mesh, Tier::Home] {
-            let (from, to) = ((tier, NodeId([0; 32])), (tier, NodeId([u8::MAX; 32])));
-            if self.trees.eager.range(from..=to).next().is_none() {
-                self.graft_any(tier);
+            if self.shares(tier, node) {
+                self.trees.eager.insert((tier, node));
             }
         }
     }

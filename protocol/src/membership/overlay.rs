@@ -308,7 +308,7 @@ impl Membership {
         self.overlay.pending.remove(&node);
         self.want(node, Reason::Neighbour);
         if self.overlay.active.insert(node, jurisdiction).is_none() {
-            self.join_trees();
+            self.join_trees(node);
         }
     }
 
