@@ -20,6 +20,7 @@ pub mod store;
 pub mod membership;
 pub mod capacity;
 pub mod placement;
+pub mod manifest;
 pub mod cell;
 pub mod birth;
 pub mod route;
