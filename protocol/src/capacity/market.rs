@@ -416,3 +416,7 @@ fn differs(before: &Summary, after: &Summary) -> bool {
         || material(&before.total, &after.total, &before.total)
         || material(&before.used, &after.used, &before.total)
 }
+
+#[cfg(test)]
+#[path = "market_tests.rs"]
+mod tests;
