@@ -1,1 +1,4 @@
+//! What a hoster runs. Gives the protocol a clock, links, a disk, runtimes and an edge; decides nothing by itself.
 
+pub mod clock;
+pub mod handle;
