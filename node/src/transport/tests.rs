@@ -426,9 +426,8 @@ impl Mortal {
 async fn a_watched_peer_that_falls_silent_is_down_long_before_quic_would_notice() {
     for carrier in [&[QUIC], &[TCP]] {
         let mut one = peer(1, &[]).await;
-        let two = mortal(2, carrier);
-        one.dial(&two.peer);
-        one.up().await;
+        let mut two = mortal(2, carrier);
+        linked(&mut one, &mut two.peer).await;
         // Both have said something: a stranger would be hung up on for another reason.
         two.peer.mesh.send(one.node(), &control(1));
         one.frame().await;
@@ -447,9 +446,8 @@ async fn a_watched_peer_that_falls_silent_is_down_long_before_quic_would_notice(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_peer_that_does_not_answer_a_request_is_given_up_without_a_watch() {
     let mut one = peer(1, &[]).await;
-    let two = mortal(2, &[QUIC]);
-    one.dial(&two.peer);
-    one.up().await;
+    let mut two = mortal(2, &[QUIC]);
+    linked(&mut one, &mut two.peer).await;
     two.peer.mesh.send(one.node(), &control(1));
     one.frame().await;
     let node = two.peer.node();
