@@ -32,7 +32,7 @@ impl Clock {
     #[must_use]
     pub fn when(&self, at: Instant) -> tokio::time::Instant {
         // A deadline 584 years away may not fit the system's clock: a day from now is as good, the driver asks again.
-        let far = || std::time::Instant::now() + Duration::from_secs(86_400);
+        let far = || std::time::Instant::now() + Duration::from_hours(24);
         self.start.checked_add(at.as_duration()).unwrap_or_else(far).into()
     }
 }

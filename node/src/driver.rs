@@ -142,7 +142,8 @@ struct Pair<S, N> {
     turn: u64,
 }
 
-/// Something to hand to a machine.
+/// Something to hand to a machine. Moved once, never kept: its size does not matter.
+#[allow(clippy::large_enum_variant)]
 enum Event {
     Block(store::Input),
     Input(Input),
@@ -364,6 +365,7 @@ impl Lane {
         [Self::Frames(Urgency::Control), Self::Frames(Urgency::Request), Self::Handles, Self::Frames(Urgency::Bulk)];
 }
 
+#[allow(clippy::large_enum_variant)]
 enum Wake {
     Event(Event),
     Deadline,

@@ -45,7 +45,7 @@ const NOTICES_MAX: usize = 1024;
 const REPLY_GRACE: Duration = Duration::from_millis(250);
 
 /// No request waits longer, whatever it asks.
-pub const TIMEOUT_MAX: Duration = Duration::from_secs(120);
+pub const TIMEOUT_MAX: Duration = Duration::from_mins(2);
 
 /// For whom and how long a command is asked.
 #[derive(Clone, Copy, Debug)]

@@ -50,7 +50,7 @@ const SERVES_MAX: usize = 16;
 const SILENT_MAX: Duration = Duration::from_secs(10);
 
 /// A transfer is given up after so long, whatever moves.
-const WITHIN: Duration = Duration::from_secs(600);
+const WITHIN: Duration = Duration::from_mins(10);
 
 /// Bytes move in pieces of this length, at most [`PIECES_MAX`] between network and disk.
 const PIECE_BYTES: usize = 64 << 10;

@@ -72,13 +72,11 @@ impl Book {
         let Some(connections) = self.peers.get_mut(&peer) else { return Closed::Unknown };
         let Some(at) = connections.iter().position(|connection| connection.id == id) else { return Closed::Unknown };
         connections.remove(at);
-        match connections.first() {
-            Some(primary) => Closed::Switched(primary.id),
-            None => {
-                self.peers.remove(&peer);
-                Closed::Down
-            }
+        if let Some(primary) = connections.first() {
+            return Closed::Switched(primary.id);
         }
+        self.peers.remove(&peer);
+        Closed::Down
     }
 
     /// Forgets a peer, and says what to close.

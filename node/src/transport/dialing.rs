@@ -54,7 +54,7 @@ impl Dialing {
     }
 
     /// Begins a dial, and says what to try first; `None`: no address is one of ours.
-    pub(super) fn begin(&mut self, peer: NodeId, addresses: Vec<Multiaddr>, now: Instant) -> Option<Attempt> {
+    pub(super) fn begin(&mut self, peer: NodeId, addresses: &[Multiaddr], now: Instant) -> Option<Attempt> {
         let of = |wanted| {
             let these = addresses.iter().filter(move |address| carrier_of(address) == Some(wanted));
             these.cloned().collect::<Vec<_>>()
@@ -128,7 +128,7 @@ mod tests {
     fn tcp_is_tried_when_quic_is_silent_and_the_peer_is_unreachable_when_both_failed() {
         let mut dialing = Dialing::default();
         let start = Instant::now();
-        let first = dialing.begin(PEER, addresses(), start).unwrap();
+        let first = dialing.begin(PEER, &addresses(), start).unwrap();
         assert_eq!((first.carrier, first.addresses.len()), (Carrier::Quic, 1));
         dialing.trying(PEER, ConnectionId::new_unchecked(1));
         assert_eq!(dialing.due(start), []);
@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn tcp_is_tried_at_once_when_quic_failed() {
         let mut dialing = Dialing::default();
-        dialing.begin(PEER, addresses(), Instant::now()).unwrap();
+        dialing.begin(PEER, &addresses(), Instant::now()).unwrap();
         dialing.trying(PEER, ConnectionId::new_unchecked(1));
         assert!(matches!(dialing.failed(PEER, ConnectionId::new_unchecked(1), "refused"), Failed::Try(_)));
         assert_eq!(dialing.next_due(), None);
@@ -153,6 +153,6 @@ mod tests {
     #[test]
     fn an_address_that_we_do_not_speak_is_no_attempt() {
         let mut dialing = Dialing::default();
-        assert_eq!(dialing.begin(PEER, vec!["/memory/1".parse().unwrap()], Instant::now()), None);
+        assert_eq!(dialing.begin(PEER, &["/memory/1".parse().unwrap()], Instant::now()), None);
     }
 }

@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_millis(300);
 const BEAT: [u8; 8] = *b"bocage?\n";
 
 /// A peer's stream of pulses that says nothing for so long is closed.
-const ECHO_IDLE: Duration = Duration::from_secs(60);
+const ECHO_IDLE: Duration = Duration::from_mins(1);
 
 /// While one of these is alive, the peer is pinged every 250 ms, and its link is reported down within a second after it
 /// fell silent. Survives a new link to the same peer.

@@ -54,7 +54,7 @@ mod tests {
         let now = Instant::now();
         assert_eq!(quota.charge_at(BURST, now), Duration::ZERO);
         assert_eq!(quota.charge_at(PER_SECOND, now), Duration::from_secs(1));
-        let later = now + Duration::from_secs(60);
+        let later = now + Duration::from_mins(1);
         assert_eq!(quota.charge_at(BURST, later), Duration::ZERO, "it has paid, and saved no more than a burst");
         assert_eq!(quota.charge_at(PER_SECOND / 2, later), Duration::from_millis(500));
     }

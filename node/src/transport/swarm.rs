@@ -209,7 +209,7 @@ impl Task {
         if peer == self.shared.node {
             return self.unreachable(peer, "this is this node itself").await;
         }
-        match self.dialing.begin(peer, addresses, Instant::now()) {
+        match self.dialing.begin(peer, &addresses, Instant::now()) {
             Some(attempt) => self.attempt(attempt).await,
             None => self.unreachable(peer, "none of its addresses is one that this node can dial").await,
         }
@@ -364,9 +364,8 @@ impl Task {
             BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
                 tracing::debug!(%peer_id, agent = %info.agent_version, "a peer said what it runs");
             }
-            BehaviourEvent::Identify(_) => {}
             BehaviourEvent::Mdns(mdns::Event::Discovered(found)) => self.on_discovered(found),
-            BehaviourEvent::Mdns(mdns::Event::Expired(_)) => {}
+            BehaviourEvent::Identify(_) | BehaviourEvent::Mdns(mdns::Event::Expired(_)) => {}
         }
     }
 

@@ -417,7 +417,7 @@ impl Mortal {
     /// Stops its world without a word to anybody: no task of it runs again, and its sockets stay open but unread, as on
     /// a machine that lost its power.
     fn freeze(self) {
-        self.runtime.spawn(async { std::thread::sleep(Duration::from_secs(3600)) });
+        self.runtime.spawn(async { std::thread::sleep(Duration::from_hours(1)) });
         std::mem::forget(self);
     }
 }
