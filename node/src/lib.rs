@@ -19,3 +19,4 @@ pub mod control;
 pub mod keyfile;
 pub mod sealing;
 pub mod settings;
+pub mod daemon;
