@@ -120,7 +120,10 @@ fn with_every_bootstrap_node_dead_a_restarted_node_finds_the_mesh_by_its_cache()
     world.run(secs(10));
     let member = &world.hosts[&node].member;
     assert!(member.neighbours().count() >= 3);
-    assert_eq!(member.records().of_kind(Tier::Home, Kind::PRESENCE).count(), 10 - 1 + usize::from(world.of(law("DE")).len() > 9));
+    assert_eq!(
+        member.records().of_kind(Tier::Home, Kind::PRESENCE).count(),
+        10 - 1 + usize::from(world.of(law("DE")).len() > 9)
+    );
 }
 
 #[test]

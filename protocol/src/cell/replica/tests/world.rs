@@ -130,13 +130,7 @@ impl World {
         Self::with_round_trip(seed, voters, 0, knobs, Some(Duration::from_micros(500)))
     }
 
-    fn with_round_trip(
-        seed: u64,
-        voters: usize,
-        spare: usize,
-        knobs: Knobs,
-        round_trip: Option<Duration>,
-    ) -> Self {
+    fn with_round_trip(seed: u64, voters: usize, spare: usize, knobs: Knobs, round_trip: Option<Duration>) -> Self {
         let mut bytes = [7; 32];
         bytes[..8].copy_from_slice(&seed.to_le_bytes());
         let hosts = fixture::hosts(voters + spare);
@@ -180,7 +174,8 @@ impl World {
         for at in 0..voters {
             let host = &this.sites[at].host;
             let mut replica =
-                Replica::found(this.knobs.config.clone(), this.seed_of(at), host.identity(), &genesis, this.clock()).unwrap();
+                Replica::found(this.knobs.config.clone(), this.seed_of(at), host.identity(), &genesis, this.clock())
+                    .unwrap();
             replica.hasty = this.knobs.hasty;
             this.sites[at].replica = Some(replica);
             this.drain(at);
@@ -217,12 +212,23 @@ impl World {
 
     pub(super) fn cut(&mut self, one: usize, other: usize, on: bool) {
         let pair = (one.min(other), one.max(other));
-        if on { self.cuts.insert(pair) } else { self.cuts.remove(&pair) };
+        if on {
+            self.cuts.insert(pair)
+        } else {
+            self.cuts.remove(&pair)
+        };
     }
 
     /// A client starts to count, asking `target` first.
     pub(super) fn add_client(&mut self, target: usize) {
-        self.clients.push(Client { seq: 1, target, waits: None, reads_next: false, stop: false, patience: Duration::from_millis(600) });
+        self.clients.push(Client {
+            seq: 1,
+            target,
+            waits: None,
+            reads_next: false,
+            stop: false,
+            patience: Duration::from_millis(600),
+        });
         let client = self.clients.len() - 1;
         self.at(Duration::ZERO, Event::Client { client });
     }
