@@ -387,7 +387,7 @@ impl Replica {
         let kept = offer.is_some().then(|| message.clone());
         let sender = message.from;
         match letter::admit(message, &self.receiver()) {
-            Ok(_) if self.leading.distrusted == Some((sender, term)) => {}
+            Ok(_) if self.leading.distrusts(sender, term, self.now.instant) => {}
             Ok(message) => {
                 if self.state.is_none() {
                     self.heard(sender, from, line);
@@ -397,7 +397,10 @@ impl Replica {
                     _ => self.step(message),
                 }
             }
-            Err(letter::Dropped::FromTheFuture) => self.leading.distrusted = Some((sender, term)),
+            Err(letter::Dropped::FromTheFuture) => {
+                let ticks = u32::try_from(self.elections.timing.bound()).unwrap_or(u32::MAX);
+                self.leading.distrust(sender, term, self.now.instant + self.config.tick.saturating_mul(ticks));
+            }
             Err(letter::Dropped::Malformed(_) | letter::Dropped::Untimely) => {}
         }
     }
