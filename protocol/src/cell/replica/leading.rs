@@ -216,7 +216,7 @@ impl Replica {
     }
 
     /// Placement found somebody, or nobody.
-    pub(super) fn found_candidate(&mut self, need: Need, found: Option<(Candidate, Signed<Grant>)>) {
+    pub(super) fn found_candidate(&mut self, need: &Need, found: Option<(Candidate, Signed<Grant>)>) {
         let now = self.now.instant;
         if !self.is_leader() {
             return;

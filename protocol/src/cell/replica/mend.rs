@@ -69,10 +69,10 @@ pub(super) fn mend(state: &State, seen: &Seen<'_>) -> Vec<Step> {
 
 fn mend_voters(state: &State, seen: &Seen<'_>) -> Option<Step> {
     let is_down = |replica: ReplicaId| state.node_of(replica).is_some_and(|node| seen.is_down(node));
-    let seek = |replaces| Step::Seek(Need { role: Seeking::Replica, replaces });
+    let search = |replaces| Step::Seek(Need { role: Seeking::Replica, replaces });
     if let Some((learner, leaves)) = state.joining() {
         if is_down(learner) {
-            return Some(seek(Some(learner)));
+            return Some(search(Some(learner)));
         }
         let known = |replica: ReplicaId| seen.logs.get(&replica).copied().unwrap_or_default();
         let matched = known(learner).matched;
@@ -83,7 +83,7 @@ fn mend_voters(state: &State, seen: &Seen<'_>) -> Option<Step> {
     }
     let voters: Vec<ReplicaId> = state.members().filter(|member| member.votes).map(|member| member.replica).collect();
     if let Some(lost) = voters.iter().find(|replica| is_down(**replica)) {
-        return Some(seek(Some(*lost)));
+        return Some(search(Some(*lost)));
     }
     None
 }
@@ -158,7 +158,7 @@ mod tests {
         membership::Liveness,
     };
 
-    const LED: Duration = Duration::from_secs(60);
+    const LED: Duration = Duration::from_mins(1);
 
     fn cell() -> (Vec<fixture::Host>, State) {
         let hosts = fixture::hosts(6);
@@ -245,7 +245,7 @@ mod tests {
     #[test]
     fn a_leader_that_has_just_come_ends_no_lease_for_a_silence_that_was_the_cells_own() {
         let (_, state) = cell();
-        let late = state.time() + Duration::from_secs(60);
+        let late = state.time() + Duration::from_mins(1);
         let new = Seen { stamp: late, led_for: Duration::from_secs(2), ..seen(&state) };
         assert_eq!(mend(&state, &new), []);
     }

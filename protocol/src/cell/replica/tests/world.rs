@@ -177,7 +177,7 @@ impl World {
         for at in 0..voters {
             let host = &this.sites[at].host;
             let mut replica =
-                Replica::found(this.knobs.config.clone(), this.seed_of(at), host.identity(), &genesis, this.clock())
+                Replica::found(this.knobs.config.clone(), Self::seed_of(at), host.identity(), &genesis, this.clock())
                     .unwrap();
             replica.hasty = this.knobs.hasty;
             this.sites[at].replica = Some(replica);
@@ -186,7 +186,7 @@ impl World {
         this
     }
 
-    fn seed_of(&self, site: usize) -> Seed {
+    fn seed_of(site: usize) -> Seed {
         Seed([u8::try_from(site).unwrap(); 32])
     }
 
@@ -490,7 +490,7 @@ impl World {
             return;
         }
         let now = self.clock();
-        let seed = self.seed_of(at);
+        let seed = Self::seed_of(at);
         let (cell, config) = (self.cell, self.knobs.config.clone());
         let genesis = self.founding.genesis();
         assert!(genesis.cell() == self.cell || self.sites[at].disk.is_some(), "only a usual cell is founded again");
@@ -514,7 +514,7 @@ impl World {
         if self.cuts.contains(&(to.min(from_site), to.max(from_site))) || !self.sites[to].up {
             return;
         }
-        let (now, seed, config, cell) = (self.clock(), self.seed_of(to), self.knobs.config.clone(), self.cell);
+        let (now, seed, config, cell) = (self.clock(), Self::seed_of(to), self.knobs.config.clone(), self.cell);
         let site = &mut self.sites[to];
         if let (None, Message::Raft { message, .. }) = (&site.replica, &message) {
             let me = site.host.identity();
