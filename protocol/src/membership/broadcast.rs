@@ -19,7 +19,7 @@ use crate::{
     machine::Deadline,
     notice::Notice,
     record::{Header, Inserted, Kind, Shared, Standing, Subject, Tier},
-    time::{Instant, Now},
+    time::{Instant, Now, Timestamp},
 };
 
 /// Headers wait so long for company. Longer: fewer messages, and later rescue where the tree is broken.
@@ -28,6 +28,9 @@ const ANNOUNCE_AFTER: Duration = Duration::from_millis(50);
 /// The tree has so long to bring what a header announced, above one round trip. Shorter: payload that was under way
 /// comes twice; longer: a broken tree is felt.
 const GRAFT_AFTER: Duration = Duration::from_millis(100);
+
+/// A record is news for so long, however it came here.
+const NEWS: Duration = Duration::from_secs(15);
 
 /// Records announced and not here yet. More are left to repair.
 const MISSING_MAX: usize = 8_192;
@@ -136,7 +139,7 @@ impl Membership {
                 if kept.hash == record.hash {
                     self.learned(now, record, Some(from), how);
                 } else {
-                    self.spread(tier, record, Some(from), how);
+                    self.spread(now, tier, record, Some(from), how);
                 }
             }
             Inserted::Refused(reason) => self.refused(from, reason.to_string()),
@@ -151,7 +154,7 @@ impl Membership {
             self.trees.missing.remove(&header.slot());
         }
         self.outbox.push(Output::Learned(record.clone()));
-        self.spread(tier, record, from, how);
+        self.spread(now, tier, record, from, how);
         match record.body.kind {
             Kind::PRESENCE => self.on_presence(now, record),
             Kind::VERDICT => self.on_verdict(now, record),
@@ -159,7 +162,7 @@ impl Membership {
         }
     }
 
-    fn spread(&mut self, tier: Tier, record: &Shared, from: Option<NodeId>, how: How) {
+    fn spread(&mut self, now: Now, tier: Tier, record: &Shared, from: Option<NodeId>, how: How) {
         self.tell_subscribers(record, from);
         if tier == Tier::Asked {
             if how == How::Own {
@@ -168,11 +171,13 @@ impl Membership {
             return;
         }
         let header = Header::of(tier, record);
+        // Old records that repair found are known nearly everywhere; a young one is a newcomer's, or one that was lost.
+        let pushed = how != How::Found || now.wall <= Timestamp(record.body.order.version) + NEWS;
         for (node, jurisdiction) in &self.overlay.active {
             if Some(*node) == from || (tier == Tier::Home && *jurisdiction != self.home) {
                 continue;
             }
-            if how != How::Found && self.trees.eager.contains(&(tier, *node)) {
+            if pushed && self.trees.eager.contains(&(tier, *node)) {
                 self.trees.pushes.entry(*node).or_default().push(Parcel(record.clone()));
             } else {
                 self.trees.announce.entry(*node).or_default().push(header);
@@ -300,10 +305,8 @@ impl Membership {
 
     /// A neighbour is gone: puts another link in place of those that were in a tree.
     pub(super) fn leave_trees(&mut self, node: NodeId) {
-        let lost: Vec<Tier> = [Tier::Mesh, Tier::Home]
-            .into_iter()
-            .filter(|tier| self.trees.eager.contains(&(*tier, node)))
-            .collect();
+        let lost: Vec<Tier> =
+            [Tier::Mesh, Tier::Home].into_iter().filter(|tier| self.trees.eager.contains(&(*tier, node))).collect();
         self.trees.forget(node);
         lost.into_iter().for_each(|tier| self.graft_any(tier));
     }

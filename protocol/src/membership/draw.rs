@@ -56,9 +56,8 @@ impl Field {
         if self.operators.get(&mine).is_some_and(beats) {
             return false;
         }
-        let better = self.operators.iter().filter(|(operator, nodes)| {
-            **operator != of && **operator != mine && beats(nodes)
-        });
+        let better =
+            self.operators.iter().filter(|(operator, nodes)| **operator != of && **operator != mine && beats(nodes));
         better.take(count).count() < count
     }
 
@@ -84,8 +83,7 @@ mod tests {
         let (field, all) = field(60, 7);
         let operators: BTreeMap<_, _> = all.iter().copied().collect();
         for (about, of) in &all {
-            let mut drawn: Vec<_> =
-                field.draw(*about, Some(*of), 3).into_iter().map(|node| operators[&node]).collect();
+            let mut drawn: Vec<_> = field.draw(*about, Some(*of), 3).into_iter().map(|node| operators[&node]).collect();
             drawn.sort_unstable();
             drawn.dedup();
             assert_eq!(drawn.len(), 3);

@@ -33,7 +33,11 @@ impl Gates {
 
     /// All gates of the jurisdictions that `wanted` picks.
     pub(super) fn nodes(&self, wanted: impl Fn(Jurisdiction) -> bool) -> Vec<NodeId> {
-        self.of.iter().filter(|(it, _)| wanted(**it)).flat_map(|(_, nodes)| nodes.iter().map(|(node, _)| *node)).collect()
+        self.of
+            .iter()
+            .filter(|(it, _)| wanted(**it))
+            .flat_map(|(_, nodes)| nodes.iter().map(|(node, _)| *node))
+            .collect()
     }
 
     /// Whether a node is a gate of its jurisdiction, as far as gates are known of it at all.

@@ -395,8 +395,7 @@ impl Membership {
             .map(|(node, it)| (*node, it.jurisdiction))
             .collect();
         for (node, jurisdiction) in silent {
-            let state =
-                if jurisdiction == self.home { Liveness::Down } else { Liveness::UnreachableFrom(self.home) };
+            let state = if jurisdiction == self.home { Liveness::Down } else { Liveness::UnreachableFrom(self.home) };
             self.say(now, node, state);
         }
     }

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     codec::{self, Blob},
     id::NodeId,
-    record::{Kind, Subject, Tier},
+    record::{Kind, Settled, Subject, Tier},
     resources::Jurisdiction,
     time::{Instant, Now, Timestamp},
 };
@@ -290,7 +290,7 @@ impl Membership {
             }
         } else if accepted {
             self.add_neighbour(from, jurisdiction);
-            self.compare(now, from);
+            self.compare(from, Settled::with_young(now.wall));
         } else {
             self.turned_down(now, from);
         }
@@ -418,8 +418,7 @@ impl Membership {
         self.freshen(now.wall);
         let mut best: Vec<&Contact> = self.overlay.contacts.values().collect();
         best.sort_by_key(|it| {
-            let (neighbour, linked) =
-                (self.overlay.active.contains_key(&it.node), self.links.contains_key(&it.node));
+            let (neighbour, linked) = (self.overlay.active.contains_key(&it.node), self.links.contains_key(&it.node));
             (!neighbour, !linked, std::cmp::Reverse(it.seen), it.node)
         });
         best.truncate(CACHED_MAX);

@@ -62,8 +62,7 @@ pub(super) struct Own {
 
 impl Own {
     pub(super) fn open(stored: Option<&Blob>) -> Self {
-        let stored: Counters =
-            stored.and_then(|bytes| codec::decode("own counters", bytes).ok()).unwrap_or_default();
+        let stored: Counters = stored.and_then(|bytes| codec::decode("own counters", bytes).ok()).unwrap_or_default();
         let incarnation = stored.incarnation.saturating_add(1);
         Self { stored, incarnation, version: stored.floor, drafts: BTreeMap::new(), clock_off: false }
     }

@@ -18,15 +18,14 @@ impl Membership {
     pub(super) fn repair(&mut self, now: Now) {
         let neighbours: Vec<NodeId> = self.overlay.active.keys().copied().collect();
         if let Some(chosen) = self.rng.index(neighbours.len()) {
-            self.compare(now, neighbours[chosen]);
+            self.compare(neighbours[chosen], Settled(now.wall));
         }
         let wait = self.jittered(self.config.repair);
         self.wake(Timer::Repair, now.instant + wait, "compare with a neighbour");
     }
 
     /// Starts a repair with a peer.
-    pub(super) fn compare(&mut self, now: Now, with: NodeId) {
-        let settled = Settled(now.wall);
+    pub(super) fn compare(&mut self, with: NodeId, settled: Settled) {
         let sums = [Tier::Mesh, Tier::Home]
             .into_iter()
             .filter(|tier| self.shares(*tier, with))
@@ -65,14 +64,7 @@ impl Membership {
     }
 
     /// Gives what the peer lacks, fetches what this node lacks.
-    pub(super) fn on_have(
-        &mut self,
-        from: NodeId,
-        settled: Settled,
-        tier: Tier,
-        buckets: &[u8],
-        headers: &[Header],
-    ) {
+    pub(super) fn on_have(&mut self, from: NodeId, settled: Settled, tier: Tier, buckets: &[u8], headers: &[Header]) {
         if !self.shares(tier, from) {
             return;
         }

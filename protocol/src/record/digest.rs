@@ -66,6 +66,12 @@ fn prefix(bytes: &[u8; 32]) -> u64 {
 }
 
 impl Settled {
+    /// Leaves out only what is dying: for two nodes that have just met, whom no broadcast reached before.
+    #[must_use]
+    pub fn with_young(wall: Timestamp) -> Self {
+        Self(wall + YOUNG)
+    }
+
     fn includes(self, known: &Known) -> bool {
         Timestamp(known.body.order.version) + YOUNG <= self.0 && self.0 + DYING < known.body.expires
     }

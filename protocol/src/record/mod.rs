@@ -7,7 +7,7 @@ mod set;
 mod tests;
 
 pub use authority::{ContentRule, Refused, lifetime_max};
-pub use digest::{Header, Settled, Standing, BUCKETS};
+pub use digest::{BUCKETS, Header, Settled, Standing};
 pub use set::{
     BYTES_PER_SIGNER_MAX, CERTIFICATES_MAX, Certified, Inserted, Key, RECORDS_PER_OPERATOR_MAX, RECORDS_PER_SIGNER_MAX,
     RecordSet, Tier,

@@ -285,8 +285,7 @@ impl RecordSet {
             self.put(key, Entry { record: record.clone(), other: None, returns_until });
             return Inserted::Newer(old.record);
         }
-        let (kept, other) =
-            if record.hash < old.record.hash { (record, &old.record) } else { (&old.record, record) };
+        let (kept, other) = if record.hash < old.record.hash { (record, &old.record) } else { (&old.record, record) };
         self.put(key, Entry { record: kept.clone(), other: Some(other.clone()), returns_until });
         Inserted::Contradiction { kept: kept.clone(), proof: (kept.clone(), other.clone()) }
     }

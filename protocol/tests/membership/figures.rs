@@ -14,6 +14,7 @@ struct Said {
 
 /// What a minute of churn came to.
 #[derive(Debug)]
+#[expect(dead_code, reason = "all of it is printed")]
 pub(crate) struct Measured {
     /// Thousandths of (offer, node) pairs known within a second.
     pub(crate) reached_per_mille: u64,

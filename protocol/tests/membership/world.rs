@@ -340,7 +340,14 @@ impl World {
         self.publish(node, Kind::OFFER, scope, Subject(node.0), content)
     }
 
-    pub(crate) fn publish(&mut self, node: NodeId, kind: Kind, scope: Scope, subject: Subject, content: &str) -> [u8; 32] {
+    pub(crate) fn publish(
+        &mut self,
+        node: NodeId,
+        kind: Kind,
+        scope: Scope,
+        subject: Subject,
+        content: &str,
+    ) -> [u8; 32] {
         let content = Blob::from(content);
         let draft = Draft { kind, scope, subject, line: 0, generation: 0, lifetime: secs(120), content };
         self.input(node, Input::Publish(draft));
