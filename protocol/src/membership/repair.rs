@@ -18,7 +18,7 @@ impl Membership {
     pub(super) fn repair(&mut self, now: Now) {
         let neighbours: Vec<NodeId> = self.overlay.active.keys().copied().collect();
         if let Some(chosen) = self.rng.index(neighbours.len()) {
-            self.compare(neighbours[chosen], Settled(now.wall));
+            self.compare(neighbours[chosen], Settled::at(now.wall));
         }
         let wait = self.jittered(self.config.repair);
         self.wake(Timer::Repair, now.instant + wait, "compare with a neighbour");

@@ -241,7 +241,7 @@ fn what_expired_is_never_resurrected_by_an_older_word_that_lives_longer() {
 #[test]
 fn equal_sets_have_equal_digests_and_one_record_shows_in_one_bucket() {
     let (mut a, mut b) = (set(), set());
-    let settled = Settled(WALL + Duration::from_secs(10));
+    let settled = Settled::at(WALL + Duration::from_secs(10));
     let records: Vec<Shared> = (1..40).map(|n| signer(n).offers(WALL.0, "offer")).collect();
     records.iter().for_each(|record| assert_eq!(a.insert(record, WALL), Inserted::Fresh));
     records.iter().rev().for_each(|record| assert_eq!(b.insert(record, WALL), Inserted::Fresh));
@@ -260,9 +260,9 @@ fn digests_leave_out_what_is_under_way_and_what_is_dying() {
     let mut set = set();
     set.insert(&signer(1).offers(WALL.0, "offer"), WALL);
     let empty = vec![0; usize::from(BUCKETS)];
-    assert_eq!(set.digest(Tier::Home, Settled(WALL + Duration::from_secs(2))), empty);
-    assert_ne!(set.digest(Tier::Home, Settled(WALL + Duration::from_secs(3))), empty);
-    assert_eq!(set.digest(Tier::Home, Settled(WALL + Duration::from_secs(111))), empty);
+    assert_eq!(set.digest(Tier::Home, Settled::at(WALL + Duration::from_secs(2))), empty);
+    assert_ne!(set.digest(Tier::Home, Settled::at(WALL + Duration::from_secs(3))), empty);
+    assert_eq!(set.digest(Tier::Home, Settled::at(WALL + Duration::from_secs(111))), empty);
     assert_ne!(set.digest(Tier::Home, Settled::with_young(WALL)), empty);
 }
 
