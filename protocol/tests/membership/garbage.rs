@@ -45,12 +45,23 @@ fn message() -> impl Strategy<Value = Message> {
     prop_oneof![
         headers().prop_map(Message::Announce),
         headers().prop_map(Message::Fetch),
-        (tier(), headers()).prop_map(|(tier, missing)| Message::Graft { tier, missing }),
+        tier().prop_map(Message::Graft),
+        (tier(), any::<[u8; 32]>(), any::<u64>(), any::<u32>()).prop_map(|(tier, root, number, hops)| Message::Beat {
+            tier,
+            root: NodeId(root),
+            number,
+            hops
+        }),
         tier().prop_map(Message::Prune),
         (any::<u64>(), proptest::collection::vec(sums, 0..4))
-            .prop_map(|(at, sums)| Message::Digest { settled: Settled(Timestamp(at)), sums }),
+            .prop_map(|(at, sums)| Message::Digest { settled: Settled::at(Timestamp(at)), sums }),
         (any::<u64>(), tier(), proptest::collection::vec(any::<u8>(), 0..80), headers()).prop_map(
-            |(at, tier, buckets, headers)| Message::Have { settled: Settled(Timestamp(at)), tier, buckets, headers }
+            |(at, tier, buckets, headers)| Message::Have {
+                settled: Settled::at(Timestamp(at)),
+                tier,
+                buckets,
+                headers
+            }
         ),
         (any::<bool>(), contact(), contacts()).prop_map(|(urgent, me, contacts)| Message::Neighbour {
             urgent,
