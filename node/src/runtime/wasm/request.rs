@@ -94,12 +94,14 @@ where
 
     let (given, ended) = std::future::poll_fn(|cx| {
         let ended = guest.as_mut().poll(cx);
-        match (Pin::new(&mut head).poll(cx), ended) {
+        // The head is given only while the guest is polled, so there is nothing to wake for. It is not polled itself: a
+        // task that has used up its share of the executor would be told that there is none.
+        match (head.try_recv(), ended) {
             // Failed at once: better an error than a broken answer.
             (_, Poll::Ready(Err(error))) => Poll::Ready(Err(error)),
-            (Poll::Ready(Ok(given)), ended) => Poll::Ready(Ok((given, ended.is_ready()))),
-            (Poll::Ready(Err(_)) | Poll::Pending, Poll::Ready(Ok(()))) => Poll::Ready(Err(RunError::NoAnswer)),
-            (Poll::Ready(Err(_)) | Poll::Pending, Poll::Pending) => Poll::Pending,
+            (Ok(given), ended) => Poll::Ready(Ok((given, ended.is_ready()))),
+            (Err(_), Poll::Ready(Ok(()))) => Poll::Ready(Err(RunError::NoAnswer)),
+            (Err(_), Poll::Pending) => Poll::Pending,
         }
     })
     .await?;
