@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use crate::{
     cell::{self, Answered, Applied, Barrier, CellGenesis, Description, Query, TenantCommand, Write},
-    id::{CellId, InstanceId, NodeId, OperatorId},
+    id::{CellId, InstanceId, NodeId, OperatorId, TenantId},
     identity::{Genesis, Signed},
     placement::{Grade, Policy},
     resources::{Jurisdiction, Price, Resources, Site},
@@ -59,8 +59,15 @@ pub enum Command {
     Offer(Option<Terms>),
     /// What this node knows of itself and its mesh.
     Status,
-    /// What this node knows of the cells that it has replicas or instances of.
+    /// What this node knows of the cells that it has replicas of.
     Cells,
+    /// Which cells answer for a tenant's apps, as bindings say.
+    Apps {
+        /// Whose.
+        tenant: TenantId,
+        /// Only the app of this name.
+        app: Option<String>,
+    },
 }
 
 /// What an operator offers on a node.
@@ -96,6 +103,19 @@ pub enum Reply {
     Status(Box<NodeStatus>),
     /// To `Cells`: descriptions as of what is applied here.
     Cells(Vec<Arc<Description>>),
+    /// To `Apps`, by name.
+    Apps(Vec<AppShown>),
+}
+
+/// An app as a binding says.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AppShown {
+    /// Its name.
+    pub app: String,
+    /// Its cell 0.
+    pub cell: CellId,
+    /// The hosts that it answers for.
+    pub hosts: Vec<String>,
 }
 
 /// A plan as people see it.

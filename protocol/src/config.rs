@@ -1,6 +1,4 @@
 //! A node's settings: parsed once, valid ever after.
-use std::time::Duration;
-
 use crate::{
     cell::CellConfig,
     command::Terms,
@@ -28,7 +26,4 @@ pub struct Config {
     pub cell: CellConfig,
     /// How it gossips.
     pub membership: crate::membership::Config,
-    /// How long a dial, grant or founding step may take before the next is tried. Too short: slow links never place;
-    /// too long: one dead candidate delays a deploy. Default 2 s.
-    pub step_max: Duration,
 }

@@ -18,11 +18,17 @@ pub mod identity;
 pub mod record;
 pub mod store;
 pub mod membership;
+pub mod reach;
 pub mod capacity;
 pub mod placement;
 pub mod cell;
+pub mod caller;
+pub mod lease;
 pub mod birth;
 pub mod route;
+
+pub mod cells;
+pub mod writes;
 
 pub mod frame;
 pub mod command;

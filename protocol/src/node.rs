@@ -1,25 +1,710 @@
-//! A node of the mesh: the composite machine. It routes and never decides.
+//! A node of the mesh: the composite machine. It routes and never decides: each `on_*` below is the diagram of what one
+//! part says and who listens.
+//!
+//! ```text
+//!   reach ──frames──→ membership ──records──→ market ──candidates──→ sponsor ──grants──→ host
+//!     ↑                    │                                            │                 │
+//!     │                    └──bindings──→ router ←──descriptions── cells ←────genesis─────┘
+//!     └──────sends── all                     │                      ↑
+//!                                          edges      leases ──→ caller ──→ (the leader, wherever it is)
+//! ```
+mod status;
+
+use std::collections::{BTreeMap, VecDeque};
+
 use crate::{
+    agenda::Agenda,
+    birth::{self, Goal, Host, HostInput, HostOutput, Sponsor, SponsorInput, SponsorOutput},
+    caller::{self, Caller, Owner, What},
+    capacity::{self, Market},
+    cell,
+    cells::{self, Cells},
+    codec::{self, Blob},
+    command::{Command, Reply},
     config::Config,
-    io::{Input, Output},
+    context::Context,
+    frame::Frame,
+    id::{CellId, ContentHash, MeshId, NodeId, RequestId, TransferId},
+    identity::NodeIdentity,
+    io::{Content, ContentKind, Input, LinkChange, Output},
+    lease::{self, Leases},
     machine::{Deadline, Machine, Outbox},
+    membership::{self, Membership},
+    notice::Notice,
     random::Seed,
-    store::Boot,
+    reach::{self, Reach, Wanter},
+    record::{Kind, Shared},
+    route::{self, Router},
+    store::{Boot, DiskFault, StoreOp, WriteBatch},
     time::Now,
+    writes::Writes,
 };
+
+/// More hand-overs than this in one step means that two parts argue for ever.
+const HAND_OVERS_MAX: u32 = 1_000_000;
+/// A peer's frame cannot claim more time than this for a request.
+const REQUEST_MAX: std::time::Duration = std::time::Duration::from_secs(120);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Part {
+    Reach,
+    Membership,
+    Market,
+    Cells,
+    Caller,
+    Leases,
+    Host,
+    Sponsor,
+    Router,
+}
+
+const PARTS: [Part; 9] = [
+    Part::Reach,
+    Part::Membership,
+    Part::Market,
+    Part::Cells,
+    Part::Caller,
+    Part::Leases,
+    Part::Host,
+    Part::Sponsor,
+    Part::Router,
+];
+
+/// What one part says to another.
+#[derive(Debug)]
+enum HandOver {
+    Reach(reach::Input),
+    Membership(membership::Input),
+    Market(capacity::Input),
+    Cells(cells::Input),
+    Caller(caller::Input),
+    Leases(lease::Input),
+    Host(HostInput),
+    Sponsor(SponsorInput),
+    Router(route::Input),
+    Timeout(Part),
+}
+
+/// Who waits for bytes.
+#[derive(Clone, Copy, Debug)]
+enum Fetcher {
+    Leases,
+    Host,
+    Cell(CellId),
+}
 
 /// All parts of a node, wired.
 #[derive(Debug)]
 pub struct Node {
+    identity: NodeIdentity,
+    mesh: MeshId,
+    reach: Reach,
+    membership: Membership,
+    market: Market,
+    cells: Cells,
+    caller: Caller,
+    leases: Leases,
+    host: Host,
+    sponsor: Sponsor,
+    router: Router,
+    writes: Writes,
+    fetches: BTreeMap<TransferId, (Fetcher, ContentHash)>,
+    last_transfer: TransferId,
+    disk_failed: Option<DiskFault>,
+    agenda: Agenda<Part>,
+    pending: VecDeque<HandOver>,
     outbox: Outbox<Output>,
 }
 
 impl Node {
-    /// Opens a node on what its disk held.
+    /// Opens a node on what its disk held. Drain its outputs before the first input.
     #[must_use]
     pub fn open(config: Config, seed: Seed, boot: Boot, now: Now) -> Self {
-        let _ = (config, seed, boot, now);
-        Self { outbox: Outbox::default() }
+        let Boot { disk, boots, keyed, cells } = boot;
+        let Config { mesh, identity, zone, bootstrap, announce, offer, cell, membership } = config;
+        let me = identity.node();
+        let id = || identity.clone();
+        let mut this = Self {
+            reach: Reach::open(seed.split("reach"), id(), mesh, (disk, boots), &bootstrap, announce),
+            membership: Membership::open(membership, seed.split("membership"), id(), mesh, &keyed, disk, boots, now),
+            market: Market::open(seed.split("market"), id(), mesh, offer, now),
+            cells: Cells::open(cell, seed.split("cells"), id(), cells, now),
+            caller: Caller::new(me),
+            leases: Leases::open(id(), &keyed, now),
+            host: Host::new(id(), mesh, offer),
+            sponsor: Sponsor::new(id(), mesh, zone.clone()),
+            router: Router::new(me, zone),
+            writes: Writes::default(),
+            fetches: BTreeMap::new(),
+            last_transfer: TransferId::default(),
+            disk_failed: None,
+            agenda: Agenda::default(),
+            pending: VecDeque::new(),
+            outbox: Outbox::default(),
+            identity,
+            mesh,
+        };
+        for part in PARTS {
+            this.drain(now, part);
+        }
+        this.settle(now);
+        this
+    }
+
+    /// The driver's or a peer's word, and who listens.
+    fn on_input(&mut self, now: Now, input: Input) {
+        match input {
+            Input::Received { from, frame } => self.on_frame(now, from, frame.into_inner()),
+            Input::Link { peer, change } => self.hand(HandOver::Reach(reach::Input::Link { peer, change })),
+            Input::Persisted(write) => {
+                for (cell, write) in self.writes.persisted(write) {
+                    self.hand(HandOver::Cells(cells::Input::Persisted { cell, write }));
+                }
+            }
+            Input::PersistFailed(write, fault) => {
+                for (cell, write) in self.writes.failed(write) {
+                    let input = Box::new(cell::Input::PersistFailed(write, fault.clone()));
+                    self.hand(HandOver::Cells(cells::Input::To { cell, input }));
+                }
+                if self.disk_failed.is_none() {
+                    self.disk_failed = Some(fault.clone());
+                    self.outbox.push(Output::Notice(Notice::DiskFailed(fault)));
+                }
+            }
+            // No cell sleeps yet, so nothing is loaded after the boot.
+            Input::Loaded { .. } | Input::Reading(_) => {}
+            Input::Transferred { id, result } => {
+                if let Some((fetcher, content)) = self.fetches.remove(&id) {
+                    self.on_fetched(fetcher, content, result.ok());
+                }
+            }
+            Input::Instance { id, generation, change } => {
+                self.hand(HandOver::Leases(lease::Input::Instance { id, generation, change }));
+            }
+            Input::Command { context, command } => self.on_command(context, command),
+        }
+    }
+
+    fn on_frame(&mut self, now: Now, from: NodeId, frame: Frame) {
+        if let Frame::Hello(hello) = frame {
+            return self.hand(HandOver::Reach(reach::Input::Hello { from, hello }));
+        }
+        if !self.reach.admits(from) {
+            return;
+        }
+        match frame {
+            Frame::Hello(_) => unreachable!("handed to reach above"),
+            Frame::Gossip(message) => {
+                self.hand(HandOver::Membership(membership::Input::Received { from, message }));
+            }
+            Frame::Cell { cell, message } => match message {
+                cell::Message::Outcome { request, result } => {
+                    self.hand(HandOver::Caller(caller::Input::Outcome { from, request, result }));
+                }
+                cell::Message::Answers { request, result } => {
+                    self.hand(HandOver::Caller(caller::Input::Answers { from, request, result }));
+                }
+                cell::Message::Raft { .. } | cell::Message::Propose { .. } | cell::Message::Read { .. } => {
+                    self.hand(HandOver::Cells(cells::Input::Received { from, cell, message }));
+                }
+            },
+            Frame::Birth(message) => self.on_birth(now, from, message),
+            Frame::Route(message) => self.hand(HandOver::Router(route::Input::Received { from, message })),
+        }
+    }
+
+    /// A frame of placing, from another node or from this one: to the host if it asks, to the sponsor if it answers.
+    fn on_birth(&mut self, now: Now, from: NodeId, message: birth::Message) {
+        use birth::Message;
+        match message {
+            Message::Candidates { context, ask } => {
+                let candidates = self.market.answer(&ask, now.wall);
+                let message = Message::CandidatesFound { request: context.request, candidates };
+                self.send(from, Frame::Birth(message));
+            }
+            Message::Grant { .. } | Message::Store { .. } | Message::Found { .. } => {
+                self.hand(HandOver::Host(HostInput::Received { from, message }));
+            }
+            Message::CandidatesFound { .. }
+            | Message::Granted { .. }
+            | Message::Stored { .. }
+            | Message::Founded { .. } => {
+                self.hand(HandOver::Sponsor(SponsorInput::Received { from, message }));
+            }
+        }
+    }
+
+    fn on_command(&mut self, context: Context, command: Command) {
+        let owner = Owner::Person(context.request);
+        match command {
+            Command::Deploy { tenant, release } => self.start(context, Goal::Deploy { tenant, release }),
+            Command::Plan { policy } => self.start(context, Goal::Plan { policy }),
+            Command::Submit { cell, command } => match Goal::for_release(cell, &command) {
+                Some(goal) => self.start(context, goal),
+                None => self.call(owner, context, cell, What::Submit(command)),
+            },
+            Command::Read { cell, barrier, queries } => {
+                self.call(owner, context, cell, What::Read { barrier, queries });
+            }
+            Command::Write { instance, generation, writes } => {
+                self.hand(HandOver::Leases(lease::Input::Write { context, instance, generation, writes }));
+            }
+            Command::Resolve { host } => self.hand(HandOver::Router(route::Input::Resolve { context, host })),
+            Command::Offer(terms) => {
+                self.hand(HandOver::Market(capacity::Input::Terms(terms)));
+                self.hand(HandOver::Host(HostInput::Terms(terms)));
+                self.reply(context.request, Ok(Reply::Done));
+            }
+            Command::Status => {
+                let status = Reply::Status(Box::new(self.status()));
+                self.reply(context.request, Ok(status));
+            }
+            Command::Cells => {
+                let cells = Reply::Cells(self.cells.descriptions().collect());
+                self.reply(context.request, Ok(cells));
+            }
+            Command::Apps { tenant, app } => {
+                let apps = Reply::Apps(self.router.apps(tenant, app.as_deref()));
+                self.reply(context.request, Ok(apps));
+            }
+        }
+    }
+
+    fn on_reach(&mut self, output: reach::Output) {
+        match output {
+            reach::Output::Dial { peer, addresses } => self.outbox.push(Output::Dial { peer, addresses }),
+            reach::Output::Hangup { peer } => self.outbox.push(Output::Hangup { peer }),
+            reach::Output::Send { to, frame } => self.outbox.push(Output::Send { to, frame }),
+            reach::Output::Up { peer, certificate, disk: _ } => {
+                self.hand(HandOver::Membership(membership::Input::PeerUp { peer, certificate }));
+                self.hand(HandOver::Router(route::Input::PeerUp(peer)));
+                self.hand(HandOver::Cells(cells::Input::Link { node: peer, up: true }));
+            }
+            reach::Output::Down(peer) => {
+                self.hand(HandOver::Membership(membership::Input::PeerDown(peer)));
+                self.hand(HandOver::Cells(cells::Input::Link { node: peer, up: false }));
+                self.hand(HandOver::Caller(caller::Input::PeerDown(peer)));
+                self.hand(HandOver::Router(route::Input::PeerDown(peer)));
+            }
+            reach::Output::RoundTrip(peer, round_trip) => {
+                self.hand(HandOver::Membership(membership::Input::RoundTrip(peer, round_trip)));
+                self.hand(HandOver::Market(capacity::Input::RoundTrip(peer, round_trip)));
+                self.hand(HandOver::Router(route::Input::RoundTrip(peer, round_trip)));
+            }
+            reach::Output::Listening(addresses) => {
+                self.hand(HandOver::Membership(membership::Input::Addresses(addresses)));
+            }
+            reach::Output::ClockOff(off) => self.hand(HandOver::Membership(membership::Input::ClockOff(off))),
+            reach::Output::Notice(notice) => self.outbox.push(Output::Notice(notice)),
+        }
+    }
+
+    fn on_membership(&mut self, output: membership::Output) {
+        match output {
+            membership::Output::Send { to, message } => self.send(to, Frame::Gossip(message)),
+            membership::Output::Want { peer, addresses, wanted } => {
+                let by = Wanter::Membership;
+                self.hand(HandOver::Reach(reach::Input::Want { by, peer, addresses, wanted }));
+            }
+            membership::Output::Learned(record) => self.on_learned(record),
+            membership::Output::Expired(record) => {
+                self.hand(HandOver::Market(capacity::Input::Expired(record.clone())));
+                if record.body.kind == Kind::BINDING {
+                    self.hand(HandOver::Router(route::Input::Expired(record)));
+                }
+            }
+            membership::Output::Verdict { about, state, evidence } => {
+                let down = state != membership::Liveness::Alive;
+                self.outbox.push(Output::Notice(Notice::Verdict { about, state }));
+                self.hand(HandOver::Market(capacity::Input::Verdict { about, down }));
+                self.hand(HandOver::Cells(cells::Input::Verdict { node: about, down, evidence }));
+            }
+            membership::Output::Keep { key, value } => self.keep(key, value),
+            membership::Output::Notice(notice) => self.outbox.push(Output::Notice(notice)),
+        }
+    }
+
+    fn on_learned(&mut self, record: Shared) {
+        if record.body.kind == Kind::PRESENCE
+            && let Ok(presence) = codec::decode::<membership::Presence>("presence", &record.body.content)
+        {
+            let (peer, addresses) = (NodeId(record.signer().0), presence.addresses);
+            self.hand(HandOver::Reach(reach::Input::Addresses { peer, addresses }));
+        }
+        if record.body.kind == Kind::BINDING {
+            self.hand(HandOver::Router(route::Input::Learned(record.clone())));
+        }
+        self.hand(HandOver::Market(capacity::Input::Learned(record)));
+    }
+
+    fn on_market(&mut self, output: capacity::Output) {
+        match output {
+            capacity::Output::Publish(draft) => self.hand(HandOver::Membership(membership::Input::Publish(draft))),
+            capacity::Output::Gates(gates) => {
+                self.hand(HandOver::Membership(membership::Input::Gates(gates.clone())));
+                self.hand(HandOver::Sponsor(SponsorInput::Gates(gates)));
+            }
+            capacity::Output::Notice(notice) => self.outbox.push(Output::Notice(notice)),
+        }
+    }
+
+    fn on_cells(&mut self, output: cells::Output) {
+        match output {
+            cells::Output::Of { cell, output } => self.on_cell(cell, output),
+            cells::Output::Opened { cell, result } => {
+                self.hand(HandOver::Host(HostInput::Opened { cell, result }));
+            }
+        }
+    }
+
+    fn on_cell(&mut self, cell: CellId, output: cell::Output) {
+        match output {
+            cell::Output::Send { to, message } => self.send(to, Frame::Cell { cell, message }),
+            cell::Output::Persist { write, batch } => {
+                let write = self.writes.number_for(cell, write);
+                self.outbox.push(Output::Persist { write, batch });
+            }
+            cell::Output::Provide { content, bytes } => self.outbox.push(Output::Provide { content, bytes }),
+            cell::Output::Withdraw { content } => self.outbox.push(Output::Withdraw { content }),
+            cell::Output::Fetch { from, content, size_bytes } => {
+                self.fetch(Fetcher::Cell(cell), from, content, size_bytes);
+            }
+            cell::Output::Outcome { request, result } => {
+                let from = self.identity.node();
+                self.hand(HandOver::Caller(caller::Input::Outcome { from, request, result }));
+            }
+            cell::Output::Answers { request, result } => {
+                let from = self.identity.node();
+                self.hand(HandOver::Caller(caller::Input::Answers { from, request, result }));
+            }
+            cell::Output::Described(description) => {
+                self.want_members(&description);
+                self.hand(HandOver::Router(route::Input::Described(description.clone())));
+                self.hand(HandOver::Leases(lease::Input::Described { description, local: true }));
+            }
+            cell::Output::Seek(need) => {
+                let Some(description) = self.cells.description(cell) else { return };
+                let context = Context::until(RequestId::default(), crate::time::Instant::START);
+                self.start(context, Goal::Seek { description, need });
+            }
+            cell::Output::Notice(notice) => self.outbox.push(Output::Notice(notice)),
+        }
+    }
+
+    /// A replica's node keeps links to the nodes of its cell.
+    fn want_members(&mut self, description: &cell::Description) {
+        let by = Wanter::Cell(description.cell);
+        for member in &description.members {
+            let (peer, addresses) = (member.node, self.market.addresses(member.node));
+            self.hand(HandOver::Reach(reach::Input::Want { by, peer, addresses, wanted: true }));
+        }
+    }
+
+    fn on_caller(&mut self, output: caller::Output) {
+        match output {
+            caller::Output::Send { to, cell, context, message } => self.to_replica(to, cell, context, message),
+            caller::Output::Locate(cell) => self.hand(HandOver::Router(route::Input::Locate(cell))),
+            caller::Output::Done { owner, result } => match owner {
+                Owner::Leases(call) => self.hand(HandOver::Leases(lease::Input::Called { call, result })),
+                Owner::Sponsor(call) => self.hand(HandOver::Sponsor(SponsorInput::Called { call, result })),
+                Owner::Person(request) => {
+                    let reply = result.map(|answer| match answer {
+                        caller::Answer::Applied(applied) => Reply::Applied(applied),
+                        caller::Answer::Answered(answered) => Reply::Answered(answered),
+                    });
+                    self.reply(request, reply);
+                }
+            },
+        }
+    }
+
+    fn on_leases(&mut self, output: lease::Output) {
+        match output {
+            lease::Output::Run(order) => self.outbox.push(Output::Run(order)),
+            lease::Output::Call { call, context, cell, what } => self.call(Owner::Leases(call), context, cell, what),
+            lease::Output::Submit { context, cell, command } => {
+                self.call(Owner::Person(context.request), context, cell, What::Submit(command));
+            }
+            lease::Output::Refuse { request, refusal } => self.reply(request, Err(refusal)),
+            lease::Output::Fetch { from, content, size_bytes } => {
+                self.fetch(Fetcher::Leases, from, content, size_bytes);
+            }
+            lease::Output::Keep { key, value } => self.keep(key, value),
+            lease::Output::Used(used) => {
+                self.hand(HandOver::Market(capacity::Input::Used(used)));
+                self.hand(HandOver::Host(HostInput::Used(used)));
+            }
+            lease::Output::Serving { instance, running } => {
+                self.hand(HandOver::Router(route::Input::Serving { instance, running }));
+            }
+            lease::Output::Distant(description) => {
+                self.want_members(&description);
+                let (cell, leader) = (description.cell, description.leader);
+                let voters = description.voters().collect();
+                self.hand(HandOver::Caller(caller::Input::Located { cell, voters, leader }));
+            }
+            lease::Output::Notice(notice) => self.outbox.push(Output::Notice(notice)),
+        }
+    }
+
+    fn on_host(&mut self, output: HostOutput) {
+        match output {
+            HostOutput::Send { to, message } => self.send(to, Frame::Birth(message)),
+            HostOutput::Fetch { from, content, size_bytes } => self.fetch(Fetcher::Host, from, content, size_bytes),
+            HostOutput::Open(genesis) => self.hand(HandOver::Cells(cells::Input::Found(genesis))),
+            HostOutput::Host(description) => {
+                let description = (*description).into();
+                self.hand(HandOver::Leases(lease::Input::Described { description, local: false }));
+            }
+            HostOutput::Expect(cell) => self.hand(HandOver::Cells(cells::Input::Expect(cell))),
+        }
+    }
+
+    fn on_sponsor(&mut self, now: Now, output: SponsorOutput) {
+        match output {
+            SponsorOutput::AskHere { request, ask } => {
+                let candidates = self.market.answer(&ask, now.wall);
+                let jurisdiction = Some(ask.jurisdiction);
+                self.hand(HandOver::Sponsor(SponsorInput::Candidates { request, jurisdiction, candidates }));
+            }
+            SponsorOutput::Send { to, addresses, message } => {
+                if !addresses.is_empty() {
+                    self.hand(HandOver::Reach(reach::Input::Addresses { peer: to, addresses }));
+                }
+                self.send(to, Frame::Birth(message));
+            }
+            SponsorOutput::Call { call, context, cell, what } => {
+                self.call(Owner::Sponsor(call), context, cell, what);
+            }
+            SponsorOutput::Submit { context, cell, command } => {
+                self.call(Owner::Person(context.request), context, cell, What::Submit(command));
+            }
+            SponsorOutput::Found { cell, need, found } => {
+                let input = Box::new(cell::Input::Found { need, found });
+                self.hand(HandOver::Cells(cells::Input::To { cell, input }));
+            }
+            SponsorOutput::Reply { request, result } => self.reply(request, result),
+        }
+    }
+
+    fn on_router(&mut self, output: route::Output) {
+        match output {
+            route::Output::Send { to, message } => self.send(to, Frame::Route(message)),
+            route::Output::Find { peer, addresses } => {
+                self.hand(HandOver::Reach(reach::Input::Addresses { peer, addresses }));
+            }
+            route::Output::Serve(delta) => self.outbox.push(Output::Serve(delta)),
+            route::Output::Located { cell, voters, leader } => {
+                self.hand(HandOver::Caller(caller::Input::Located { cell, voters, leader }));
+            }
+            route::Output::News(cell) => self.hand(HandOver::Leases(lease::Input::News(cell))),
+            route::Output::Publish(draft) => self.hand(HandOver::Membership(membership::Input::Publish(draft))),
+            route::Output::Resolved { request, result } => self.reply(request, result.map(|()| Reply::Done)),
+        }
+    }
+
+    fn start(&mut self, context: Context, goal: Goal) {
+        self.hand(HandOver::Sponsor(SponsorInput::Start { context, goal }));
+    }
+
+    fn call(&mut self, owner: Owner, context: Context, cell: CellId, what: What) {
+        self.hand(HandOver::Caller(caller::Input::Call { owner, context, cell, what }));
+    }
+
+    fn reply(&mut self, request: RequestId, result: Result<Reply, crate::refusal::Refusal>) {
+        self.outbox.push(Output::Reply { request, result });
+    }
+
+    /// A frame to a node; what goes to this one comes straight back in.
+    fn send(&mut self, to: NodeId, frame: Frame) {
+        self.hand(HandOver::Reach(reach::Input::Send { to, frame }));
+    }
+
+    fn to_replica(&mut self, to: NodeId, cell: CellId, context: Context, message: cell::Message) {
+        if to != self.identity.node() {
+            return self.send(to, Frame::Cell { cell, message });
+        }
+        let input = match message {
+            cell::Message::Propose { command, .. } => cell::Input::Propose { context, command },
+            cell::Message::Read { barrier, queries, .. } => cell::Input::Read { context, barrier, queries },
+            cell::Message::Raft { .. } | cell::Message::Outcome { .. } | cell::Message::Answers { .. } => {
+                unreachable!("a caller proposes and reads")
+            }
+        };
+        self.hand(HandOver::Cells(cells::Input::To { cell, input: Box::new(input) }));
+    }
+
+    fn keep(&mut self, key: Blob, value: Option<Blob>) {
+        let op = match value {
+            Some(value) => StoreOp::Put { key, value },
+            None => StoreOp::Delete { key },
+        };
+        let write = self.writes.number();
+        self.outbox.push(Output::Persist { write, batch: WriteBatch { ops: vec![op] } });
+    }
+
+    fn fetch(&mut self, fetcher: Fetcher, from: NodeId, hash: ContentHash, size_bytes_max: u64) {
+        self.last_transfer = TransferId(self.last_transfer.0 + 1);
+        let id = self.last_transfer;
+        let kind = match fetcher {
+            Fetcher::Leases | Fetcher::Host => ContentKind::Component,
+            Fetcher::Cell(_) => ContentKind::Snapshot,
+        };
+        self.fetches.insert(id, (fetcher, hash));
+        self.outbox.push(Output::Transfer { id, from, what: Content { hash, size_bytes_max, kind } });
+    }
+
+    fn on_fetched(&mut self, fetcher: Fetcher, content: ContentHash, arrived: Option<Option<Blob>>) {
+        let here = arrived.is_some();
+        match fetcher {
+            Fetcher::Leases => self.hand(HandOver::Leases(lease::Input::Fetched { content, here })),
+            Fetcher::Host => self.hand(HandOver::Host(HostInput::Fetched { content, here })),
+            Fetcher::Cell(cell) => {
+                let input = Box::new(cell::Input::Fetched { content, bytes: arrived.flatten() });
+                self.hand(HandOver::Cells(cells::Input::To { cell, input }));
+            }
+        }
+    }
+
+    fn hand(&mut self, hand_over: HandOver) {
+        self.pending.push_back(hand_over);
+    }
+
+    /// Hands inputs to one part at a time and drains it before the next, so that the contract holds inside the node as it
+    /// does outside.
+    fn settle(&mut self, now: Now) {
+        for _ in 0..HAND_OVERS_MAX {
+            let Some(hand_over) = self.pending.pop_front() else { return };
+            let part = self.deliver(now, hand_over);
+            if let Some(part) = part {
+                self.drain(now, part);
+            }
+        }
+        unreachable!("the parts of a node handed over {HAND_OVERS_MAX} times in one step");
+    }
+
+    fn deliver(&mut self, now: Now, hand_over: HandOver) -> Option<Part> {
+        let me = self.identity.node();
+        Some(match hand_over {
+            HandOver::Reach(reach::Input::Send { to, frame: Frame::Birth(message) }) if to == me => {
+                self.on_birth(now, me, message);
+                return None;
+            }
+            HandOver::Reach(input) => {
+                self.reach.handle_input(now, input);
+                Part::Reach
+            }
+            HandOver::Membership(input) => {
+                self.membership.handle_input(now, input);
+                Part::Membership
+            }
+            HandOver::Market(input) => {
+                self.market.handle_input(now, input);
+                Part::Market
+            }
+            HandOver::Cells(input) => {
+                self.cells.handle_input(now, input);
+                Part::Cells
+            }
+            HandOver::Caller(input) => {
+                self.caller.handle_input(now, input);
+                Part::Caller
+            }
+            HandOver::Leases(input) => {
+                self.leases.handle_input(now, input);
+                Part::Leases
+            }
+            HandOver::Host(input) => {
+                self.host.handle_input(now, input);
+                Part::Host
+            }
+            HandOver::Sponsor(input) => {
+                self.sponsor.handle_input(now, input);
+                Part::Sponsor
+            }
+            HandOver::Router(input) => {
+                self.router.handle_input(now, input);
+                Part::Router
+            }
+            HandOver::Timeout(part) => {
+                self.time_out(now, part);
+                part
+            }
+        })
+    }
+
+    fn time_out(&mut self, now: Now, part: Part) {
+        match part {
+            Part::Reach => self.reach.handle_timeout(now),
+            Part::Membership => self.membership.handle_timeout(now),
+            Part::Market => self.market.handle_timeout(now),
+            Part::Cells => self.cells.handle_timeout(now),
+            Part::Caller => self.caller.handle_timeout(now),
+            Part::Leases => self.leases.handle_timeout(now),
+            Part::Host => self.host.handle_timeout(now),
+            Part::Sponsor => self.sponsor.handle_timeout(now),
+            Part::Router => self.router.handle_timeout(now),
+        }
+    }
+
+    fn drain(&mut self, now: Now, part: Part) {
+        let deadline = match part {
+            Part::Reach => {
+                while let Some(output) = self.reach.poll_output() {
+                    self.on_reach(output);
+                }
+                self.reach.poll_timeout()
+            }
+            Part::Membership => {
+                while let Some(output) = self.membership.poll_output() {
+                    self.on_membership(output);
+                }
+                self.membership.poll_timeout()
+            }
+            Part::Market => {
+                while let Some(output) = self.market.poll_output() {
+                    self.on_market(output);
+                }
+                self.market.poll_timeout()
+            }
+            Part::Cells => {
+                while let Some(output) = self.cells.poll_output() {
+                    self.on_cells(output);
+                }
+                self.cells.poll_timeout()
+            }
+            Part::Caller => {
+                while let Some(output) = self.caller.poll_output() {
+                    self.on_caller(output);
+                }
+                self.caller.poll_timeout()
+            }
+            Part::Leases => {
+                while let Some(output) = self.leases.poll_output() {
+                    self.on_leases(output);
+                }
+                self.leases.poll_timeout()
+            }
+            Part::Host => {
+                while let Some(output) = self.host.poll_output() {
+                    self.on_host(output);
+                }
+                self.host.poll_timeout()
+            }
+            Part::Sponsor => {
+                while let Some(output) = self.sponsor.poll_output() {
+                    self.on_sponsor(now, output);
+                }
+                self.sponsor.poll_timeout()
+            }
+            Part::Router => {
+                while let Some(output) = self.router.poll_output() {
+                    self.on_router(output);
+                }
+                self.router.poll_timeout()
+            }
+        };
+        self.agenda.set(part, deadline);
     }
 }
 
@@ -29,12 +714,16 @@ impl Machine for Node {
 
     fn handle_input(&mut self, now: Now, input: Input) {
         self.outbox.begin_step();
-        let _ = (now, input);
+        self.on_input(now, input);
+        self.settle(now);
     }
 
     fn handle_timeout(&mut self, now: Now) {
         self.outbox.begin_step();
-        let _ = now;
+        while let Some(part) = self.agenda.pop_due(now) {
+            self.hand(HandOver::Timeout(part));
+        }
+        self.settle(now);
     }
 
     fn poll_output(&mut self) -> Option<Output> {
@@ -42,6 +731,6 @@ impl Machine for Node {
     }
 
     fn poll_timeout(&self) -> Option<Deadline> {
-        None
+        self.agenda.first()
     }
 }

@@ -187,6 +187,27 @@ macro_rules! code {
 code!(Jurisdiction, 2, "a jurisdiction: two capital letters of ISO 3166-1, such as FR");
 code!(Currency, 3, "a currency: three capital letters of ISO 4217, such as EUR");
 
+impl fmt::Display for Resources {
+    /// As people say it: `0.5 cores, 64 MiB memory, 1 GiB disk`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { cpu_millis, memory_bytes, disk_bytes } = self;
+        let decimals = if cpu_millis % 1_000 == 0 { String::new() } else { format!(".{:03}", cpu_millis % 1_000) };
+        write!(f, "{}{} cores, ", cpu_millis / 1_000, decimals.trim_end_matches('0'))?;
+        write!(f, "{} memory, {} disk", in_bytes(*memory_bytes), in_bytes(*disk_bytes))
+    }
+}
+
+/// An amount of bytes in the largest unit that leaves no more than one decimal behind.
+fn in_bytes(bytes: u64) -> String {
+    let (unit, name) = match bytes {
+        0..0x10_0000 => (1 << 10, "KiB"),
+        0x10_0000..0x4000_0000 => (1 << 20, "MiB"),
+        0x4000_0000.. => (1 << 30, "GiB"),
+    };
+    let (whole, tenth) = (bytes / unit, bytes % unit * 10 / unit);
+    if tenth == 0 { format!("{whole} {name}") } else { format!("{whole}.{tenth} {name}") }
+}
+
 impl fmt::Display for Site {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.0)

@@ -7,6 +7,7 @@ mod genesis;
 mod description;
 mod wire;
 mod io;
+pub mod state;
 
 pub use command::{
     Answer, Barrier, Command, DataBatch, Entry, Evidence, InstanceState, Outcome, Query, Release, Renewal, Repair,
@@ -15,4 +16,5 @@ pub use command::{
 pub use description::{Description, LeaseInfo, Member, ReleaseInfo};
 pub use genesis::{Candidate, CellGenesis, Founder, Grant, Receipt, Role};
 pub use io::{CellConfig, Input, Need, Output, Seeking};
+pub use state::{Effects, Membership, State};
 pub use wire::{Answered, Applied, Message, RaftMessage, Reached, SnapshotOffer};

@@ -105,6 +105,17 @@ pub enum Reached<T> {
     No(#[n(0)] Refusal),
 }
 
+impl<T> Reached<T> {
+    /// The same with another kind of answer.
+    pub fn map<U>(self, into: impl FnOnce(T) -> U) -> Reached<U> {
+        match self {
+            Self::Yes(answer) => Reached::Yes(into(answer)),
+            Self::NotLeader(hint) => Reached::NotLeader(hint),
+            Self::No(refusal) => Reached::No(refusal),
+        }
+    }
+}
+
 /// Raft's message, with the field numbers of our own. Snapshots carry their hash only: the bytes come by transfer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 pub struct RaftMessage {

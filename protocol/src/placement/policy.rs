@@ -138,12 +138,12 @@ impl Default for Policy {
             scale: Scale { min: 1, max: 20, target_concurrency: 50 },
             cut: CutContract {
                 away: AwayInCut::Stop,
-                stale_for_max: Duration::from_secs(24 * 3600),
+                stale_for_max: Duration::from_hours(24),
                 home_cut: None,
-                lost_after: Duration::from_secs(600),
-                hold_for: Duration::from_secs(7 * 24 * 3600),
+                lost_after: Duration::from_mins(10),
+                hold_for: Duration::from_hours(7 * 24),
             },
-            max_staleness: Duration::from_secs(60),
+            max_staleness: Duration::from_mins(1),
             recovery: Recovery::default(),
         }
     }

@@ -7,6 +7,8 @@
 //! ```
 mod table;
 mod wire;
+mod router;
 
+pub use router::{Input, Output, Router};
 pub use table::{AppRoute, Attempt, Decision, HoldReason, RequestFacts, RouteDelta, Table, Target};
 pub use wire::{Binding, Message, Update};

@@ -1,0 +1,270 @@
+//! One thing being placed: what for, how far, what was gathered.
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use super::{
+    Address, Candidate, CellGenesis, Context, Description, Founder, Grant, Jurisdiction, Need, Plan, Policy, Receipt,
+    Refusal, Resources, Role, Seeking, Signed, TenantAction, Want, placement,
+};
+use crate::{
+    cell::{TenantCommand, Workload},
+    id::{CellId, ContentHash, MeshId, NodeId, TenantId},
+    identity::Genesis,
+    refusal::Code,
+    time::Timestamp,
+};
+
+/// What round trip is assumed between voters that never measured one: across a continent.
+const ROUND_TRIP_ASSUMED: Duration = Duration::from_millis(30);
+
+/// What is wanted.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Goal {
+    /// A new cell.
+    Deploy {
+        /// Who.
+        tenant: Signed<Genesis>,
+        /// What.
+        release: Signed<TenantCommand>,
+    },
+    /// Only to see where.
+    Plan {
+        /// What must stay true.
+        policy: Box<Policy>,
+    },
+    /// A release for a living cell.
+    Release {
+        /// Which.
+        cell: CellId,
+        /// What.
+        signed: Signed<TenantCommand>,
+    },
+    /// A stand-in for a cell that is led here.
+    Seek {
+        /// The cell as it is.
+        description: Arc<Description>,
+        /// What it lacks.
+        need: Need,
+    },
+}
+
+impl Goal {
+    /// The goal of a command for a living cell whose bytes must be placed before it is proposed; `None` for any other.
+    #[must_use]
+    pub fn for_release(cell: CellId, command: &crate::cell::Command) -> Option<Self> {
+        let crate::cell::Command::Tenant { signed, receipts } = command else { return None };
+        let is_release = signed.open().is_ok_and(|command| matches!(command.action, TenantAction::Release(_)));
+        (is_release && receipts.is_empty()).then(|| Self::Release { cell, signed: signed.clone() })
+    }
+}
+
+#[derive(Debug)]
+pub(super) enum Stage {
+    /// Candidates are asked for; these jurisdictions have not answered.
+    Gathering { pending: BTreeSet<Jurisdiction> },
+    /// Candidates are asked; these have not answered.
+    Granting { plan: Plan, pending: BTreeSet<NodeId>, grants: BTreeMap<NodeId, Vec<Signed<Grant>>> },
+    /// Bytes are being put on disks; these have not said so.
+    Storing {
+        plan: Option<Plan>,
+        grants: BTreeMap<NodeId, Vec<Signed<Grant>>>,
+        pending: BTreeSet<NodeId>,
+        receipts: Vec<Signed<Receipt>>,
+    },
+    /// Members are told; these have not started.
+    Founding {
+        cell: CellId,
+        genesis: Arc<CellGenesis>,
+        pending: BTreeMap<NodeId, Vec<Address>>,
+        started: BTreeSet<NodeId>,
+        refused: Vec<Refusal>,
+        /// The person was told.
+        answered: bool,
+    },
+    /// A living cell is asked where it is.
+    Describing,
+}
+
+#[derive(Debug)]
+pub(super) struct Project {
+    pub(super) context: Context,
+    pub(super) goal: Goal,
+    pub(super) stage: Stage,
+    pub(super) policy: Policy,
+    pub(super) tenant: TenantId,
+    pub(super) app: String,
+    /// What grants are asked for.
+    pub(super) purpose: ContentHash,
+    /// The bytes of the release.
+    pub(super) content: Option<(ContentHash, u64)>,
+    pub(super) rounds: u32,
+    /// Who said no, and why.
+    pub(super) exclude: BTreeMap<NodeId, String>,
+    candidates: BTreeMap<NodeId, (Candidate, Vec<Address>)>,
+}
+
+impl Stage {
+    /// Moves on from granting (or, for a living cell, from describing) to storing.
+    pub(super) fn store(&mut self, pending: BTreeSet<NodeId>) {
+        let (plan, grants) = match std::mem::replace(self, Self::Describing) {
+            Self::Granting { plan, grants, .. } => (Some(plan), grants),
+            Self::Gathering { .. } | Self::Storing { .. } | Self::Founding { .. } | Self::Describing => {
+                (None, BTreeMap::new())
+            }
+        };
+        *self = Self::Storing { plan, grants, pending, receipts: Vec::new() };
+    }
+
+    pub(super) fn storing(&mut self) -> Option<(&mut BTreeSet<NodeId>, &mut Vec<Signed<Receipt>>)> {
+        match self {
+            Self::Storing { pending, receipts, .. } => Some((pending, receipts)),
+            Self::Gathering { .. } | Self::Granting { .. } | Self::Founding { .. } | Self::Describing => None,
+        }
+    }
+}
+
+impl Project {
+    /// Reads what is wanted.
+    pub(super) fn new(context: Context, goal: Goal) -> Result<Self, (Goal, Refusal)> {
+        let read = |signed: &Signed<TenantCommand>| {
+            let invalid = |why: String| Refusal::definite(Code::Invalid, why);
+            let command = signed.open().map_err(|error| invalid(error.to_string()))?;
+            let TenantAction::Release(release) = command.action else {
+                return Err(invalid("only a release can be deployed".into()));
+            };
+            Ok((command.tenant, *release))
+        };
+        let (tenant, app, policy, purpose, content) = match &goal {
+            Goal::Deploy { release: signed, .. } | Goal::Release { signed, .. } => match read(signed) {
+                Ok((tenant, release)) => {
+                    let content = match release.workload {
+                        Workload::Component { hash, size_bytes } => Some((hash, size_bytes)),
+                        Workload::Container { .. } | Workload::Site { .. } => None,
+                    };
+                    (tenant, release.app, release.policy, ContentHash(signed.hash()), content)
+                }
+                Err(refusal) => return Err((goal, refusal)),
+            },
+            Goal::Plan { policy } => {
+                (TenantId::default(), String::new(), (**policy).clone(), ContentHash::default(), None)
+            }
+            Goal::Seek { description, .. } => {
+                let purpose = ContentHash(description.cell.0);
+                (description.tenant, description.app.clone(), description.policy.clone(), purpose, None)
+            }
+        };
+        Ok(Self {
+            context,
+            goal,
+            stage: Stage::Describing,
+            policy,
+            tenant,
+            app,
+            purpose,
+            content,
+            rounds: 0,
+            exclude: BTreeMap::new(),
+            candidates: BTreeMap::new(),
+        })
+    }
+
+    /// The least that a candidate must have free.
+    pub(super) fn need(&self) -> Resources {
+        match &self.goal {
+            Goal::Seek { need, .. } if need.role == Seeking::Replica => self.policy.replica,
+            Goal::Seek { .. } => self.policy.instance,
+            Goal::Deploy { .. } | Goal::Plan { .. } | Goal::Release { .. } => {
+                let (replica, instance) = (self.policy.replica, self.policy.instance);
+                if replica.covers(&instance) { instance } else { replica }
+            }
+        }
+    }
+
+    /// Takes candidates in. A gate answers for its own jurisdiction only.
+    pub(super) fn gathered(
+        &mut self,
+        jurisdiction: Option<Jurisdiction>,
+        candidates: Vec<(Candidate, Vec<Address>)>,
+    ) {
+        let mut from = jurisdiction;
+        for (candidate, addresses) in candidates {
+            let Ok(certificate) = candidate.certificate.open() else { continue };
+            from = from.or(Some(certificate.jurisdiction));
+            self.candidates.insert(certificate.node, (candidate, addresses));
+        }
+        if let (Stage::Gathering { pending }, Some(from)) = (&mut self.stage, from) {
+            pending.remove(&from);
+        }
+    }
+
+    /// What to plan.
+    pub(super) fn request(&self) -> placement::Request {
+        let (want, current) = match &self.goal {
+            Goal::Seek { description, need } => {
+                let want = match need.role {
+                    Seeking::Replica => Want::Replica { replaces: need.replaces },
+                    Seeking::Instance => Want::Instance,
+                };
+                (want, Some(Arc::clone(description)))
+            }
+            Goal::Deploy { .. } | Goal::Plan { .. } | Goal::Release { .. } => (Want::All, None),
+        };
+        placement::Request {
+            policy: self.policy.clone(),
+            want,
+            current,
+            exclude: self.exclude.keys().copied().collect(),
+        }
+    }
+
+    /// What was gathered.
+    pub(super) fn candidates(&self) -> Vec<(Candidate, Vec<Address>)> {
+        self.candidates.values().cloned().collect()
+    }
+
+    /// The first candidate that said yes.
+    pub(super) fn found(&self) -> Option<(Candidate, Signed<Grant>)> {
+        let Stage::Granting { plan, grants, .. } = &self.stage else { return None };
+        let placed = plan.voters.first().or(plan.instances.first())?;
+        let grant = grants.get(&placed.node)?.first()?;
+        Some((placed.candidate.clone(), grant.clone()))
+    }
+
+    /// All nodes that the plan gives something to.
+    pub(super) fn hosts(&self) -> BTreeMap<NodeId, Vec<Address>> {
+        let Stage::Storing { plan: Some(plan), .. } = &self.stage else { return BTreeMap::new() };
+        plan.voters.iter().chain(&plan.instances).map(|placed| (placed.node, placed.addresses.clone())).collect()
+    }
+
+    /// The genesis, once everybody granted and stored.
+    pub(super) fn genesis(&self, mesh: MeshId, founded: Timestamp) -> Option<CellGenesis> {
+        let Goal::Deploy { tenant, release } = &self.goal else { return None };
+        let Stage::Storing { plan: Some(plan), grants, receipts, .. } = &self.stage else { return None };
+        let founder = |(at, placed): (usize, &placement::Placed), role: Role| {
+            let of_role = |grant: &&Signed<Grant>| grant.open().is_ok_and(|grant| grant.role == role);
+            let grant = grants.get(&placed.node)?.iter().find(of_role)?.clone();
+            let number = u64::try_from(at).ok()? + 1;
+            Some(Founder { number, candidate: placed.candidate.clone(), grant, why: placed.why.clone() })
+        };
+        Some(CellGenesis {
+            mesh,
+            tenant: tenant.clone(),
+            release: release.clone(),
+            voters: plan.voters.iter().enumerate().map(|one| founder(one, Role::Vote)).collect::<Option<_>>()?,
+            instances: plan
+                .instances
+                .iter()
+                .enumerate()
+                .map(|one| founder(one, Role::Instance))
+                .collect::<Option<_>>()?,
+            receipts: receipts.clone(),
+            founded,
+            round_trip: ROUND_TRIP_ASSUMED,
+            rules: 1,
+        })
+    }
+}
+

@@ -1,0 +1,112 @@
+use super::*;
+use crate::cell::Outcome;
+
+fn at(ms: u64) -> Now {
+    Now { instant: Instant::from_nanos(ms * 1_000_000), ..Now::default() }
+}
+
+fn node(number: u8) -> NodeId {
+    NodeId([number; 32])
+}
+
+fn cell() -> CellId {
+    CellId([9; 32])
+}
+
+fn step(caller: &mut Caller, now: Now, input: Input) -> Vec<Output> {
+    caller.handle_input(now, input);
+    std::iter::from_fn(|| caller.poll_output()).collect()
+}
+
+fn timeout(caller: &mut Caller) -> (Now, Vec<Output>) {
+    let now = Now { instant: caller.poll_timeout().unwrap().at, ..Now::default() };
+    caller.handle_timeout(now);
+    (now, std::iter::from_fn(|| caller.poll_output()).collect())
+}
+
+fn located(leader: Option<NodeId>) -> Input {
+    Input::Located { cell: cell(), voters: vec![node(1), node(2), node(3)], leader }
+}
+
+fn submit(deadline_ms: u64) -> Input {
+    let command = crate::cell::Command::Repair(Box::new(crate::cell::Repair::Promote {
+        learner: crate::id::ReplicaId(1),
+        leaves: None,
+    }));
+    Input::Call {
+        owner: Owner::Person(RequestId(7)),
+        context: Context::until(RequestId(7), at(deadline_ms).instant),
+        cell: cell(),
+        what: What::Submit(Box::new(command)),
+    }
+}
+
+fn sent_to(outputs: &[Output]) -> Option<NodeId> {
+    outputs.iter().find_map(|output| match output {
+        Output::Send { to, .. } => Some(*to),
+        Output::Locate(_) | Output::Done { .. } => None,
+    })
+}
+
+fn outcome(from: NodeId, result: Reached<Applied>) -> Input {
+    Input::Outcome { from, request: RequestId(1), result }
+}
+
+#[test]
+fn a_hint_is_followed_at_once_and_the_answer_comes_once() {
+    let mut caller = Caller::new(node(0));
+    step(&mut caller, at(0), located(None));
+    assert_eq!(sent_to(&step(&mut caller, at(0), submit(5_000))), Some(node(1)));
+    let outputs = step(&mut caller, at(1), outcome(node(1), Reached::NotLeader(Some(node(3)))));
+    assert_eq!(sent_to(&outputs), Some(node(3)));
+    let yes = Reached::Yes(Applied { index: 4, outcome: Outcome::Done });
+    let outputs = step(&mut caller, at(2), outcome(node(3), yes.clone()));
+    assert!(matches!(outputs[..], [Output::Done { result: Ok(_), .. }]), "{outputs:?}");
+    assert!(step(&mut caller, at(3), outcome(node(3), yes)).is_empty());
+    assert_eq!(caller.poll_timeout(), None);
+}
+
+#[test]
+fn a_broken_link_sends_the_call_to_another_voter_and_a_new_leader_gets_it_at_once() {
+    let mut caller = Caller::new(node(0));
+    step(&mut caller, at(0), located(Some(node(1))));
+    assert_eq!(sent_to(&step(&mut caller, at(0), submit(5_000))), Some(node(1)));
+    let next = sent_to(&step(&mut caller, at(10), Input::PeerDown(node(1)))).unwrap();
+    assert_ne!(next, node(1));
+    step(&mut caller, at(11), outcome(next, Reached::NotLeader(None)));
+    assert_eq!(sent_to(&step(&mut caller, at(12), located(Some(node(3))))), Some(node(3)));
+}
+
+#[test]
+fn at_the_deadline_a_command_that_was_sent_is_indefinite_and_one_that_was_not_is_definite() {
+    for (known, certainty) in [(true, Certainty::Indefinite), (false, Certainty::Definite)] {
+        let mut caller = Caller::new(node(0));
+        if known {
+            step(&mut caller, at(0), located(None));
+        }
+        step(&mut caller, at(0), submit(3_000));
+        let refusal = loop {
+            let (now, outputs) = timeout(&mut caller);
+            assert!(now.instant <= at(3_000).instant, "no answer by the deadline");
+            if let Some(Output::Done { result: Err(refusal), .. }) = outputs.last() {
+                break refusal.clone();
+            }
+        };
+        assert_eq!(refusal.certainty, certainty);
+    }
+}
+
+#[test]
+fn two_replicas_that_point_at_each_other_are_not_asked_in_a_tight_circle() {
+    let mut caller = Caller::new(node(0));
+    step(&mut caller, at(0), located(Some(node(1))));
+    let mut to = sent_to(&step(&mut caller, at(0), submit(5_000)));
+    let mut asked = 0;
+    while let Some(from) = to {
+        asked += 1;
+        assert!(asked < 10, "asked {asked} times in the same millisecond");
+        let other = if from == node(1) { node(2) } else { node(1) };
+        to = sent_to(&step(&mut caller, at(0), outcome(from, Reached::NotLeader(Some(other)))));
+    }
+    assert!(caller.poll_timeout().unwrap().at >= at(50).instant);
+}

@@ -1,0 +1,320 @@
+//! The replicas on this node: each an island that knows only its inputs and outputs, so that they could be spread over
+//! threads without touching them.
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use crate::{
+    agenda::Agenda,
+    cell::{
+        CellConfig, CellGenesis, Description, Input as CellInput, Message, Output as CellOutput, Reached, Replica,
+    },
+    id::{CellId, NodeId, ReplicaId, WriteId},
+    identity::{NodeIdentity, Signed},
+    machine::{Deadline, Machine, Outbox},
+    random::Seed,
+    record::RecordBody,
+    refusal::Refusal,
+    store::CellBoot,
+    time::{Instant, Now},
+};
+
+/// A node that granted a replica waits so long for the leader to bring it in.
+const EXPECT_MAX: Duration = Duration::from_secs(120);
+/// Cells that may bring this node in, at once.
+const EXPECTED_MAX: usize = 4_096;
+
+/// Input of the cells.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Input {
+    /// Start the replica that this genesis gives to this node. Answered by `Opened`.
+    Found(Box<CellGenesis>),
+    /// A leader of this cell may bring this node in.
+    Expect(CellId),
+    /// To one replica; dropped when there is none.
+    To {
+        /// Which cell.
+        cell: CellId,
+        /// What.
+        input: Box<CellInput>,
+    },
+    /// A frame for a cell.
+    Received {
+        /// Who.
+        from: NodeId,
+        /// Which cell.
+        cell: CellId,
+        /// What.
+        message: Message,
+    },
+    /// A write of a replica and all of its writes before are durable.
+    Persisted {
+        /// Which cell.
+        cell: CellId,
+        /// Numbered by the replica.
+        write: WriteId,
+    },
+    /// A node can be sent to, or not any more: for the replicas that have a member there.
+    Link {
+        /// Which.
+        node: NodeId,
+        /// It can.
+        up: bool,
+    },
+    /// Observers agree on a node: for the replicas that have a member there.
+    Verdict {
+        /// Which.
+        node: NodeId,
+        /// It is down.
+        down: bool,
+        /// Records of verdicts.
+        evidence: Vec<Signed<RecordBody>>,
+    },
+}
+
+/// Output of the cells.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// Of one replica.
+    Of {
+        /// Which cell.
+        cell: CellId,
+        /// What.
+        output: CellOutput,
+    },
+    /// A founded replica is durable here, or was refused.
+    Opened {
+        /// Of which cell.
+        cell: CellId,
+        /// Why not.
+        result: Result<(), Refusal>,
+    },
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Cells {
+    config: CellConfig,
+    seed: Seed,
+    identity: NodeIdentity,
+    open: BTreeMap<CellId, Replica>,
+    /// Founded, and the first write not durable yet.
+    founding: BTreeSet<CellId>,
+    expected: BTreeMap<CellId, Instant>,
+    /// Which cells have a member on a node.
+    by_node: BTreeMap<NodeId, BTreeSet<CellId>>,
+    agenda: Agenda<CellId>,
+    outbox: Outbox<Output>,
+}
+
+impl Cells {
+    /// The replicas found on disk; what each says first is polled as output.
+    #[must_use]
+    pub fn open(
+        config: CellConfig,
+        seed: Seed,
+        identity: NodeIdentity,
+        found: BTreeMap<CellId, CellBoot>,
+        now: Now,
+    ) -> Self {
+        let mut this = Self {
+            config,
+            seed,
+            identity,
+            open: BTreeMap::new(),
+            founding: BTreeSet::new(),
+            expected: BTreeMap::new(),
+            by_node: BTreeMap::new(),
+            agenda: Agenda::default(),
+            outbox: Outbox::default(),
+        };
+        for (cell, boot) in found {
+            let seed = this.seed.split_for("cell", &cell.0);
+            match Replica::open(this.config.clone(), seed, this.identity.clone(), cell, boot, now) {
+                Ok(replica) => this.adopt(cell, replica),
+                Err(fault) => {
+                    let reason = fault.to_string();
+                    let notice = crate::notice::Notice::CellQuarantined { cell, reason };
+                    this.outbox.push(Output::Of { cell, output: CellOutput::Notice(notice) });
+                }
+            }
+        }
+        this
+    }
+
+    /// What each replica says of its cell.
+    pub fn descriptions(&self) -> impl Iterator<Item = Arc<Description>> {
+        self.open.values().map(Replica::description)
+    }
+
+    /// What the replica of one cell says of it.
+    #[must_use]
+    pub fn description(&self, cell: CellId) -> Option<Arc<Description>> {
+        self.open.get(&cell).map(Replica::description)
+    }
+
+    /// How many replicas are here.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    fn adopt(&mut self, cell: CellId, replica: Replica) {
+        self.open.insert(cell, replica);
+        self.drain(cell);
+    }
+
+    fn drain(&mut self, cell: CellId) {
+        let Some(replica) = self.open.get_mut(&cell) else { return };
+        while let Some(output) = replica.poll_output() {
+            if let CellOutput::Described(description) = &output {
+                for member in &description.members {
+                    self.by_node.entry(member.node).or_default().insert(cell);
+                }
+                for lease in &description.leases {
+                    self.by_node.entry(lease.node).or_default().insert(cell);
+                }
+            }
+            self.outbox.push(Output::Of { cell, output });
+        }
+        self.agenda.set(cell, replica.poll_timeout());
+    }
+
+    fn hand(&mut self, now: Now, cell: CellId, input: CellInput) {
+        if let Some(replica) = self.open.get_mut(&cell) {
+            replica.handle_input(now, input);
+            return self.drain(cell);
+        }
+        let output = match input {
+            CellInput::Propose { context, .. } => {
+                CellOutput::Outcome { request: context.request, result: Reached::NotLeader(None) }
+            }
+            CellInput::Read { context, .. } => {
+                CellOutput::Answers { request: context.request, result: Reached::NotLeader(None) }
+            }
+            CellInput::Received { .. }
+            | CellInput::Persisted(_)
+            | CellInput::PersistFailed(..)
+            | CellInput::Fetched { .. }
+            | CellInput::Link { .. }
+            | CellInput::Verdict { .. }
+            | CellInput::Found { .. } => return,
+        };
+        self.outbox.push(Output::Of { cell, output });
+    }
+
+    /// A caller elsewhere believes in a replica that is not here.
+    fn absent(&mut self, to: NodeId, cell: CellId, message: &Message) {
+        let message = match message {
+            Message::Propose { context, .. } => {
+                Message::Outcome { request: context.request, result: Reached::NotLeader(None) }
+            }
+            Message::Read { context, .. } => {
+                Message::Answers { request: context.request, result: Reached::NotLeader(None) }
+            }
+            Message::Raft { .. } | Message::Outcome { .. } | Message::Answers { .. } => return,
+        };
+        self.outbox.push(Output::Of { cell, output: CellOutput::Send { to, message } });
+    }
+
+    fn found(&mut self, now: Now, genesis: &CellGenesis) {
+        let cell = genesis.cell();
+        if self.open.contains_key(&cell) {
+            if !self.founding.contains(&cell) {
+                self.outbox.push(Output::Opened { cell, result: Ok(()) });
+            }
+            return;
+        }
+        let seed = self.seed.split_for("cell", &cell.0);
+        match Replica::found(self.config.clone(), seed, self.identity.clone(), genesis, now) {
+            Ok(replica) => {
+                self.founding.insert(cell);
+                self.adopt(cell, replica);
+            }
+            Err(refusal) => self.outbox.push(Output::Opened { cell, result: Err(refusal) }),
+        }
+    }
+
+    fn received(&mut self, now: Now, from: NodeId, cell: CellId, message: Message) {
+        if self.open.contains_key(&cell) {
+            return self.hand(now, cell, CellInput::Received { from, message });
+        }
+        let Message::Raft { message: ref raft, .. } = message else {
+            return self.absent(from, cell, &message);
+        };
+        let expected = self.expected.get(&cell).is_some_and(|until| now.instant < *until);
+        if !expected || raft.to == 0 {
+            return;
+        }
+        self.expected.remove(&cell);
+        let seed = self.seed.split_for("cell", &cell.0);
+        let replica = ReplicaId(raft.to);
+        let joined = Replica::join(self.config.clone(), seed, self.identity.clone(), cell, replica, now);
+        self.adopt(cell, joined);
+        self.hand(now, cell, CellInput::Received { from, message });
+    }
+
+    fn expect(&mut self, now: Now, cell: CellId) {
+        self.expected.retain(|_, until| now.instant < *until);
+        if self.expected.len() < EXPECTED_MAX {
+            self.expected.insert(cell, now.instant + EXPECT_MAX);
+        }
+    }
+
+    fn to_cells_of(&mut self, now: Now, node: NodeId, input: &CellInput) {
+        for cell in self.by_node.get(&node).cloned().unwrap_or_default() {
+            self.hand(now, cell, input.clone());
+        }
+    }
+}
+
+impl Machine for Cells {
+    type Input = Input;
+    type Output = Output;
+
+    fn handle_input(&mut self, now: Now, input: Input) {
+        self.outbox.begin_step();
+        match input {
+            Input::Found(genesis) => self.found(now, &genesis),
+            Input::Expect(cell) => self.expect(now, cell),
+            Input::To { cell, input } => self.hand(now, cell, *input),
+            Input::Received { from, cell, message } => self.received(now, from, cell, message),
+            Input::Persisted { cell, write } => {
+                self.hand(now, cell, CellInput::Persisted(write));
+                if self.founding.remove(&cell) {
+                    self.outbox.push(Output::Opened { cell, result: Ok(()) });
+                }
+            }
+            Input::Link { node, up } => self.to_cells_of(now, node, &CellInput::Link { node, up }),
+            Input::Verdict { node, down, evidence } => {
+                self.to_cells_of(now, node, &CellInput::Verdict { node, down, evidence });
+            }
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Now) {
+        self.outbox.begin_step();
+        while let Some(cell) = self.agenda.pop_due(now) {
+            if let Some(replica) = self.open.get_mut(&cell) {
+                replica.handle_timeout(now);
+                self.drain(cell);
+            }
+        }
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        self.outbox.pop()
+    }
+
+    fn poll_timeout(&self) -> Option<Deadline> {
+        self.agenda.first()
+    }
+}

@@ -1,0 +1,166 @@
+//! One lease that is held here.
+use std::time::Duration;
+
+use super::{AGAIN, content_of};
+use crate::{
+    cell::{Description, InstanceState, LeaseInfo, ReleaseInfo, Secrets},
+    id::{ContentHash, InstanceId, NodeId},
+    io::Start,
+    machine::Deadline,
+    time::{Instant, Now, Timestamp},
+};
+
+/// How far an instance is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Its bytes are sought.
+    Fetching {
+        /// Which.
+        content: ContentHash,
+        /// How many.
+        size_bytes: u64,
+        /// How many holders were asked.
+        asked: usize,
+        /// All were: again from then on.
+        again: Option<Instant>,
+    },
+    /// Ordered from the runtime.
+    Starting,
+    /// Serves.
+    Running,
+    /// Will not serve, and why.
+    Failed(String),
+}
+
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) generation: u64,
+    pub(super) line: u64,
+    pub(super) writer: u64,
+    pub(super) duration: Duration,
+    pub(super) phase: Phase,
+    /// Some release of it serves now: a new one that is still starting does not take it away.
+    pub(super) serving: bool,
+    /// Of the last renewal that was asked for.
+    pub(super) serial: u64,
+    pub(super) renew_at: Instant,
+    /// The cell counts on it until then, on this node's clock; `None`: not renewed since the start.
+    pub(super) valid_until: Option<Instant>,
+    /// What runs, or is being started.
+    running: Option<(ReleaseInfo, Vec<(String, String)>, Secrets)>,
+}
+
+impl Held {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            generation: 0,
+            line: 0,
+            writer: 0,
+            duration: AGAIN,
+            phase: Phase::Starting,
+            serving: false,
+            serial: 0,
+            renew_at: now + AGAIN,
+            valid_until: None,
+            running: None,
+        }
+    }
+
+    /// Takes in what the cell says; the bytes to look for when something else shall run.
+    pub(super) fn take(&mut self, description: &Description, lease: &LeaseInfo) -> Option<(ContentHash, u64)> {
+        let wanted = description.release().map(|release| {
+            let release = ReleaseInfo { deployed: Timestamp(0), ..release.clone() };
+            (release, description.env.clone(), description.secrets.clone())
+        });
+        let same = self.generation == lease.generation && self.running == wanted;
+        self.generation = lease.generation;
+        self.line = description.line;
+        self.writer = description.writer;
+        self.duration = lease.duration;
+        if same {
+            return None;
+        }
+        let content = wanted.as_ref().and_then(|(release, _, _)| content_of(&release.workload));
+        self.running = wanted;
+        let Some((content, size_bytes)) = content else {
+            self.phase = Phase::Failed("this kind of workload does not run on this node".into());
+            return None;
+        };
+        self.phase = Phase::Fetching { content, size_bytes, asked: 0, again: None };
+        Some((content, size_bytes))
+    }
+
+    /// What the cell is told.
+    pub(super) fn state(&self) -> InstanceState {
+        match &self.phase {
+            Phase::Failed(why) => InstanceState::Failed(why.clone()),
+            Phase::Running => InstanceState::Running,
+            Phase::Fetching { .. } | Phase::Starting if self.serving => InstanceState::Running,
+            Phase::Fetching { .. } | Phase::Starting => InstanceState::Starting,
+        }
+    }
+
+    pub(super) fn wants(&self, wanted: ContentHash) -> bool {
+        matches!(self.phase, Phase::Fetching { content, .. } if content == wanted)
+    }
+
+    /// The order, now that the bytes are here.
+    pub(super) fn start(&mut self, description: &Description, instance: InstanceId) -> Option<Start> {
+        let (release, env, secrets) = self.running.clone()?;
+        self.phase = Phase::Starting;
+        Some(Start {
+            instance,
+            generation: self.generation,
+            tenant: description.tenant,
+            app: description.app.clone(),
+            release: release.number,
+            workload: release.workload,
+            env,
+            secrets,
+            resources: description.policy.instance,
+        })
+    }
+
+    /// Who else may have the bytes; after the last one, a pause.
+    pub(super) fn next_holder(
+        &mut self,
+        now: Now,
+        description: &Description,
+        me: NodeId,
+    ) -> Option<(NodeId, u64)> {
+        let Phase::Fetching { size_bytes, asked, again, .. } = &mut self.phase else { return None };
+        let members = description.members.iter().map(|member| member.node);
+        let holders = members.chain(description.leases.iter().map(|lease| lease.node)).filter(|node| *node != me);
+        let next = holders.skip(*asked).next();
+        *asked += 1;
+        if next.is_none() {
+            *again = Some(now.instant + AGAIN);
+        }
+        Some((next?, *size_bytes))
+    }
+
+    /// Looks for the bytes from the beginning, after the pause.
+    pub(super) fn fetch_again(&mut self, now: Now) -> Option<(ContentHash, u64)> {
+        let Phase::Fetching { content, size_bytes, asked, again } = &mut self.phase else { return None };
+        if again.is_none_or(|again| now.instant < again) {
+            return None;
+        }
+        *asked = 0;
+        *again = None;
+        Some((*content, *size_bytes))
+    }
+
+    pub(super) fn deadline(&self) -> Option<Deadline> {
+        let again = match self.phase {
+            Phase::Fetching { again, .. } => again,
+            Phase::Starting | Phase::Running | Phase::Failed(_) => None,
+        };
+        let at = again.map_or(self.renew_at, |again| again.min(self.renew_at));
+        Some(Deadline { at, reason: "renew a lease" })
+    }
+}
+
+/// A lease without what every renewal changes: what is worth writing to disk again.
+pub(super) fn without_renewals(lease: LeaseInfo) -> LeaseInfo {
+    LeaseInfo { renewed: Timestamp(0), state: InstanceState::Starting, ..lease }
+}

@@ -1,0 +1,31 @@
+//! What a node says of itself when a person asks.
+use super::Node;
+use crate::command::{NodeStatus, PeerShown};
+
+impl Node {
+    pub(super) fn status(&self) -> NodeStatus {
+        let certificate = self.identity.certificate();
+        let peers = self.reach.linked().map(|(node, certificate, round_trip)| PeerShown {
+            node,
+            operator_name: certificate.operator.name.clone(),
+            jurisdiction: certificate.jurisdiction,
+            site: certificate.site.clone(),
+            round_trip_us: round_trip.map_or(0, |time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX)),
+        });
+        NodeStatus {
+            node: self.identity.node(),
+            operator: certificate.operator_id(),
+            operator_name: certificate.operator.name.clone(),
+            jurisdiction: certificate.jurisdiction,
+            site: certificate.site.clone(),
+            offer: self.host.terms().map(|terms| (terms, self.leases.used())),
+            peers: peers.collect(),
+            known_nodes: self.membership.known_nodes(),
+            records: self.membership.records(),
+            cells: self.cells.len(),
+            leases: self.leases.held(),
+            disk: self.disk_failed.clone(),
+            clock_off_ms: self.reach.clock_off_ms(),
+        }
+    }
+}
