@@ -16,5 +16,7 @@ pub use command::{
 pub use description::{Description, LeaseInfo, Member, ReleaseInfo};
 pub use genesis::{Candidate, CellGenesis, Founder, Grant, Receipt, Role};
 pub use io::{CellConfig, Input, Need, Output, Seeking};
+#[cfg(any(test, feature = "fixtures"))]
+pub use state::fixture;
 pub use state::{Effects, Membership, State};
 pub use wire::{Answered, Applied, Message, RaftMessage, Reached, SnapshotOffer};

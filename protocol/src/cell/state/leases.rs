@@ -2,6 +2,11 @@
 //!
 //! A lease runs on its holder's own clock from the moment that it asked for the last renewal, and the cell stamped that
 //! renewal later than that. So once cell time is past `renewed + duration`, the holder has stopped believing in it.
+//!
+//! That holds while one leader stamps. Cell time may jump ahead at a change of leaders, by as much as their clocks differ
+//! (followers drop stamps more than 30 s ahead of their own); so a leader also waits a lease's time by its own `Instant`
+//! from when it began to lead. If it does not, two instances may answer for a moment: harm to nobody's state, for the one
+//! whose lease has ended writes no more.
 use std::{collections::BTreeMap, time::Duration};
 
 use minicbor::{Decode, Encode};

@@ -19,7 +19,7 @@ use crate::{
 /// The last so many members that left are remembered with their nodes, so that they are still answered.
 pub const LEFT_MAX: usize = 16;
 /// A learner that was not promoted within so long (of cell time) may be replaced without further evidence.
-pub const JOIN_MAX: Duration = Duration::from_secs(300);
+pub const JOIN_MAX: Duration = Duration::from_mins(5);
 /// What any binary applies by, and so what a newcomer supports before it says more.
 const RULES_FIRST: u32 = 1;
 

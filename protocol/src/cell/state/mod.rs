@@ -15,6 +15,10 @@ mod sessions;
 mod members;
 mod leases;
 mod place;
+#[cfg(any(test, feature = "fixtures"))]
+pub mod fixture;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -55,9 +59,9 @@ pub const RULES_MAX: u32 = 1;
 /// The format of an encoded [`State`].
 pub const FORMAT: u32 = 1;
 /// A tenant's command is refused when it was signed further than this from cell time.
-pub const TENANT_SKEW_MAX: Duration = Duration::from_secs(24 * 3600);
+pub const TENANT_SKEW_MAX: Duration = Duration::from_hours(24);
 /// What a removed app leaves is kept so long (of cell time), then deleted.
-pub const REMOVAL_GRACE: Duration = Duration::from_secs(7 * 24 * 3600);
+pub const REMOVAL_GRACE: Duration = Duration::from_hours(7 * 24);
 
 /// The agreed state of a cell at one applied index. At most [`STATE_BYTES_MAX`] of keys, and bounded beside them.
 #[derive(Clone, Debug, Encode, Decode)]

@@ -180,7 +180,8 @@ pub(super) fn affordable(policy: &Policy, costs: impl IntoIterator<Item = Cost>)
     }
     let (month, bound) = (per_hour * MONTH_HOURS, u128::from(max.minor) * MICRO);
     if month > bound {
-        let detail = format!("a month would cost {} cents of {} of at most {}", month / MICRO, max.currency, max.minor);
+        let detail =
+            format!("a month would cost {} of at most {} minor units of {}", month / MICRO, max.minor, max.currency);
         return Err(no(Code::Unplaceable, detail));
     }
     Ok(())

@@ -23,7 +23,7 @@ pub const SESSIONS_MAX: usize = 10_000;
 /// Results of all sessions count at most so many bytes; the session that would end first goes.
 pub const SESSIONS_BYTES_MAX: u64 = 8 << 20;
 /// A session ends so long (of cell time) after its last use.
-pub const SESSION_KEPT: Duration = Duration::from_secs(600);
+pub const SESSION_KEPT: Duration = Duration::from_mins(10);
 
 /// The sessions of one kind of signer: the tenant's are apart from the instances', so that no host can occupy an op
 /// that the tenant is about to use, nor push the tenant's results out.
