@@ -73,7 +73,11 @@ impl Blocks {
             }
             Output::Read { op, segment, offset, len } => (*op, Verb::Read(*segment, *offset, *len), Cost::Quick),
             Output::Trim { op, segment } => (*op, Verb::Trim(*segment), Cost::Quick),
-            Output::Booted(_) | Output::Persisted(_) | Output::PersistFailed(..) | Output::Loaded { .. } => return None,
+            Output::Booted(_)
+            | Output::Unopened(_)
+            | Output::Persisted(_)
+            | Output::PersistFailed(..)
+            | Output::Loaded { .. } => return None,
         };
         self.verbs.insert(op, verb);
         Some((op, cost))

@@ -9,7 +9,7 @@ use std::{
 use bocage_protocol::{
     codec::Blob,
     config::Config,
-    id::{CellId, ContentHash, InstanceId, NodeId},
+    id::{ContentHash, InstanceId, NodeId},
     identity::NodeIdentity,
     io::{Input, Output},
     machine::{Deadline, Machine},
@@ -85,7 +85,6 @@ pub(crate) enum State {
 #[derive(Clone, Debug)]
 pub(crate) struct Running {
     pub(crate) generation: u64,
-    pub(crate) cell: CellId,
     /// The bytes that it runs.
     pub(crate) component: Option<ContentHash>,
     pub(crate) serves: bool,

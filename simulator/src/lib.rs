@@ -27,7 +27,7 @@ pub use host::Daemon;
 pub use report::{Ended, Property, Report, Violation};
 pub use scenario::{Scenario, ScenarioError};
 pub use tape::Tape;
-pub use world::Bug;
+pub use world::{Bug, Options};
 
 use world::World;
 
@@ -37,20 +37,11 @@ pub fn run(scenario: &Scenario, seed: u64) -> Report {
     run_with::<Node>(scenario, seed, &Options::default()).0
 }
 
-/// How a run departs from the plain one.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Options {
-    /// A planted bug, which a checker must find.
-    pub bug: Option<Bug>,
-    /// The node whose last life is recorded.
-    pub tape: Option<u32>,
-}
-
 /// Runs a scenario with any daemon; gives the tape of the node that was asked for.
 #[must_use]
 pub fn run_with<D: Daemon>(scenario: &Scenario, seed: u64, options: &Options) -> (Report, Option<Tape>) {
     let began = std::time::Instant::now();
-    let mut world = World::<D>::new(scenario, seed, options.bug, options.tape);
+    let mut world = World::<D>::new(scenario, seed, options);
     world.run();
     world.report(seed, began.elapsed())
 }

@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 
 /// Every measure a report may hold; a scenario may expect something of each.
-pub const NAMES: &[&str] = &[
+pub(crate) const NAMES: &[&str] = &[
     "write_p50_ms",
     "write_p99_ms",
     "write_max_ms",

@@ -137,7 +137,6 @@ impl Population {
             offer: Some(terms()),
             cell,
             membership,
-            step_max: Duration::from_secs(2),
         }
     }
 

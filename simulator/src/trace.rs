@@ -139,7 +139,6 @@ pub(crate) enum Way {
     StoreTimeout = 6,
     StoreOutput = 7,
     Fault = 8,
-    Client = 9,
 }
 
 /// The hash of a whole run so far.
@@ -240,6 +239,7 @@ pub(crate) fn of_store_output(output: &store::Output) -> u128 {
         | store::Output::Read { .. }
         | store::Output::Trim { .. }
         | store::Output::Booted(_)
+        | store::Output::Unopened(_)
         | store::Output::PersistFailed(..)
         | store::Output::Loaded { .. } => mixer.shown(output),
     }

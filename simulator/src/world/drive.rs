@@ -4,7 +4,7 @@ use bocage_protocol::{
     io::{Input, LinkChange, Output},
     machine::{Deadline, Machine},
     notice::Notice,
-    store::{self, BlockOp, Boot, Store},
+    store::{self, BlockOp, Boot, Store, StoreConfig},
 };
 
 use super::{Bug, Event, World};
@@ -40,7 +40,7 @@ impl<D: Daemon> World<D> {
         host.clock.start(at);
         let segments = host.disk.segments();
         let now = host.clock.now(at);
-        let mut store = Store::open(store::Config::default(), life_seed.split("store"), &segments, now);
+        let mut store = Store::open(StoreConfig::default(), life_seed.split("store"), segments, now);
         let outputs: Vec<_> = std::iter::from_fn(|| store.poll_output()).collect();
         let deadline = store.poll_timeout();
         host.store = Some(store);
@@ -334,6 +334,10 @@ impl<D: Daemon> World<D> {
             }
             match output {
                 store::Output::Booted(boot) => self.boot(node, *boot),
+                store::Output::Unopened(fault) => {
+                    let what = format!("its store could not be opened: {fault}");
+                    self.violated(Property::Crash, Some(node), what);
+                }
                 store::Output::Persisted(write) => self.inbox.push_back((node, life, Input::Persisted(write))),
                 store::Output::PersistFailed(write, fault) => {
                     self.inbox.push_back((node, life, Input::PersistFailed(write, fault)));

@@ -133,7 +133,11 @@ impl<D: Daemon> World<D> {
         if self.network.loses(node, peer) {
             return self.tally.count("frames_lost");
         }
-        let arrival = self.network.arrival(node, peer, self.at);
+        let mut arrival = self.network.arrival(node, peer, self.at);
+        if let Some(left) = &mut self.nudge {
+            arrival += u64::from(*left == 0);
+            self.nudge = left.checked_sub(1);
+        }
         let slot = self.frames.put((frame, mark));
         self.queue.push(arrival, peer, Event::Frame { from: node, epoch: link.epoch, slot });
     }

@@ -148,6 +148,17 @@ pub enum Bug {
     Panic,
 }
 
+/// How a run departs from the plain one.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// A planted bug, which a checker must find.
+    pub bug: Option<Bug>,
+    /// The node whose last life is recorded.
+    pub tape: Option<u32>,
+    /// The frame with this number, from 0 up, arrives 1 ns later.
+    pub nudge: Option<u64>,
+}
+
 /// See the module.
 pub(crate) struct World<D> {
     at: u64,
@@ -183,12 +194,14 @@ pub(crate) struct World<D> {
     checks: Checkers,
     tally: Tally,
     bug: Option<Bug>,
+    /// So many frames until one is delivered 1 ns later.
+    nudge: Option<u64>,
     /// The node that is recorded, and its last life.
     taped: Option<(u32, Option<Tape>)>,
 }
 
 impl<D: Daemon> World<D> {
-    pub(crate) fn new(scenario: &Scenario, seed: u64, bug: Option<Bug>, taped: Option<u32>) -> Self {
+    pub(crate) fn new(scenario: &Scenario, seed: u64, options: &Options) -> Self {
         let seed = Seed(*blake3::hash(&seed.to_be_bytes()).as_bytes());
         let stream = |name: &str| seed.split(name).rng();
         let population = Population::new(scenario, seed.split("population"));
@@ -227,8 +240,9 @@ impl<D: Daemon> World<D> {
             over: false,
             checks: Checkers::default(),
             tally: Tally::default(),
-            bug,
-            taped: taped.map(|node| (node, None)),
+            bug: options.bug,
+            nudge: options.nudge,
+            taped: options.tape.map(|node| (node, None)),
             scenario: scenario.clone(),
             population,
         };
@@ -322,8 +336,8 @@ impl<D: Daemon> World<D> {
             self.checks.left_out += 1;
             return;
         }
-        let at_s = crate::measure::ms(self.at / 1_000) ;
-        self.checks.violations.push(Violation { property, at_s: (at_s * 1_000.0).round() / 1_000.0, node, what });
+        let at_s = crate::measure::ms(self.at / MILLI * MILLI) / 1_000.0;
+        self.checks.violations.push(Violation { property, at_s, node, what });
     }
 
     fn note(&mut self, property: Property, node: Option<u32>, found: Result<(), String>) {

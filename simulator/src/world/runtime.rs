@@ -80,7 +80,7 @@ impl<D: Daemon> World<D> {
                     return;
                 }
                 let serves = instances.get(&id).is_some_and(|running| running.serves);
-                let running = Running { generation: start.generation, cell: id.cell, component, serves };
+                let running = Running { generation: start.generation, component, serves };
                 instances.insert(id, running);
                 let [least, most] = START_MS;
                 let after = least * MILLI + self.streams.runtime.below((most - least) * MILLI);
