@@ -251,13 +251,21 @@ pub(crate) fn of_store_input(input: &store::Input) -> u128 {
     let mut mixer = Mixer::default();
     match input {
         store::Input::Done { op, bytes } => {
-            [1, op.0].into_iter().for_each(|word| mixer.word(word));
-            mixer.bytes(bytes.as_ref().map_or(&[], Blob::as_ref));
+            let bytes = bytes.as_ref().map_or(&[][..], Blob::as_ref);
+            [1, op.0, bytes.len() as u64].into_iter().for_each(|word| mixer.word(word));
+            mixer.bytes(without_zeros(bytes));
         }
         store::Input::Persist { write, .. } => [2, write.0].into_iter().for_each(|word| mixer.word(word)),
         store::Input::Load { .. } | store::Input::Failed { .. } => mixer.shown(input),
     }
     mixer.finish()
+}
+
+/// Bytes without the zeros at their end, by whole pages: most of a preallocated segment.
+fn without_zeros(bytes: &[u8]) -> &[u8] {
+    const PAGE: [u8; 4_096] = [0; 4_096];
+    let zeros = bytes.rchunks_exact(PAGE.len()).take_while(|page| **page == PAGE).count();
+    &bytes[..bytes.len() - zeros * PAGE.len()]
 }
 
 #[cfg(test)]
