@@ -1,5 +1,5 @@
 //! What a node finds on its disk when it starts.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::batch::{HardState, LogEntry, SnapshotMeta};
 use crate::{
@@ -19,6 +19,20 @@ pub struct Boot {
     pub keyed: BTreeMap<Blob, Blob>,
     /// What is known of each cell.
     pub cells: BTreeMap<CellId, CellBoot>,
+    /// What was durable once and cannot be read any more. Nothing of it is in `keyed` or `cells`.
+    pub rot: Rot,
+}
+
+/// What the disk returned other bytes of than were written. Its replicas count as wiped: drop a cell (`DropCell`) before
+/// anything of it is written again, else it stays here; a key is whole again once it is put or deleted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rot {
+    /// Cells of which a vote, an entry or the snapshot may be missing.
+    pub cells: BTreeSet<CellId>,
+    /// Keys of which a newer value may be missing.
+    pub keys: BTreeSet<Blob>,
+    /// Cells or keys of which nothing is left but that there was something.
+    pub unnamed: u64,
 }
 
 /// One cell as found on disk.

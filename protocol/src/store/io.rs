@@ -99,6 +99,8 @@ pub enum Output {
     },
     /// All that was on disk. Once, after opening; nothing else comes before it but block verbs.
     Booted(Box<Boot>),
+    /// Instead of `Booted`: what is on disk cannot be opened. Nothing comes after it.
+    Unopened(DiskFault),
     /// That write and all before it are durable.
     Persisted(WriteId),
     /// That write, and every one after it, never will be.
