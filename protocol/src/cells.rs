@@ -8,9 +8,7 @@ use std::{
 
 use crate::{
     agenda::Agenda,
-    cell::{
-        CellConfig, CellGenesis, Description, Input as CellInput, Message, Output as CellOutput, Reached, Replica,
-    },
+    cell::{CellConfig, CellGenesis, Description, Input as CellInput, Message, Output as CellOutput, Reached, Replica},
     id::{CellId, NodeId, ReplicaId, WriteId},
     identity::{NodeIdentity, Signed},
     machine::{Deadline, Machine, Outbox},
@@ -146,13 +144,13 @@ impl Cells {
 
     /// What each replica says of its cell.
     pub fn descriptions(&self) -> impl Iterator<Item = Arc<Description>> {
-        self.open.values().map(Replica::description)
+        self.open.values().filter_map(Replica::description)
     }
 
     /// What the replica of one cell says of it.
     #[must_use]
     pub fn description(&self, cell: CellId) -> Option<Arc<Description>> {
-        self.open.get(&cell).map(Replica::description)
+        self.open.get(&cell).and_then(Replica::description)
     }
 
     /// How many replicas are here.

@@ -21,6 +21,7 @@ pub mod membership;
 pub mod reach;
 pub mod capacity;
 pub mod placement;
+pub mod manifest;
 pub mod cell;
 pub mod caller;
 pub mod lease;

@@ -24,9 +24,9 @@ use crate::{
     config::Config,
     context::Context,
     frame::Frame,
-    id::{CellId, ContentHash, MeshId, NodeId, RequestId, TransferId},
+    id::{CellId, ContentHash, NodeId, RequestId, TransferId},
     identity::NodeIdentity,
-    io::{Content, ContentKind, Input, LinkChange, Output},
+    io::{Content, ContentKind, Input, Output},
     lease::{self, Leases},
     machine::{Deadline, Machine, Outbox},
     membership::{self, Membership},
@@ -42,8 +42,6 @@ use crate::{
 
 /// More hand-overs than this in one step means that two parts argue for ever.
 const HAND_OVERS_MAX: u32 = 1_000_000;
-/// A peer's frame cannot claim more time than this for a request.
-const REQUEST_MAX: std::time::Duration = std::time::Duration::from_secs(120);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Part {
@@ -97,7 +95,6 @@ enum Fetcher {
 #[derive(Debug)]
 pub struct Node {
     identity: NodeIdentity,
-    mesh: MeshId,
     reach: Reach,
     membership: Membership,
     market: Market,
@@ -142,19 +139,18 @@ impl Node {
             pending: VecDeque::new(),
             outbox: Outbox::default(),
             identity,
-            mesh,
         };
         for part in PARTS {
-            this.drain(now, part);
+            this.drain(part);
         }
         this.settle(now);
         this
     }
 
     /// The driver's or a peer's word, and who listens.
-    fn on_input(&mut self, now: Now, input: Input) {
+    fn on_input(&mut self, input: Input) {
         match input {
-            Input::Received { from, frame } => self.on_frame(now, from, frame.into_inner()),
+            Input::Received { from, frame } => self.on_frame(from, frame.into_inner()),
             Input::Link { peer, change } => self.hand(HandOver::Reach(reach::Input::Link { peer, change })),
             Input::Persisted(write) => {
                 for (cell, write) in self.writes.persisted(write) {
@@ -185,7 +181,7 @@ impl Node {
         }
     }
 
-    fn on_frame(&mut self, now: Now, from: NodeId, frame: Frame) {
+    fn on_frame(&mut self, from: NodeId, frame: Frame) {
         if let Frame::Hello(hello) = frame {
             return self.hand(HandOver::Reach(reach::Input::Hello { from, hello }));
         }
@@ -208,17 +204,17 @@ impl Node {
                     self.hand(HandOver::Cells(cells::Input::Received { from, cell, message }));
                 }
             },
-            Frame::Birth(message) => self.on_birth(now, from, message),
+            Frame::Birth(message) => self.on_birth(from, message),
             Frame::Route(message) => self.hand(HandOver::Router(route::Input::Received { from, message })),
         }
     }
 
     /// A frame of placing, from another node or from this one: to the host if it asks, to the sponsor if it answers.
-    fn on_birth(&mut self, now: Now, from: NodeId, message: birth::Message) {
+    fn on_birth(&mut self, from: NodeId, message: birth::Message) {
         use birth::Message;
         match message {
             Message::Candidates { context, ask } => {
-                let candidates = self.market.answer(&ask, now.wall);
+                let candidates = self.market.answer(&ask);
                 let message = Message::CandidatesFound { request: context.request, candidates };
                 self.send(from, Frame::Birth(message));
             }
@@ -395,7 +391,7 @@ impl Node {
     fn want_members(&mut self, description: &cell::Description) {
         let by = Wanter::Cell(description.cell);
         for member in &description.members {
-            let (peer, addresses) = (member.node, self.market.addresses(member.node));
+            let (peer, addresses) = (member.node, self.reach.addresses(member.node));
             self.hand(HandOver::Reach(reach::Input::Want { by, peer, addresses, wanted: true }));
         }
     }
@@ -460,10 +456,10 @@ impl Node {
         }
     }
 
-    fn on_sponsor(&mut self, now: Now, output: SponsorOutput) {
+    fn on_sponsor(&mut self, output: SponsorOutput) {
         match output {
             SponsorOutput::AskHere { request, ask } => {
-                let candidates = self.market.answer(&ask, now.wall);
+                let candidates = self.market.answer(&ask);
                 let jurisdiction = Some(ask.jurisdiction);
                 self.hand(HandOver::Sponsor(SponsorInput::Candidates { request, jurisdiction, candidates }));
             }
@@ -577,7 +573,7 @@ impl Node {
             let Some(hand_over) = self.pending.pop_front() else { return };
             let part = self.deliver(now, hand_over);
             if let Some(part) = part {
-                self.drain(now, part);
+                self.drain(part);
             }
         }
         unreachable!("the parts of a node handed over {HAND_OVERS_MAX} times in one step");
@@ -587,7 +583,7 @@ impl Node {
         let me = self.identity.node();
         Some(match hand_over {
             HandOver::Reach(reach::Input::Send { to, frame: Frame::Birth(message) }) if to == me => {
-                self.on_birth(now, me, message);
+                self.on_birth(me, message);
                 return None;
             }
             HandOver::Reach(input) => {
@@ -647,7 +643,7 @@ impl Node {
         }
     }
 
-    fn drain(&mut self, now: Now, part: Part) {
+    fn drain(&mut self, part: Part) {
         let deadline = match part {
             Part::Reach => {
                 while let Some(output) = self.reach.poll_output() {
@@ -693,7 +689,7 @@ impl Node {
             }
             Part::Sponsor => {
                 while let Some(output) = self.sponsor.poll_output() {
-                    self.on_sponsor(now, output);
+                    self.on_sponsor(output);
                 }
                 self.sponsor.poll_timeout()
             }
@@ -714,7 +710,7 @@ impl Machine for Node {
 
     fn handle_input(&mut self, now: Now, input: Input) {
         self.outbox.begin_step();
-        self.on_input(now, input);
+        self.on_input(input);
         self.settle(now);
     }
 

@@ -30,7 +30,7 @@ use crate::{
     },
     command::{PlacedShown, PlanShown, Reply},
     context::Context,
-    id::{CellId, ContentHash, MeshId, NodeId, RequestId},
+    id::{CellId, MeshId, NodeId, RequestId},
     identity::{NodeIdentity, Signed},
     machine::{Deadline, Machine, Outbox},
     membership::Address,
@@ -192,7 +192,7 @@ impl Sponsor {
             Goal::Deploy { .. } | Goal::Plan { .. } | Goal::Release { .. } => context.deadline,
         };
         let context = Context { deadline, ..context };
-        let mut project = match Project::new(context, goal) {
+        let mut project = match Project::new(context, goal, self.mesh) {
             Ok(project) => project,
             Err((goal, refusal)) => return self.answer(&context, &goal, Err(refusal)),
         };
@@ -259,11 +259,10 @@ impl Sponsor {
     fn plan(&mut self, now: Now, id: u64) {
         let Some(project) = self.projects.get_mut(&id) else { return };
         project.rounds += 1;
-        let plan = match placement::plan(&project.request(), &project.candidates()) {
+        let plan = match project.plan(now) {
             Ok(plan) => plan,
             Err(unplaceable) => {
-                let refusal = Refusal::definite(Code::Unplaceable, unplaceable.to_string());
-                return self.end(id, Err(refusal));
+                return self.end(id, Err(unplaceable.into()));
             }
         };
         match &project.goal {
@@ -553,7 +552,7 @@ impl Machine for Sponsor {
             Input::Gates(gates) => self.gates = gates.into_iter().collect(),
             Input::Candidates { request, jurisdiction, candidates } => {
                 if let Some(project) = self.projects.get_mut(&request.0) {
-                    project.gathered(jurisdiction, candidates);
+                    project.gathered(now, jurisdiction, candidates);
                     self.plan_if_gathered(now, request.0);
                 }
             }
@@ -563,7 +562,7 @@ impl Machine for Sponsor {
                 Message::Founded { request, result } => self.on_founded(from, request.0, result),
                 Message::CandidatesFound { request, candidates } => {
                     if let Some(project) = self.projects.get_mut(&request.0) {
-                        project.gathered(None, candidates);
+                        project.gathered(now, None, candidates);
                         self.plan_if_gathered(now, request.0);
                     }
                 }
@@ -611,6 +610,6 @@ fn shown(plan: &Plan) -> PlanShown {
         placed: voters.chain(instances).collect(),
         grade: plan.grade,
         price_per_hour: plan.price_per_hour,
-        rejected: plan.rejected.clone(),
+        rejected: plan.rejected.iter().map(|(node, reason)| (*node, reason.to_string())).collect(),
     }
 }

@@ -188,17 +188,8 @@ impl Caller {
             return;
         }
         self.last += 1;
-        let call = Call {
-            owner,
-            context,
-            cell,
-            what,
-            asked: None,
-            attempts: 0,
-            hops: 0,
-            sent: false,
-            retry_at: now.instant,
-        };
+        let call =
+            Call { owner, context, cell, what, asked: None, attempts: 0, hops: 0, sent: false, retry_at: now.instant };
         self.calls.insert(self.last, call);
         self.by_cell.entry(cell).or_default().push(self.last);
         self.attempt(now, self.last, None);

@@ -390,3 +390,7 @@ fn read_offer(body: &RecordBody, node: NodeId) -> Result<Offer, Unusable> {
     }
     Ok(offer)
 }
+
+#[cfg(test)]
+#[path = "inventory_tests.rs"]
+mod tests;

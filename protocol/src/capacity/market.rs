@@ -222,9 +222,10 @@ impl Market {
             return;
         }
         let summary = self.sum_up(now.wall);
-        let stale = self.summed.as_ref().is_none_or(|(last, at)| {
-            now.instant.since(*at) + SUMMARY_CHECK >= LIFETIME / 2 || differs(last, &summary)
-        });
+        let stale = self
+            .summed
+            .as_ref()
+            .is_none_or(|(last, at)| now.instant.since(*at) + SUMMARY_CHECK >= LIFETIME / 2 || differs(last, &summary));
         if !stale {
             return;
         }
@@ -279,7 +280,8 @@ impl Market {
 
     fn learn_summary(&mut self, now: Now, known: &Shared) -> Result<(), String> {
         let papers = known.record.certificate.as_ref().ok_or("a summary without a certificate")?;
-        let certificate = NodeCertificate::accept(papers, self.inventory.mesh(), now.wall).map_err(|e| e.to_string())?;
+        let certificate =
+            NodeCertificate::accept(papers, self.inventory.mesh(), now.wall).map_err(|e| e.to_string())?;
         let summary: Summary = codec::decode("summary", &known.body.content).map_err(|error| error.to_string())?;
         let signer = NodeId(known.signer().0);
         if certificate.node != signer || certificate.jurisdiction != summary.jurisdiction {
@@ -414,3 +416,7 @@ fn differs(before: &Summary, after: &Summary) -> bool {
         || material(&before.total, &after.total, &before.total)
         || material(&before.used, &after.used, &before.total)
 }
+
+#[cfg(test)]
+#[path = "market_tests.rs"]
+mod tests;

@@ -10,6 +10,8 @@ mod inventory;
 mod market;
 mod ask;
 mod accept;
+#[cfg(test)]
+pub(crate) mod fixture;
 
 pub use accept::{ROLES_MAX, accept};
 pub use ask::Ask;

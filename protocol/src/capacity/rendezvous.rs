@@ -28,7 +28,8 @@ pub(super) fn chosen(
         nodes.map(|(node, operator)| (draw(chore, jurisdiction, wall, node), node, operator)).collect();
     draws.sort_unstable();
     let mut operators = std::collections::BTreeSet::new();
-    let (firsts, others): (Vec<_>, Vec<_>) = draws.into_iter().partition(|(_, _, operator)| operators.insert(*operator));
+    let (firsts, others): (Vec<_>, Vec<_>) =
+        draws.into_iter().partition(|(_, _, operator)| operators.insert(*operator));
     let mut chosen: Vec<NodeId> = firsts.into_iter().map(|(_, node, _)| node).take(count).collect();
     let missing = count.min(2).saturating_sub(chosen.len());
     chosen.extend(others.into_iter().map(|(_, node, _)| node).take(missing));

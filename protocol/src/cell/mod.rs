@@ -8,6 +8,7 @@ mod description;
 mod wire;
 mod io;
 pub mod state;
+mod replica;
 
 pub use command::{
     Answer, Barrier, Command, DataBatch, Entry, Evidence, InstanceState, Outcome, Query, Release, Renewal, Repair,
@@ -16,6 +17,7 @@ pub use command::{
 pub use description::{Description, LeaseInfo, Member, ReleaseInfo};
 pub use genesis::{Candidate, CellGenesis, Founder, Grant, Receipt, Role};
 pub use io::{CellConfig, Input, Need, Output, Seeking};
+pub use replica::Replica;
 #[cfg(any(test, feature = "fixtures"))]
 pub use state::fixture;
 pub use state::{Effects, Membership, State};

@@ -122,12 +122,7 @@ impl Held {
     }
 
     /// Who else may have the bytes; after the last one, a pause.
-    pub(super) fn next_holder(
-        &mut self,
-        now: Now,
-        description: &Description,
-        me: NodeId,
-    ) -> Option<(NodeId, u64)> {
+    pub(super) fn next_holder(&mut self, now: Now, description: &Description, me: NodeId) -> Option<(NodeId, u64)> {
         let Phase::Fetching { size_bytes, asked, again, .. } = &mut self.phase else { return None };
         let members = description.members.iter().map(|member| member.node);
         let holders = members.chain(description.leases.iter().map(|lease| lease.node)).filter(|node| *node != me);

@@ -16,9 +16,7 @@ use held::{Held, Phase};
 use crate::{
     agenda::Agenda,
     caller::{Answer, What},
-    cell::{
-        self, Barrier, Command, DataBatch, Description, Outcome, Query, Renewal, Workload, Write,
-    },
+    cell::{self, Barrier, Command, DataBatch, Description, Outcome, Query, Renewal, Workload, Write},
     codec::{self, Blob},
     context::Context,
     id::{CellId, ContentHash, InstanceId, NodeId, RequestId, SessionId},

@@ -50,16 +50,34 @@ impl ManifestError {
             (format!("unknown key \"{key}\""), Some(nearest(key, &ticked[1..])))
         } else if let (true, Some(key)) = (message.starts_with("missing field"), ticked.first()) {
             (format!("the key \"{key}\" is missing"), None)
-        } else if let (true, Some(key)) = (message.starts_with("duplicate"), ticked.first()) {
+        } else if message.starts_with("duplicate key") {
+            let key = span.clone().and_then(|span| text.get(span)).unwrap_or_default();
             (format!("the key \"{key}\" is there twice"), Some("keep one of them".into()))
+        } else if let Some((found, expected)) = wrong_type(message) {
+            (format!("expected {}, found {found}", in_words(expected)), None)
         } else {
             (message.trim_end().replace('\n', "; "), None)
         };
-        // A missing key is reported at the table that lacks it; an empty span there says nothing.
-        match span.filter(|span| span.end <= text.len() && !span.is_empty()) {
+        match span.filter(|span| span.end <= text.len()) {
             Some(span) => Self::at(text, span, message, help),
             None => Self { message, span: None, line: 0, column: 0, help },
         }
+    }
+}
+
+fn wrong_type(message: &str) -> Option<(&str, &str)> {
+    message.trim_end().strip_prefix("invalid type: ")?.split_once(", expected ")
+}
+
+/// What serde expected, as a person would write it.
+fn in_words(expected: &str) -> String {
+    match expected {
+        "a sequence" => "a list such as [\"a\", \"b\"]".into(),
+        "a boolean" => "true or false, without quotes".into(),
+        "a string" => "text in quotes".into(),
+        "a map" => "a table".into(),
+        _ if expected.starts_with("struct ") => "a table: a line in brackets, and its keys below".into(),
+        _ => expected.into(),
     }
 }
 
@@ -71,10 +89,10 @@ fn unknown_field<'a>(message: &str, ticked: &[&'a str]) -> Option<&'a str> {
 fn nearest(key: &str, known: &[&str]) -> String {
     /// A key further off than this was not meant.
     const LIKENESS_MIN: f64 = 0.7;
-    // Likeness is a float, but only words for people depend on it.
-    let likeness = |known: &&&str| (strsim::jaro_winkler(key, known) * 1_000.0) as u64;
-    let best = known.iter().max_by_key(likeness);
-    match best.filter(|best| strsim::jaro_winkler(key, best) >= LIKENESS_MIN) {
+    // Floats, but only words for people depend on them.
+    let likeness = |known: &str| strsim::jaro_winkler(key, known);
+    let best = known.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+    match best.filter(|best| likeness(best) >= LIKENESS_MIN) {
         Some(best) => format!("did you mean \"{best}\"?"),
         None if known.is_empty() => "nothing can stand here".into(),
         None => format!("known here: {}", known.join(", ")),

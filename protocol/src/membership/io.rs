@@ -3,13 +3,17 @@ use std::time::Duration;
 
 use minicbor::{Decode, Encode};
 
-use super::{verdict::Liveness, wire::Message};
+use super::{
+    verdict::Liveness,
+    wire::{Message, addresses_within_bounds},
+};
 use crate::{
-    codec::Blob,
+    codec::{self, Blob},
     id::{DiskId, NodeId},
     identity::{NodeCertificate, Signed},
     notice::Notice,
-    record::{Kind, Order, RecordBody, Scope, Shared, Subject},
+    record::{Kind, Known, Order, RecordBody, Scope, Shared, Subject},
+    resources::Jurisdiction,
 };
 
 /// Where a node can be reached: a multiaddress in text, without the peer id. At most 256 bytes.
@@ -30,6 +34,24 @@ pub struct Presence {
     /// See [`crate::store::Boot::boots`].
     #[n(3)]
     pub boots: u64,
+}
+
+impl Presence {
+    /// Reads the content of a record of kind `PRESENCE`.
+    #[must_use]
+    pub fn read(known: &Known) -> Option<Self> {
+        codec::decode("presence", &known.body.content).ok()
+    }
+
+    /// The rule of the kind: within its bounds, and its order is its incarnation's.
+    pub(super) fn rule(body: &RecordBody, _: &NodeCertificate) -> Result<(), &'static str> {
+        let Ok(this) = codec::decode::<Self>("presence", &body.content) else { return Err("it is not a presence") };
+        match () {
+            () if body.order.generation != this.incarnation => Err("its order is not of its incarnation"),
+            () if !addresses_within_bounds(&this.addresses) => Err("its addresses are too many or too long"),
+            () => Ok(()),
+        }
+    }
 }
 
 /// Input of membership.
@@ -55,7 +77,9 @@ pub enum Input {
     },
     /// A part of this node wants something known. Membership signs it and gives it its version.
     Publish(Draft),
-    /// This node wants records of a subject in `Scope::Subscribers` from a peer, or no longer.
+    /// This node wants what is said about a subject and would not come by itself, or no longer: records in
+    /// `Scope::Subscribers`, and of a node in another jurisdiction (its id as the subject) presence and verdicts. At
+    /// most 1,024 at once; more are ignored.
     Subscribe {
         /// Which.
         subject: Subject,
@@ -64,6 +88,21 @@ pub enum Input {
     },
     /// Addresses at which this node can be reached changed.
     Addresses(Vec<Address>),
+    /// A part of this node no longer stands by a record that it published: not renewed, and void everywhere shortly.
+    Withdraw {
+        /// What it was about.
+        kind: Kind,
+        /// How far it spread.
+        scope: Scope,
+        /// Whom it was about.
+        subject: Subject,
+    },
+    /// A frame other than gossip came from this peer: it lives.
+    Heard(NodeId),
+    /// The gates that the summaries of each jurisdiction name. Replaces those before. At most 64 jurisdictions of 8.
+    Gates(Vec<(Jurisdiction, Vec<(NodeId, Vec<Address>)>)>),
+    /// This node's clock is far from its peers' median (or no longer): while it is, nothing is signed.
+    ClockOff(bool),
 }
 
 /// A record before it is signed.

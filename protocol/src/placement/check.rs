@@ -93,7 +93,10 @@ fn check_voters(request: &Request, plan: &Plan) -> Result<(), String> {
         Want::Instance => 0,
     };
     let right_count = plan.voters.len() == expected
-        || (request.want == Want::All && policy.allow_degraded && plan.voters.len() % 2 == 1 && plan.voters.len() < expected);
+        || (request.want == Want::All
+            && policy.allow_degraded
+            && plan.voters.len() % 2 == 1
+            && plan.voters.len() < expected);
     ensure(right_count, || format!("{} voters are not {expected}", plan.voters.len()))?;
     if policy.allow_degraded {
         return Ok(());

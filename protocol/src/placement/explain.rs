@@ -149,8 +149,10 @@ pub(super) fn shortage(policy: &Policy, sifted: &Sifted<'_>, shortage: Shortage,
             let mut message = if operators < wanted {
                 format!("{home} needs {needs}, {operators} {offer} enough")
             } else {
-                format!("{home} needs {needs} at distinct sites, {of} offer enough, but at most {together} stand apart (sites of \
-                         one name under one law count as one)")
+                format!(
+                    "{home} needs {needs} at distinct sites, {of} offer enough, but at most {together} stand apart (sites of \
+                         one name under one law count as one)"
+                )
             };
             message.push_str(&left_out_at_home(policy, sifted));
             message.push_str(": ");

@@ -2,7 +2,7 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Current, INSTANCES_MAX, Placed, Plan, Policy, Request, VoterPlace, Unplaceable, Want,
+    Current, INSTANCES_MAX, Placed, Plan, Policy, Request, Unplaceable, VoterPlace, Want,
     explain::{self, Asked, Rule},
     feasible::{self, Reason, Sifted},
     grade,
@@ -21,10 +21,7 @@ pub const MICRO: u64 = 1_000_000;
 ///
 /// # Errors
 /// When nobody could keep it, with the rule that failed and what would make it work.
-pub fn plan<'a>(
-    request: &Request,
-    inventory: impl IntoIterator<Item = &'a Capacity>,
-) -> Result<Plan, Unplaceable> {
+pub fn plan<'a>(request: &Request, inventory: impl IntoIterator<Item = &'a Capacity>) -> Result<Plan, Unplaceable> {
     if let Some(message) = contradiction(&request.policy) {
         return Err(Unplaceable { rule: Rule::Policy, message });
     }

@@ -420,8 +420,8 @@ impl Reach {
         if hello.wire_min > WIRE_VERSION {
             return Err(format!("it speaks wire versions from {} up; this node up to {WIRE_VERSION}", hello.wire_min));
         }
-        let certificate = NodeCertificate::accept(&hello.certificate, self.mesh, now.wall)
-            .map_err(|error| error.to_string())?;
+        let certificate =
+            NodeCertificate::accept(&hello.certificate, self.mesh, now.wall).map_err(|error| error.to_string())?;
         if certificate.node != from {
             return Err("it shows another node's certificate".into());
         }

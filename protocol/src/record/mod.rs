@@ -1,5 +1,18 @@
 //! The replicated set of signed statements that gossip spreads. It knows a kind by its tag, scope and order only: each
 //! part owns the content of its own records (offers in `capacity`, verdicts in `membership`, bindings in `route`).
+mod authority;
+mod digest;
+mod set;
+#[cfg(test)]
+mod tests;
+
+pub use authority::{ContentRule, Refused, lifetime_max};
+pub use digest::{BUCKETS, Header, Settled, Standing};
+pub use set::{
+    BYTES_PER_SIGNER_MAX, CERTIFICATES_MAX, Certified, Inserted, Key, RECORDS_PER_OPERATOR_MAX, RECORDS_PER_SIGNER_MAX,
+    RecordSet, Tier,
+};
+
 use std::sync::Arc;
 
 use minicbor::{Decode, Encode};

@@ -221,9 +221,8 @@ impl Router {
         let update = self.update_of(&description);
         let known = self.known(cell, description.tenant, &description.app);
         known.local = Some(Arc::clone(&description));
-        let changed = known.update.as_ref().is_none_or(|before| {
-            Update { applied: update.applied, ..before.clone() } != update
-        });
+        let changed =
+            known.update.as_ref().is_none_or(|before| Update { applied: update.applied, ..before.clone() } != update);
         known.update = Some(update.clone());
         self.agenda.set(Due::Subscribe(cell), None);
         if changed {
@@ -334,13 +333,8 @@ impl Router {
             })
             .collect();
         targets.sort_by_key(|target| (!target.local, target.round_trip, target.instance));
-        let route = AppRoute {
-            cell,
-            tenant: known.tenant,
-            app: known.app.clone(),
-            hosts: update.hosts.clone(),
-            targets,
-        };
+        let route =
+            AppRoute { cell, tenant: known.tenant, app: known.app.clone(), hosts: update.hosts.clone(), targets };
         if known.served.as_ref() != Some(&route) {
             self.outbox.push(Output::Serve(RouteDelta::Put(route.clone())));
             if let Some(known) = self.apps.get_mut(&cell) {
@@ -398,7 +392,11 @@ impl Router {
             self.outbox.push(Output::Find { peer: *peer, addresses: addresses.clone() });
         }
         if self.apps.len() >= FOLLOWED_MAX && !self.apps.contains_key(&binding.cell) {
-            let oldest = self.apps.iter().filter(|(_, known)| known.local.is_none()).min_by_key(|(_, known)| known.subscribed_at);
+            let oldest = self
+                .apps
+                .iter()
+                .filter(|(_, known)| known.local.is_none())
+                .min_by_key(|(_, known)| known.subscribed_at);
             if let Some(oldest) = oldest.map(|(cell, _)| *cell) {
                 self.unfollow(oldest);
             }
@@ -439,10 +437,8 @@ impl Router {
         let cell = update.cell;
         let Some(known) = self.apps.get_mut(&cell).filter(|known| known.local.is_none()) else { return };
         let voters = known.update.as_ref().map_or(&known.voters, |update| &update.voters);
-        let older = known
-            .update
-            .as_ref()
-            .is_some_and(|before| (update.line, update.applied) < (before.line, before.applied));
+        let older =
+            known.update.as_ref().is_some_and(|before| (update.line, update.applied) < (before.line, before.applied));
         if older || !(voters.contains(&from) || known.voters.contains(&from)) {
             return;
         }

@@ -10,11 +10,13 @@ use super::{
     Refusal, Resources, Role, Seeking, Signed, TenantAction, Want, placement,
 };
 use crate::{
+    capacity::Inventory,
     cell::{TenantCommand, Workload},
     id::{CellId, ContentHash, MeshId, NodeId, TenantId},
     identity::Genesis,
+    placement::{Current, Unplaceable, VoterPlace},
     refusal::Code,
-    time::Timestamp,
+    time::{Now, Timestamp},
 };
 
 /// What round trip is assumed between voters that never measured one: across a continent.
@@ -103,7 +105,7 @@ pub(super) struct Project {
     pub(super) rounds: u32,
     /// Who said no, and why.
     pub(super) exclude: BTreeMap<NodeId, String>,
-    candidates: BTreeMap<NodeId, (Candidate, Vec<Address>)>,
+    inventory: Inventory,
 }
 
 impl Stage {
@@ -128,7 +130,7 @@ impl Stage {
 
 impl Project {
     /// Reads what is wanted.
-    pub(super) fn new(context: Context, goal: Goal) -> Result<Self, (Goal, Refusal)> {
+    pub(super) fn new(context: Context, goal: Goal, mesh: MeshId) -> Result<Self, (Goal, Refusal)> {
         let read = |signed: &Signed<TenantCommand>| {
             let invalid = |why: String| Refusal::definite(Code::Invalid, why);
             let command = signed.open().map_err(|error| invalid(error.to_string()))?;
@@ -167,7 +169,7 @@ impl Project {
             content,
             rounds: 0,
             exclude: BTreeMap::new(),
-            candidates: BTreeMap::new(),
+            inventory: Inventory::new(mesh),
         })
     }
 
@@ -183,9 +185,10 @@ impl Project {
         }
     }
 
-    /// Takes candidates in. A gate answers for its own jurisdiction only.
+    /// Takes candidates in. A gate answers for its own jurisdiction only; what does not count is left out.
     pub(super) fn gathered(
         &mut self,
+        now: Now,
         jurisdiction: Option<Jurisdiction>,
         candidates: Vec<(Candidate, Vec<Address>)>,
     ) {
@@ -193,36 +196,28 @@ impl Project {
         for (candidate, addresses) in candidates {
             let Ok(certificate) = candidate.certificate.open() else { continue };
             from = from.or(Some(certificate.jurisdiction));
-            self.candidates.insert(certificate.node, (candidate, addresses));
+            let _unusable = self.inventory.gather(candidate, &addresses, now.wall);
         }
         if let (Stage::Gathering { pending }, Some(from)) = (&mut self.stage, from) {
             pending.remove(&from);
         }
     }
 
-    /// What to plan.
-    pub(super) fn request(&self) -> placement::Request {
+    /// Whom to ask, by what was gathered.
+    pub(super) fn plan(&self, now: Now) -> Result<Plan, Unplaceable> {
         let (want, current) = match &self.goal {
             Goal::Seek { description, need } => {
                 let want = match need.role {
                     Seeking::Replica => Want::Replica { replaces: need.replaces },
                     Seeking::Instance => Want::Instance,
                 };
-                (want, Some(Arc::clone(description)))
+                (want, current_of(description))
             }
-            Goal::Deploy { .. } | Goal::Plan { .. } | Goal::Release { .. } => (Want::All, None),
+            Goal::Deploy { .. } | Goal::Plan { .. } | Goal::Release { .. } => (Want::All, Vec::new()),
         };
-        placement::Request {
-            policy: self.policy.clone(),
-            want,
-            current,
-            exclude: self.exclude.keys().copied().collect(),
-        }
-    }
-
-    /// What was gathered.
-    pub(super) fn candidates(&self) -> Vec<(Candidate, Vec<Address>)> {
-        self.candidates.values().cloned().collect()
+        let exclude = self.exclude.keys().copied().collect();
+        let request = placement::Request { policy: self.policy.clone(), current, want, exclude, at: now.wall };
+        placement::plan(&request, self.inventory.candidates())
     }
 
     /// The first candidate that said yes.
@@ -268,3 +263,25 @@ impl Project {
     }
 }
 
+/// What a living cell has already.
+fn current_of(description: &Description) -> Vec<Current> {
+    let members = description.members.iter().map(|member| Current {
+        role: if member.votes { Role::Vote } else { Role::Learn },
+        number: member.replica.0,
+        node: member.node,
+        standing: VoterPlace {
+            operator: member.operator,
+            site: member.site.clone(),
+            jurisdiction: member.jurisdiction,
+        },
+        price_per_hour: 0,
+    });
+    let leases = description.leases.iter().map(|lease| Current {
+        role: Role::Instance,
+        number: lease.instance.number,
+        node: lease.node,
+        standing: VoterPlace { operator: lease.operator, site: lease.site.clone(), jurisdiction: lease.jurisdiction },
+        price_per_hour: 0,
+    });
+    members.chain(leases).collect()
+}

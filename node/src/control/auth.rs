@@ -1,0 +1,219 @@
+//! Who may ask. Over the node's own unix socket: whoever can open it, as the file's permissions say. Over TCP: whoever
+//! signs the request with a tenant's or the operator's key, once, now.
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use bocage_protocol::{
+    codec,
+    id::TenantId,
+    identity::{Genesis, Keypair, Party, PublicKey, Signed, Statement},
+    refusal::{Code, Refusal},
+    time::Timestamp,
+};
+use data_encoding::BASE64;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use minicbor::{Decode, Encode};
+
+/// Carries a [`SignedRequest`].
+pub const AUTHORIZATION: HeaderName = HeaderName::from_static("bocage-authorization");
+/// A request older or newer than this is refused: clocks differ, but not so much.
+const AGE_MAX: Duration = Duration::from_secs(120);
+/// Nonces remembered; of more, the oldest is forgotten, and its request is too old by then at the usual rates.
+const NONCES_MAX: usize = 100_000;
+
+/// What a caller signs: this request, to whichever node, now, once.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct ControlRequest {
+    /// `GET`, `POST`, `PUT`.
+    #[n(0)]
+    pub method: String,
+    /// Path and query.
+    #[n(1)]
+    pub path: String,
+    /// BLAKE3 of the body.
+    #[cbor(n(2), with = "minicbor::bytes")]
+    pub body: [u8; 32],
+    /// When it was signed.
+    #[n(3)]
+    pub at: Timestamp,
+    /// Drawn at random.
+    #[cbor(n(4), with = "minicbor::bytes")]
+    pub nonce: [u8; 16],
+}
+
+impl Statement for ControlRequest {
+    const DOMAIN: &'static str = "bocage/v1/control-request";
+}
+
+/// A signed request and who signs.
+#[derive(Clone, Debug, Encode, Decode)]
+struct SignedRequest {
+    #[n(0)]
+    party: Signed<Genesis>,
+    #[n(1)]
+    request: Signed<ControlRequest>,
+}
+
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caller {
+    /// Through the unix socket: this machine's own user.
+    Local,
+    /// The operator of this node.
+    Operator,
+    /// A tenant.
+    Tenant(TenantId),
+}
+
+impl Caller {
+    /// Whether it may see and do what is a tenant's.
+    #[must_use]
+    pub fn is_tenant(&self, tenant: TenantId) -> bool {
+        match self {
+            Self::Local => true,
+            Self::Tenant(caller) => *caller == tenant,
+            Self::Operator => false,
+        }
+    }
+
+    /// Whether it may change what this node offers.
+    #[must_use]
+    pub fn is_operator(&self) -> bool {
+        matches!(self, Self::Local | Self::Operator)
+    }
+}
+
+/// Signs a request as `party`, whose key is `keys`.
+#[must_use]
+pub fn sign(keys: &Keypair, party: &Genesis, method: &str, path: &str, body: &[u8], at: Timestamp) -> HeaderValue {
+    let mut nonce = [0; 16];
+    getrandom::fill(&mut nonce).expect("the operating system gives randomness");
+    let body = *blake3::hash(body).as_bytes();
+    let request = ControlRequest { method: method.to_owned(), path: path.to_owned(), body, at, nonce };
+    let signed = SignedRequest { party: Signed::seal(keys, party), request: Signed::seal(keys, &request) };
+    HeaderValue::from_str(&BASE64.encode(&codec::encode(&signed))).expect("base64 is a header value")
+}
+
+/// Checks signed requests, each once.
+#[derive(Debug)]
+pub struct Door {
+    operator: PublicKey,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    nonces: BTreeMap<[u8; 16], ()>,
+    order: VecDeque<[u8; 16]>,
+}
+
+impl Door {
+    /// A door of the node whose operator has this key.
+    #[must_use]
+    pub fn new(operator: PublicKey) -> Self {
+        Self { operator, seen: Mutex::default() }
+    }
+
+    /// Who asks, over TCP.
+    ///
+    /// # Errors
+    /// When the request is not signed, or the signature does not fit this very request, or it came before.
+    pub fn check(
+        &self,
+        headers: &HeaderMap,
+        method: &str,
+        path: &str,
+        body: &[u8],
+        wall: Timestamp,
+    ) -> Result<Caller, Refusal> {
+        let refuse = |why: &str| Refusal::definite(Code::Unauthorised, why);
+        let header = headers.get(AUTHORIZATION).ok_or_else(|| {
+            refuse("requests over TCP are signed with a tenant's or operator's key: run bocage login, or use the node's unix socket")
+        })?;
+        let bytes = BASE64.decode(header.as_bytes()).map_err(|_| refuse("the signature is not base64"))?;
+        let signed: SignedRequest = codec::decode("signed request", &bytes).map_err(|error| refuse(&error.to_string()))?;
+        let party = signed.party.verify().map_err(|error| refuse(&error.to_string()))?;
+        let request = signed.request.verify().map_err(|error| refuse(&error.to_string()))?;
+        if party.key != signed.party.key() || party.key != signed.request.key() {
+            return Err(refuse("the request is not signed by the key of the party that it names"));
+        }
+        let same = request.method == method && request.path == path && request.body == *blake3::hash(body).as_bytes();
+        if !same {
+            return Err(refuse("the signature is of another request"));
+        }
+        if request.at.since(wall).max(wall.since(request.at)) > AGE_MAX {
+            return Err(refuse("the request was signed more than two minutes from now: check this machine's clock"));
+        }
+        if !self.seen.lock().unwrap_or_else(PoisonError::into_inner).first_time(request.nonce) {
+            return Err(refuse("the request came before: sign a new one"));
+        }
+        match party.party {
+            Party::Operator if party.key == self.operator => Ok(Caller::Operator),
+            Party::Operator => Err(refuse("this node is another operator's")),
+            Party::Tenant => Ok(Caller::Tenant(party.tenant())),
+        }
+    }
+}
+
+impl Seen {
+    fn first_time(&mut self, nonce: [u8; 16]) -> bool {
+        if self.nonces.insert(nonce, ()).is_some() {
+            return false;
+        }
+        self.order.push_back(nonce);
+        if self.order.len() > NONCES_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.nonces.remove(&oldest);
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1_000_000);
+
+    fn tenant() -> (Keypair, Genesis) {
+        let keys = Keypair::from_secret(&[5; 32]);
+        let genesis = Genesis::new(Party::Tenant, "t", keys.public(), Timestamp(1));
+        (keys, genesis)
+    }
+
+    fn headers(path: &str, body: &[u8]) -> HeaderMap {
+        let (keys, genesis) = tenant();
+        HeaderMap::from_iter([(AUTHORIZATION, sign(&keys, &genesis, "POST", path, body, NOW))])
+    }
+
+    fn door() -> Door {
+        Door::new(Keypair::from_secret(&[6; 32]).public())
+    }
+
+    #[test]
+    fn a_signed_request_is_let_in_once() {
+        let (door, headers) = (door(), headers("/v1/apps", b"x"));
+        let caller = door.check(&headers, "POST", "/v1/apps", b"x", NOW).unwrap();
+        assert_eq!(caller, Caller::Tenant(tenant().1.tenant()));
+        assert!(door.check(&headers, "POST", "/v1/apps", b"x", NOW).is_err(), "a replay");
+    }
+
+    #[test]
+    fn a_signature_is_of_one_method_path_body_and_time() {
+        let (door, headers) = (door(), headers("/v1/apps", b"x"));
+        let later = NOW + Duration::from_secs(600);
+        for (method, path, body, at) in [
+            ("PUT", "/v1/apps", b"x", NOW),
+            ("POST", "/v1/cells", b"x", NOW),
+            ("POST", "/v1/apps", b"y", NOW),
+            ("POST", "/v1/apps", b"x", later),
+        ] {
+            assert!(door.check(&headers, method, path, body, at).is_err(), "{method} {path}");
+        }
+        assert!(door.check(&HeaderMap::new(), "POST", "/v1/apps", b"x", NOW).is_err(), "unsigned");
+    }
+}

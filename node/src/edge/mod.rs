@@ -1,0 +1,82 @@
+//! Where requests enter: HTTP/1.1 and HTTP/2, routed by Host, to an instance here or over the mesh to the nearest one.
+//!
+//! ```text
+//!   client ─→ listener ─→ Entry ─decide→ here: runtime
+//!                           │    └─────→ there: stream to the peer ─→ its Porch ─→ its runtime
+//!                           └─ resolve, hold, refuse: as `route::decide` says
+//! ```
+//!
+//! The edge executes what `bocage_protocol::route` decides; a retry, a wait, a refusal is never its own idea.
+mod body;
+mod entry;
+mod forward;
+mod headers;
+mod porch;
+mod problem;
+
+use std::{sync::Arc, time::Duration};
+
+pub use body::{Body, full};
+pub use entry::Entry;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+};
+pub use porch::Porch;
+pub use problem::problem;
+use tokio::{net::TcpListener, sync::Semaphore};
+
+/// Connections of clients at once; further ones wait in the kernel's queue.
+const CONNECTIONS_MAX: usize = 4_096;
+/// A client that does not finish its headers so long is closed on.
+const HEADERS_MAX: Duration = Duration::from_secs(10);
+/// Bytes of headers of one request.
+const HEADER_BYTES_MAX: u32 = 64 << 10;
+/// Requests of one HTTP/2 connection at once.
+const STREAMS_MAX: u32 = 128;
+
+/// Serves clients until the listener fails for good.
+pub async fn serve(listener: TcpListener, entry: Arc<Entry>) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let (socket, client) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of file descriptors, or a client that gave up: neither ends the edge.
+                tracing::debug!(%error, "a client could not be accepted");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                continue;
+            }
+        };
+        let _ = socket.set_nodelay(true);
+        let entry = Arc::clone(&entry);
+        tokio::spawn(async move {
+            let service = hyper::service::service_fn(move |request| {
+                let entry = Arc::clone(&entry);
+                async move { Ok::<_, std::convert::Infallible>(entry.answer(request, client.ip()).await) }
+            });
+            let served = server().serve_connection(TokioIo::new(socket), service).await;
+            if let Err(error) = served {
+                tracing::trace!(%error, %client, "a client's connection ended");
+            }
+            drop(place);
+        });
+    }
+}
+
+/// How HTTP is spoken with anybody outside.
+fn server() -> auto::Builder<TokioExecutor> {
+    let mut server = auto::Builder::new(TokioExecutor::new());
+    server
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADERS_MAX)
+        .max_buf_size(HEADER_BYTES_MAX as usize)
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_header_list_size(HEADER_BYTES_MAX)
+        .keep_alive_interval(Duration::from_secs(30));
+    server
+}

@@ -1,0 +1,293 @@
+//! What a hoster writes: one commented file, `bocage.toml`, in the node's folder. Parsed once, valid ever after.
+//!
+//! ```text
+//!   FOLDER/bocage.toml          these settings
+//!   FOLDER/keys/                operator.key (may live elsewhere), node.key, certificate
+//!   FOLDER/disk/                the segment store
+//!   FOLDER/content/             components, by hash
+//!   FOLDER/cache/               compiled components: may be deleted at any time
+//!   FOLDER/control.sock         the control API, for this machine's own users
+//! ```
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use bocage_protocol::{
+    codec,
+    command::Terms,
+    id::{MeshId, NodeId},
+    identity::{NodeCertificate, NodeIdentity, Signed},
+    membership::Address,
+    resources::{Currency, Jurisdiction, Price, Resources, Site},
+    time::Timestamp,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    keyfile::{KeyFile, KeyFileError, Kind},
+    sealing::sealing_public,
+};
+
+/// The name of the file.
+pub const FILE: &str = "bocage.toml";
+/// A certificate that `node init` makes is valid so long.
+const CERTIFICATE_LIFETIME: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// The file, as people write it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Which mesh, and whom to dial first.
+    pub mesh: MeshSettings,
+    /// Where this node stands.
+    pub node: NodeSettings,
+    /// Where it listens.
+    pub listen: ListenSettings,
+    /// What it offers; left out: nothing.
+    pub offer: Option<OfferSettings>,
+}
+
+/// `[mesh]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MeshSettings {
+    /// Its id.
+    pub id: MeshId,
+    /// Self-certifying hosts are `app.tenant.zone`.
+    pub zone: String,
+    /// Multiaddresses that end in `/p2p/<peer id>`.
+    #[serde(default)]
+    pub bootstrap: Vec<String>,
+}
+
+/// `[node]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeSettings {
+    /// The law it answers to.
+    pub jurisdiction: Jurisdiction,
+    /// The place that fails together.
+    pub site: Site,
+    /// Finer things that fail together.
+    #[serde(default)]
+    pub domains: Vec<String>,
+}
+
+/// `[listen]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListenSettings {
+    /// Multiaddresses for other nodes: QUIC first, TCP as fallback.
+    pub mesh: Vec<String>,
+    /// What others are told instead of the sockets' own addresses.
+    #[serde(default)]
+    pub announce: Vec<Address>,
+    /// HTTP for everybody.
+    pub edge: SocketAddr,
+    /// The control API over TCP; requests are signed.
+    pub control: SocketAddr,
+    /// Look for nodes on the local network.
+    #[serde(default)]
+    pub mdns: bool,
+}
+
+/// `[offer]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OfferSettings {
+    /// Thousandths of a core.
+    pub cpu_millis: u64,
+    /// Mebibytes of memory.
+    pub memory_mib: u64,
+    /// Gibibytes of disk.
+    pub disk_gib: u64,
+    /// Currency of the prices.
+    pub currency: Currency,
+    /// For a core and month of 730 hours, in cents.
+    pub cpu_core_month: u64,
+    /// For a GiB of memory and month, in cents.
+    pub memory_gib_month: u64,
+    /// For a GiB of disk and month, in cents.
+    pub disk_gib_month: u64,
+}
+
+/// Why a folder is not a node's. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// There is no settings file.
+    #[error("{0} is not the folder of a node: it has no bocage.toml. Make one: bocage node init --dir {0}")]
+    Missing(PathBuf),
+    /// It does not read.
+    #[error("{path}:{line}:{column}: {why}")]
+    Malformed {
+        /// Which file.
+        path: PathBuf,
+        /// From 1.
+        line: usize,
+        /// From 1.
+        column: usize,
+        /// What is wrong.
+        why: String,
+    },
+    /// A key file.
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
+    /// The certificate does not count.
+    #[error("{path}: {why}")]
+    Certificate {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// The folder is in use already.
+    #[error("{0} holds a node already; choose another folder")]
+    Exists(PathBuf),
+    /// The disk said no.
+    #[error("{path}: {source}")]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// What the disk said.
+        source: std::io::Error,
+    },
+}
+
+impl OfferSettings {
+    /// In the protocol's units.
+    #[must_use]
+    pub fn terms(&self) -> Terms {
+        // Cents a month → millionths of a cent an hour.
+        let hourly = |cents: u64| cents.saturating_mul(1_000_000) / 730;
+        Terms {
+            total: Resources {
+                cpu_millis: self.cpu_millis,
+                memory_bytes: self.memory_mib.saturating_mul(1 << 20),
+                disk_bytes: self.disk_gib.saturating_mul(1 << 30),
+            },
+            price: Price {
+                currency: self.currency,
+                cpu_core_hour: hourly(self.cpu_core_month),
+                memory_gib_hour: hourly(self.memory_gib_month),
+                disk_gib_hour: hourly(self.disk_gib_month),
+            },
+        }
+    }
+}
+
+/// A node's folder that was read and found whole.
+#[derive(Clone, Debug)]
+pub struct Folder {
+    /// Where.
+    pub path: PathBuf,
+    /// What its file says.
+    pub settings: Settings,
+    /// Who it is.
+    pub identity: NodeIdentity,
+    /// The node's key, for the transport.
+    pub node_key: KeyFile,
+}
+
+impl Folder {
+    /// Makes a new folder: keys, certificate, settings.
+    ///
+    /// # Errors
+    /// When there is a node already, or the disk says no; what was made is taken away again.
+    pub fn create(path: &Path, settings: &Settings, operator: &KeyFile, now: Timestamp) -> Result<NodeId, SettingsError> {
+        let file = path.join(FILE);
+        if file.exists() {
+            return Err(SettingsError::Exists(path.to_owned()));
+        }
+        let io = |path: &Path| {
+            let path = path.to_owned();
+            move |source| SettingsError::Io { path, source }
+        };
+        fs::create_dir_all(path.join("keys")).map_err(io(path))?;
+        let node_key = path.join("keys/node.key");
+        let key = KeyFile::generate(Kind::Node, "", now);
+        key.create(&node_key)?;
+        let certificate = certify(settings, operator, &key, now);
+        let certified = path.join("keys/certificate");
+        let text = data_encoding::BASE64.encode(&codec::encode(&certificate));
+        let written = fs::write(&certified, text).map_err(io(&certified)).and_then(|()| {
+            let body = format!("{HEAD}{}", toml::to_string(settings).expect("settings are plain TOML"));
+            fs::write(&file, body).map_err(io(&file))
+        });
+        if let Err(error) = written {
+            let _ = fs::remove_file(&node_key);
+            let _ = fs::remove_file(&certified);
+            return Err(error);
+        }
+        Ok(key.keys.node())
+    }
+
+    /// Reads a folder.
+    ///
+    /// # Errors
+    /// When it is not a node's, or something in it does not count; says which file and what to do.
+    pub fn open(path: &Path, now: Timestamp) -> Result<Self, SettingsError> {
+        let file = path.join(FILE);
+        let text = fs::read_to_string(&file).map_err(|source| match source.kind() {
+            std::io::ErrorKind::NotFound => SettingsError::Missing(path.to_owned()),
+            _ => SettingsError::Io { path: file.clone(), source },
+        })?;
+        let settings: Settings = toml::from_str(&text).map_err(|error| {
+            let before = text.get(..error.span().map_or(0, |span| span.start)).unwrap_or("");
+            SettingsError::Malformed {
+                path: file.clone(),
+                line: before.matches('\n').count() + 1,
+                column: before.chars().rev().take_while(|c| *c != '\n').count() + 1,
+                why: error.message().to_owned(),
+            }
+        })?;
+        let node_key = KeyFile::load(&path.join("keys/node.key"), Kind::Node)?;
+        let certified = path.join("keys/certificate");
+        let refuse = |why: String| SettingsError::Certificate { path: certified.clone(), why };
+        let text = fs::read_to_string(&certified).map_err(|error| refuse(error.to_string()))?;
+        let bytes = data_encoding::BASE64.decode(text.trim().as_bytes()).map_err(|error| refuse(error.to_string()))?;
+        let signed: Signed<NodeCertificate> =
+            codec::decode("node certificate", &bytes).map_err(|error| refuse(error.to_string()))?;
+        signed.verify().map_err(|error| refuse(error.to_string()))?;
+        let identity = NodeIdentity::new(node_key.keys.clone(), signed, settings.mesh.id, now)
+            .map_err(|error| refuse(error.to_string()))?;
+        Ok(Self { path: path.to_owned(), settings, identity, node_key })
+    }
+}
+
+/// The operator says: this node is mine, it stands there.
+fn certify(settings: &Settings, operator: &KeyFile, node: &KeyFile, now: Timestamp) -> Signed<NodeCertificate> {
+    let certificate = NodeCertificate {
+        mesh: settings.mesh.id,
+        operator: operator.genesis().expect("an operator's key file has a genesis"),
+        node: node.keys.node(),
+        site: settings.node.site.clone(),
+        jurisdiction: settings.node.jurisdiction,
+        domains: settings.node.domains.clone(),
+        // Clocks differ: a peer that is a little behind must not find it too young.
+        not_before: now - Duration::from_secs(300),
+        expires: now + CERTIFICATE_LIFETIME,
+        serial: now.0,
+        sealing: sealing_public(&node.keys),
+    };
+    Signed::seal(&operator.keys, &certificate)
+}
+
+const HEAD: &str = "\
+# A node of a Bocage mesh. After a change: restart the node (bocage node run).
+# mesh.bootstrap   whom to dial first; once the node knows its mesh, none of them need be alive
+# node.site        the place that fails together: building, power feed, uplink
+# listen.mesh      for other nodes: UDP for QUIC, TCP as fallback; both must be reachable
+# offer            what the mesh may use of this machine, and prices in cents for a month of 730 hours
+
+";
+
+/// The wall clock.
+#[must_use]
+pub fn wall() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    Timestamp(since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX)))
+}
+

@@ -1,0 +1,473 @@
+//! Two or three transports on loopback, each with an inbox that the test reads in the machine's place.
+use std::{io::Write as _, net::TcpStream, time::Duration};
+
+use bocage_protocol::{
+    cell::{self, Barrier, RaftMessage},
+    codec::Blob,
+    context::WireContext,
+    frame::{FRAME_BYTES_MAX, Frame, Urgency},
+    id::{CellId, RequestId, TraceId},
+    identity::Signed,
+    io::{Input, LinkChange},
+    membership,
+    record::{Kind, Order, Record, RecordBody, Scope, Subject},
+    time::Timestamp,
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    time::{Instant, sleep, timeout},
+};
+
+use super::*;
+use crate::inbox::{self, Inbox};
+
+/// Long enough for any loaded machine; a test that passes does not wait for it.
+const PATIENT: Duration = Duration::from_secs(30);
+
+const QUIC: &str = "/ip4/127.0.0.1/udp/0/quic-v1";
+const TCP: &str = "/ip4/127.0.0.1/tcp/0";
+
+struct Peer {
+    mesh: Mesh,
+    inbox: Inbox,
+    metrics: Metrics,
+    addresses: Vec<Address>,
+}
+
+async fn peer(seed: u8, listen: &[&str]) -> Peer {
+    let (inlet, mut inbox) = inbox::channel();
+    let metrics = Metrics::default();
+    let listen: Vec<_> = listen.iter().map(ToString::to_string).collect();
+    let config = Config { listen: listen.clone(), ping: Duration::from_millis(200), ..Config::default() };
+    let mesh = Mesh::start(&config, &Keypair::from_secret(&[seed; 32]), inlet, metrics.clone()).unwrap();
+    let mut addresses = Vec::new();
+    while addresses.len() < listen.len() {
+        if let LinkChange::Listening { address } = link(&mut inbox).await.1 {
+            addresses.push(address);
+        }
+    }
+    Peer { mesh, inbox, metrics, addresses }
+}
+
+impl Peer {
+    fn node(&self) -> NodeId {
+        self.mesh.node()
+    }
+
+    fn dial(&self, other: &Self) {
+        self.mesh.dial(other.node(), &other.addresses).unwrap();
+    }
+
+    async fn up(&mut self) -> Option<Address> {
+        loop {
+            if let LinkChange::Up { address } = link(&mut self.inbox).await.1 {
+                return address;
+            }
+        }
+    }
+
+    async fn down(&mut self) {
+        while link(&mut self.inbox).await.1 != LinkChange::Down {}
+    }
+
+    async fn unreachable(&mut self) -> String {
+        loop {
+            if let LinkChange::Unreachable { why } = link(&mut self.inbox).await.1 {
+                return why;
+            }
+        }
+    }
+
+    async fn frame(&mut self) -> (NodeId, Frame) {
+        loop {
+            if let Input::Received { from, frame } = next(&mut self.inbox).await {
+                return (from, frame.into_inner());
+            }
+        }
+    }
+}
+
+async fn next(inbox: &mut Inbox) -> Input {
+    timeout(PATIENT, inbox.next()).await.expect("something happens in time")
+}
+
+/// The next change of a link; frames in between are passed over.
+async fn link(inbox: &mut Inbox) -> (NodeId, LinkChange) {
+    loop {
+        if let Input::Link { peer, change } = next(inbox).await {
+            return (peer, change);
+        }
+    }
+}
+
+async fn linked(one: &mut Peer, other: &mut Peer) {
+    one.dial(other);
+    tokio::join!(one.up(), other.up());
+}
+
+fn control(term: u64) -> Frame {
+    let message = RaftMessage { term, kind: 8, ..RaftMessage::default() };
+    Frame::Cell { cell: CellId::default(), message: cell::Message::Raft { line: 1, message } }
+}
+
+fn request(number: u64) -> Frame {
+    let context =
+        WireContext { op: None, request: RequestId(number), tenant: None, trace: TraceId::default(), left: PATIENT };
+    let message = cell::Message::Read { context, barrier: Barrier::Linear, queries: vec![] };
+    Frame::Cell { cell: CellId::default(), message }
+}
+
+fn bulk() -> Frame {
+    Frame::Gossip(membership::Message::Records(vec![]))
+}
+
+/// A signed record with `content_bytes` of content.
+fn records(keys: &Keypair, content_bytes: usize) -> Vec<Record> {
+    let body = RecordBody {
+        kind: Kind::PRESENCE,
+        scope: Scope::Mesh,
+        subject: Subject(keys.node().0),
+        order: Order { line: 0, generation: 0, version: 1 },
+        expires: Timestamp(u64::MAX),
+        content: Blob::from(vec![7; content_bytes]),
+    };
+    vec![Record { signed: Signed::seal(keys, &body), certificate: None }]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn frames_of_every_urgency_arrive_over_quic() {
+    let (mut one, mut two) = (peer(1, &[QUIC]).await, peer(2, &[QUIC, TCP]).await);
+    one.dial(&two);
+    let dialled = one.up().await.expect("it dialled");
+    assert!(dialled.ends_with("/quic-v1"), "QUIC goes first: {dialled}");
+    assert_eq!(two.up().await, None);
+
+    let sent = [control(1), request(1), bulk()];
+    for frame in &sent {
+        assert_eq!(one.mesh.send(two.node(), frame), Sent::Queued);
+    }
+    let mut received = Vec::new();
+    while received.len() < sent.len() {
+        let (from, frame) = two.frame().await;
+        assert_eq!(from, one.node());
+        received.push(frame);
+    }
+    assert!(sent.iter().all(|frame| received.contains(frame)));
+    assert_eq!(two.mesh.send(one.node(), &control(2)), Sent::Queued, "a link works both ways");
+    assert_eq!(one.frame().await, (two.node(), control(2)));
+    assert_eq!(two.metrics.frames_in(Urgency::Control), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn frames_of_one_urgency_keep_their_order() {
+    let (mut one, mut two) = (peer(1, &[]).await, peer(2, &[QUIC]).await);
+    linked(&mut one, &mut two).await;
+    for term in 1..=500 {
+        one.mesh.send(two.node(), &control(term));
+    }
+    for term in 1..=500 {
+        assert_eq!(two.frame().await.1, control(term));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tcp_carries_where_quic_is_not_listened_to() {
+    let (mut one, mut two) = (peer(1, &[]).await, peer(2, &[TCP]).await);
+    // Somebody swallows UDP here and never answers.
+    let hole = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let quic = format!("/ip4/127.0.0.1/udp/{}/quic-v1", hole.local_addr().unwrap().port());
+    two.addresses.insert(0, quic);
+    linked(&mut one, &mut two).await;
+    one.mesh.send(two.node(), &request(7));
+    assert_eq!(two.frame().await.1, request(7));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dial_that_nobody_answers_is_reported() {
+    let mut one = peer(1, &[]).await;
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    one.mesh.dial(NodeId([2; 32]), &[]).unwrap();
+    assert!(one.unreachable().await.contains("none of its addresses"));
+    let other = Keypair::from_secret(&[2; 32]).node();
+    one.mesh.dial(other, &[format!("/ip4/127.0.0.1/tcp/{free}")]).unwrap();
+    assert!(one.unreachable().await.contains("refused"));
+    one.mesh.dial(one.node(), &[format!("/ip4/127.0.0.1/tcp/{free}")]).unwrap();
+    assert!(one.unreachable().await.contains("itself"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_node_at_the_address_is_not_taken_for_the_peer() {
+    let (mut one, two) = (peer(1, &[]).await, peer(2, &[QUIC, TCP]).await);
+    one.mesh.dial(Keypair::from_secret(&[3; 32]).node(), &two.addresses).unwrap();
+    assert!(!one.unreachable().await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn both_dialling_at_once_is_one_link() {
+    let (mut one, mut two) = (peer(1, &[QUIC]).await, peer(2, &[QUIC]).await);
+    one.dial(&two);
+    two.dial(&one);
+    tokio::join!(one.up(), two.up());
+    // Long enough for the doubled connection, if there was one, to be closed.
+    let end = Instant::now() + Duration::from_secs(5);
+    let mut number = 0;
+    while Instant::now() < end {
+        number += 1;
+        one.mesh.send(two.node(), &control(number));
+        assert_eq!(two.frame().await.1, control(number), "no frame is lost when the connections are settled");
+        sleep(Duration::from_millis(20)).await;
+    }
+    for peer in [&mut one, &mut two] {
+        while let Ok(held) = peer.inbox.control.try_recv() {
+            let again = matches!(held.input, Input::Link { change: LinkChange::Up { .. } | LinkChange::Down, .. });
+            assert!(!again, "the link was up once and stays: {:?}", held.input);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hangup_is_a_link_down_on_both_sides() {
+    let (mut one, mut two) = (peer(1, &[]).await, peer(2, &[QUIC]).await);
+    linked(&mut one, &mut two).await;
+    one.mesh.hangup(two.node());
+    tokio::join!(one.down(), two.down());
+    assert_eq!(one.mesh.send(two.node(), &bulk()), Sent::NoLink);
+    linked(&mut one, &mut two).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_signed_record_is_checked_once_and_a_forged_one_ends_the_link() {
+    let (mut one, mut two) = (peer(1, &[]).await, peer(2, &[QUIC]).await);
+    linked(&mut one, &mut two).await;
+    let keys = Keypair::from_secret(&[5; 32]);
+    let frame = |records| Frame::Gossip(membership::Message::Records(records));
+    let (short, long) = (frame(records(&keys, 10)), frame(records(&keys, 10_000)));
+    for expected in [&short, &long, &short, &long] {
+        one.mesh.send(two.node(), expected);
+        assert_eq!(two.frame().await.1, *expected);
+    }
+    assert_eq!(two.metrics.signatures.get(), 2, "each signature is checked the first time only");
+
+    // The same record with one bit of its content changed.
+    let mut bytes = long.encode().to_vec();
+    let at = bytes.windows(4).position(|window| window == [7; 4]).unwrap() + 100;
+    bytes[at] ^= 1;
+    let forged = Frame::decode(&bytes).unwrap();
+    one.mesh.send(two.node(), &forged);
+    two.down().await;
+    assert_eq!(two.metrics.refused(Refused::Signature), 1);
+}
+
+/// Opens a stream of control frames by hand and writes these bytes.
+async fn write_raw(from: &Peer, to: &Peer, bytes: &[u8]) -> libp2p::Stream {
+    let link = from.mesh.0.links.of(to.node()).unwrap();
+    let mut stream = link.primary().open(streams::Kind::Frames(Urgency::Control)).await.unwrap();
+    futures::AsyncWriteExt::write_all(&mut stream, bytes).await.unwrap();
+    futures::AsyncWriteExt::flush(&mut stream).await.unwrap();
+    stream
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frame_longer_than_allowed_closes_the_connection_and_counts() {
+    let (mut one, mut two) = (peer(1, &[]).await, peer(2, &[QUIC]).await);
+    linked(&mut one, &mut two).await;
+    let length = u32::try_from(FRAME_BYTES_MAX + 1).unwrap();
+    let _stream = write_raw(&one, &two, &length.to_be_bytes()).await;
+    tokio::join!(one.down(), two.down());
+    assert_eq!(two.metrics.refused(Refused::Oversized), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frame_of_the_longest_length_arrives() {
+    let (mut one, mut two) = (peer(1, &[]).await, peer(2, &[QUIC]).await);
+    linked(&mut one, &mut two).await;
+    let keys = Keypair::from_secret(&[5; 32]);
+    let frame = Frame::Gossip(membership::Message::Records(records(&keys, FRAME_BYTES_MAX - 1024)));
+    for _ in 0..8 {
+        one.mesh.send(two.node(), &frame);
+        assert_eq!(two.frame().await.1, frame);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn random_bytes_in_a_frame_close_the_connection_and_count() {
+    let (mut one, mut two) = (peer(1, &[]).await, peer(2, &[TCP]).await);
+    linked(&mut one, &mut two).await;
+    let mut bytes = 64_u32.to_be_bytes().to_vec();
+    bytes.extend_from_slice(&blake3::hash(b"noise").as_bytes().repeat(2));
+    let _stream = write_raw(&one, &two, &bytes).await;
+    two.down().await;
+    assert_eq!(two.metrics.refused(Refused::Malformed), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn random_bytes_on_the_ports_cost_a_counter_and_harm_nobody() {
+    let (mut one, mut two) = (peer(1, &[]).await, peer(2, &[QUIC, TCP]).await);
+    let port = |address: &str| -> u16 { address.split('/').nth(4).unwrap().parse().unwrap() };
+    let noise: Vec<u8> = (0_u8..40).flat_map(|n| *blake3::hash(&[n]).as_bytes()).collect();
+    let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    for address in two.addresses.clone() {
+        for length in [1, 3, 100, 1200] {
+            if address.contains("udp") {
+                udp.send_to(&noise[..length], ("127.0.0.1", port(&address))).unwrap();
+            } else {
+                let mut stream = TcpStream::connect(("127.0.0.1", port(&address))).unwrap();
+                // The other side may close as soon as it has seen enough.
+                let _ = stream.write_all(&noise[..length]);
+            }
+        }
+    }
+    let end = Instant::now() + PATIENT;
+    while two.metrics.refused(Refused::Handshake) < 4 {
+        assert!(Instant::now() < end, "each noisy connection is counted");
+        sleep(Duration::from_millis(10)).await;
+    }
+    linked(&mut one, &mut two).await;
+    one.mesh.send(two.node(), &control(1));
+    assert_eq!(two.frame().await.1, control(1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_round_trip_is_measured() {
+    let (mut one, mut two) = (peer(1, &[]).await, peer(2, &[QUIC]).await);
+    linked(&mut one, &mut two).await;
+    while !matches!(link(&mut one.inbox).await, (_, LinkChange::RoundTrip(_))) {}
+    assert!(one.mesh.round_trip(two.node()).unwrap() > Duration::ZERO);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_carries_bytes_both_ways_and_breaks_with_its_link() {
+    let (mut one, mut two) = (peer(1, &[]).await, peer(2, &[QUIC]).await);
+    linked(&mut one, &mut two).await;
+    let mut incoming = two.mesh.incoming(Purpose::Http).unwrap();
+    assert!(two.mesh.incoming(Purpose::Http).is_none(), "they go to one taker");
+    let mut here = one.mesh.open(two.node(), Purpose::Http).await.unwrap();
+    here.write_all(b"GET /").await.unwrap();
+    here.flush().await.unwrap();
+    let (from, mut there) = incoming.recv().await.unwrap();
+    assert_eq!(from, one.node());
+    let mut asked = [0; 5];
+    there.read_exact(&mut asked).await.unwrap();
+    there.write_all(b"200").await.unwrap();
+    there.flush().await.unwrap();
+    let mut answer = [0; 3];
+    here.read_exact(&mut answer).await.unwrap();
+    assert_eq!((&asked, &answer), (b"GET /", b"200"));
+
+    two.mesh.hangup(one.node());
+    assert!(timeout(PATIENT, here.read_u8()).await.unwrap().is_err());
+    assert!(timeout(PATIENT, there.read_u8()).await.unwrap().is_err());
+    assert!(matches!(two.mesh.open(one.node(), Purpose::Http).await, Err(OpenError::NoLink(_))));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_streams_at_once_all_arrive() {
+    let (mut one, mut two) = (peer(1, &[]).await, peer(2, &[QUIC]).await);
+    linked(&mut one, &mut two).await;
+    let mut incoming = two.mesh.incoming(Purpose::Http).unwrap();
+    let opens = (0..100_u8).map(|number| {
+        let (mesh, to) = (one.mesh.clone(), two.node());
+        tokio::spawn(async move {
+            let mut stream = mesh.open(to, Purpose::Http).await.unwrap();
+            stream.write_u8(number).await.unwrap();
+            stream.flush().await.unwrap();
+            stream
+        })
+    });
+    let opened = futures::future::join_all(opens).await;
+    let mut seen = std::collections::BTreeSet::new();
+    while seen.len() < opened.len() {
+        let (_, mut stream) = timeout(PATIENT, incoming.recv()).await.unwrap().unwrap();
+        seen.insert(stream.read_u8().await.unwrap());
+    }
+}
+
+#[test]
+fn a_taken_port_is_named() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let first = peer(1, &[QUIC, TCP]).await;
+        for address in &first.addresses {
+            let config = Config { listen: vec![address.clone()], ..Config::default() };
+            let (inlet, _inbox) = inbox::channel();
+            let taken = Mesh::start(&config, &Keypair::from_secret(&[2; 32]), inlet, Metrics::default());
+            assert!(matches!(taken, Err(TransportError::AddressInUse(taken)) if taken == *address));
+        }
+        let config = Config { listen: vec!["localhost:4001".into()], ..Config::default() };
+        let (inlet, _inbox) = inbox::channel();
+        let wrong = Mesh::start(&config, &Keypair::from_secret(&[2; 32]), inlet, Metrics::default());
+        assert!(wrong.unwrap_err().to_string().contains("expected /ip4/"));
+    });
+}
+
+/// A peer whose process is killed: its tasks and sockets are gone at once and say nothing.
+struct Mortal {
+    runtime: tokio::runtime::Runtime,
+    peer: Peer,
+}
+
+/// A peer on a runtime of its own, whose port answers nothing and reports nothing once it is killed.
+fn mortal(seed: u8, listen: &'static [&'static str]) -> Mortal {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let peer = std::thread::scope(|scope| scope.spawn(|| runtime.block_on(peer(seed, listen))).join().unwrap());
+    Mortal { runtime, peer }
+}
+
+impl Mortal {
+    /// Stops its world without a word to anybody: no task of it runs again, and its sockets stay open but unread, as on
+    /// a machine that lost its power.
+    fn freeze(self) {
+        self.runtime.spawn(async { std::thread::sleep(Duration::from_hours(1)) });
+        std::mem::forget(self);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watched_peer_that_falls_silent_is_down_long_before_quic_would_notice() {
+    for carrier in [&[QUIC], &[TCP]] {
+        let mut one = peer(1, &[]).await;
+        let mut two = mortal(2, carrier);
+        linked(&mut one, &mut two.peer).await;
+        // Both have said something: a stranger would be hung up on for another reason.
+        two.peer.mesh.send(one.node(), &control(1));
+        one.frame().await;
+        let _guard = one.mesh.watch(two.peer.node());
+        sleep(Duration::from_millis(1500)).await;
+        assert!(one.mesh.is_up(two.peer.node()), "a peer that answers is not given up");
+
+        let begin = Instant::now();
+        two.freeze();
+        one.down().await;
+        assert!(begin.elapsed() < Duration::from_secs(5), "noticed by the pulse: {:?}", begin.elapsed());
+        assert_eq!(one.metrics.silent.get(), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_does_not_answer_a_request_is_given_up_without_a_watch() {
+    let mut one = peer(1, &[]).await;
+    let mut two = mortal(2, &[QUIC]);
+    linked(&mut one, &mut two.peer).await;
+    two.peer.mesh.send(one.node(), &control(1));
+    one.frame().await;
+    let node = two.peer.node();
+    two.freeze();
+    one.mesh.send(node, &request(1));
+    let begin = Instant::now();
+    one.down().await;
+    assert!(begin.elapsed() < Duration::from_secs(5), "noticed by the pulse: {:?}", begin.elapsed());
+    assert_eq!(one.metrics.silent.get(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn frames_sent_to_a_peer_that_says_nothing_do_not_end_a_live_link() {
+    let (mut one, mut two) = (peer(1, &[]).await, peer(2, &[QUIC]).await);
+    linked(&mut one, &mut two).await;
+    two.mesh.send(one.node(), &control(1));
+    for number in 0..100 {
+        one.mesh.send(two.node(), &request(number));
+        sleep(Duration::from_millis(30)).await;
+    }
+    assert!(one.mesh.is_up(two.node()), "its pulse answers for it");
+    assert_eq!(one.metrics.silent.get(), 0);
+}

@@ -1,0 +1,226 @@
+//! What a leader does beside leading: raft's membership follows the agreed one, lost members and instances are replaced.
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use super::{
+    Replica, membership,
+    mend::{self, Known, Seen, Step},
+};
+use crate::{
+    cell::{Candidate, Command, Evidence, Grant, Need, Output, Repair, Seeking, State},
+    id::{InstanceId, NodeId, ReplicaId},
+    identity::Signed,
+    record::RecordBody,
+    time::Instant,
+};
+
+/// The leader looks at its cell so often, and whenever something stirred.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// After nobody was found, the next search waits so long.
+const SEEK_AGAIN: Duration = Duration::from_secs(10);
+/// A search that was not answered at all is asked for again after so long.
+const SEEK_LOST: Duration = Duration::from_secs(30);
+/// A repair that did not show in the state is proposed again after so long.
+const REPAIR_AGAIN: Duration = Duration::from_secs(5);
+/// Links and verdicts remembered, of members and hosts; the cell has far fewer.
+const NODES_MAX: usize = 256;
+/// Verdicts kept as evidence.
+const EVIDENCE_MAX: usize = crate::cell::state::VERDICTS_MAX;
+
+/// What the replica saw of other nodes, and what it asked for because of it.
+#[derive(Debug, Default)]
+pub(super) struct Leading {
+    /// It leads in this term, since then.
+    pub(super) since: Option<(u64, Instant)>,
+    /// Something changed that a leader may have to act upon.
+    pub(super) stirred: bool,
+    /// Raft's membership may not be the agreed one.
+    pub(super) members_due: bool,
+    /// A leader whose clock is too far ahead: not listened to in that term, so that another is elected.
+    pub(super) distrusted: Option<(u64, u64)>,
+    looked: Instant,
+    down: BTreeMap<NodeId, Vec<Signed<RecordBody>>>,
+    unlinked: BTreeSet<NodeId>,
+    /// Searches under way or failed: not before then again.
+    sought: BTreeMap<Need, Instant>,
+    /// Repairs proposed: not before then again.
+    proposed: BTreeMap<Proposed, Instant>,
+    /// The joining learner, and an index by which it was a member.
+    joined_by: Option<(ReplicaId, u64)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Proposed {
+    Promotion(ReplicaId),
+    End(InstanceId, u64),
+}
+
+impl Leading {
+    pub(super) fn link(&mut self, node: NodeId, up: bool) {
+        if up {
+            self.unlinked.remove(&node);
+        } else if self.unlinked.len() < NODES_MAX {
+            self.unlinked.insert(node);
+        }
+        self.stirred = true;
+    }
+
+    /// The verdicts on a node that is down; `None`: it is back.
+    pub(super) fn verdict(&mut self, node: NodeId, evidence: Option<Vec<Signed<RecordBody>>>) {
+        match evidence {
+            None => {
+                self.down.remove(&node);
+            }
+            Some(mut evidence) if self.down.len() < NODES_MAX || self.down.contains_key(&node) => {
+                evidence.truncate(EVIDENCE_MAX);
+                self.down.insert(node, evidence);
+            }
+            Some(_) => {}
+        }
+        self.stirred = true;
+    }
+
+    /// Whether it is time for this, which then counts as done until `again`.
+    fn may<K: Ord>(done: &mut BTreeMap<K, Instant>, key: K, now: Instant, again: Duration) -> bool {
+        done.retain(|_, until| *until > now);
+        if done.contains_key(&key) {
+            return false;
+        }
+        done.insert(key, now + again);
+        true
+    }
+}
+
+impl Replica {
+    /// It does not lead (any more, in this term).
+    pub(super) fn stop_leading(&mut self) {
+        if self.leading.since.take().is_none() {
+            return;
+        }
+        self.give_up_leading();
+        self.withdraw(None);
+        self.leading.sought.clear();
+        self.leading.proposed.clear();
+        self.leading.joined_by = None;
+    }
+
+    /// One tick of what a leader does now and then.
+    pub(super) fn tick_leading(&mut self) {
+        if !self.is_leader() {
+            return;
+        }
+        self.repeat_round();
+        self.tick_snapshots();
+        self.mend();
+    }
+
+    /// Proposes the change of raft's membership that is due.
+    pub(super) fn propose_membership(&mut self) {
+        if !self.leading.members_due || !self.leads_in_earnest() || self.raw.raft.has_pending_conf() {
+            return;
+        }
+        let Some(state) = &self.state else { return };
+        let Some(change) = membership::due(&self.conf(), &state.target_membership()) else {
+            self.leading.members_due = false;
+            return;
+        };
+        // Refused only where raft has no room: the next step tries again.
+        let _ = self.raw.propose_conf_change(Vec::new(), change);
+    }
+
+    /// Looks at the cell and mends it.
+    fn mend(&mut self) {
+        let now = self.now.instant;
+        if !self.leads_in_earnest() || (!self.leading.stirred && now.since(self.leading.looked) < LOOK_EVERY) {
+            return;
+        }
+        let Some(state) = &self.state else { return };
+        self.leading.looked = now;
+        self.leading.stirred = false;
+        self.leading.joined_by = self.joined_by(state);
+        for step in mend::mend(state, &self.seen(state)) {
+            self.take_step(step);
+        }
+    }
+
+    fn joined_by(&self, state: &State) -> Option<(ReplicaId, u64)> {
+        let (learner, _) = state.joining()?;
+        let known = self.leading.joined_by.filter(|(known, _)| *known == learner);
+        Some(known.unwrap_or((learner, state.applied())))
+    }
+
+    fn seen(&self, state: &State) -> Seen<'_> {
+        let raft = &self.raw.raft;
+        let committed = raft.raft_log.committed;
+        let known = |member: ReplicaId| {
+            if member == self.id {
+                return Some((member, Known { matched: raft.raft_log.persisted, committed }));
+            }
+            let progress = raft.prs().get(member.0)?;
+            Some((member, Known { matched: progress.matched, committed: progress.committed_index }))
+        };
+        Seen {
+            down: Some(&self.leading.down),
+            unlinked: Some(&self.leading.unlinked),
+            logs: state.members().filter_map(|member| known(member.replica)).collect(),
+            committed,
+            joined_by: self.leading.joined_by.map_or(u64::MAX, |(_, index)| index),
+            stamp: self.now.wall.max(state.time()),
+            led_for: self.leading.since.map_or(Duration::ZERO, |(_, since)| self.now.instant.since(since)),
+        }
+    }
+
+    fn take_step(&mut self, step: Step) {
+        let now = self.now.instant;
+        match step {
+            Step::Seek(need) => {
+                if Leading::may(&mut self.leading.sought, need.clone(), now, SEEK_LOST) {
+                    self.outbox.push(Output::Seek(need));
+                }
+            }
+            Step::Promote { learner, leaves } => {
+                let key = Proposed::Promotion(learner);
+                self.repair(key, Repair::Promote { learner, leaves });
+            }
+            Step::End { instance, generation, evidence } => {
+                let key = Proposed::End(instance, generation);
+                self.repair(key, Repair::EndLease { instance, generation, evidence });
+            }
+        }
+    }
+
+    fn repair(&mut self, key: Proposed, repair: Repair) {
+        if Leading::may(&mut self.leading.proposed, key, self.now.instant, REPAIR_AGAIN) {
+            self.proposals.push_own(Command::Repair(Box::new(repair)));
+        }
+    }
+
+    /// Placement found somebody, or nobody.
+    pub(super) fn found_candidate(&mut self, need: Need, found: Option<(Candidate, Signed<Grant>)>) {
+        let now = self.now.instant;
+        if !self.is_leader() {
+            return;
+        }
+        // Sought again soon if this does not show in the state.
+        let again = if found.is_some() { REPAIR_AGAIN } else { SEEK_AGAIN };
+        self.leading.sought.insert(need.clone(), now + again);
+        let Some((candidate, grant)) = found else { return };
+        let repair = match need.role {
+            Seeking::Instance => Repair::GrantLease { candidate, grant },
+            Seeking::Replica => {
+                let Some(evidence) = self.evidence(need.replaces) else { return };
+                Repair::AddLearner { replaces: need.replaces, evidence, candidate, grant }
+            }
+        };
+        self.proposals.push_own(Command::Repair(Box::new(repair)));
+    }
+
+    /// Why a member is replaced; `None` when there is no reason any more.
+    fn evidence(&self, replaces: Option<ReplicaId>) -> Option<Evidence> {
+        let Some(replica) = replaces else { return Some(Evidence::Policy) };
+        let node = self.state.as_ref()?.node_of(replica)?;
+        self.leading.down.get(&node).cloned().map(Evidence::Down)
+    }
+}

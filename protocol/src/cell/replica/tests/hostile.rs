@@ -1,0 +1,138 @@
+//! What a peer sends never panics a replica, and never even stops it.
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::world::{COUNTER, Knobs, STORE, World};
+use crate::{
+    cell::{Input, Message, RaftMessage, SnapshotOffer, state::fixture},
+    codec::Blob,
+    id::ContentHash,
+    store::{LogEntry, SnapshotMeta},
+};
+
+fn number() -> impl Strategy<Value = u64> {
+    prop_oneof![0..20_u64, Just(u64::MAX), Just(1 << 60), Just(u64::MAX - 1), any::<u64>()]
+}
+
+fn blob() -> impl Strategy<Value = Blob> {
+    prop::collection::vec(any::<u8>(), 0..80).prop_map(Blob::from)
+}
+
+fn entry() -> impl Strategy<Value = LogEntry> {
+    (number(), number(), 0..4_u8, blob(), blob())
+        .prop_map(|(index, term, kind, data, context)| LogEntry { index, term, kind, data, context })
+}
+
+fn offer() -> impl Strategy<Value = SnapshotOffer> {
+    let ids = || prop::collection::vec(0..6_u64, 0..5);
+    (number(), number(), ids(), ids(), ids(), ids(), any::<bool>(), number()).prop_map(
+        |(index, term, voters, learners, voters_outgoing, learners_next, auto_leave, size_bytes)| SnapshotOffer {
+            meta: SnapshotMeta { index, term, voters, learners, voters_outgoing, learners_next, auto_leave },
+            content: ContentHash::of(b"?"),
+            size_bytes,
+        },
+    )
+}
+
+fn message() -> impl Strategy<Value = RaftMessage> {
+    let place = (0..20_u8, 0..5_u64, 0..5_u64, number(), number(), number());
+    let rest = (
+        prop::collection::vec(entry(), 0..4),
+        number(),
+        number(),
+        prop::option::of(offer()),
+        any::<bool>(),
+        number(),
+        prop_oneof![9 => Just(0), 1 => number()],
+        any::<i64>(),
+        prop_oneof![3 => Just(Blob::default()), 1 => blob()],
+    );
+    (place, rest).prop_map(|(place, rest)| {
+        let (kind, to, from, term, log_term, index) = place;
+        let (entries, commit, commit_term, snapshot, reject, reject_hint, request_snapshot, priority, context) = rest;
+        RaftMessage {
+            kind, to, from, term, log_term, index, entries, commit, commit_term, snapshot, reject, reject_hint,
+            request_snapshot, priority, context,
+        }
+    })
+}
+
+/// A valid message of a running cell with one thing changed, or entries made to fit.
+fn mutated() -> impl Strategy<Value = (RaftMessage, u8, u64)> {
+    (message(), 0..12_u8, number())
+}
+
+/// A cell with some log; every message claims to be from a member, for that is all that the transport checks.
+fn cell() -> World {
+    let mut world = World::new(8, 3, 0, Knobs::default());
+    world.run(Duration::from_millis(200));
+    for seq in 1..6 {
+        let leader = world.leader().unwrap();
+        let command = world.write(seq, vec![fixture::set(STORE, COUNTER, "1")]);
+        world.propose(leader, command, Duration::from_secs(1));
+        world.run(Duration::from_millis(20));
+    }
+    world
+}
+
+fn throw(world: &mut World, site: usize, mut message: RaftMessage) {
+    message.to = world.replica(site).replica().0;
+    let from = world.state(site).node_of(crate::id::ReplicaId(message.from));
+    let Some(from) = from else { return };
+    let line = world.state(site).line();
+    world.input(site, Input::Received { from, message: Message::Raft { line, message } });
+    world.run(Duration::from_millis(3));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, max_shrink_iters: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_message_stops_a_replica(messages in prop::collection::vec((0..3_usize, message()), 1..30)) {
+        let mut world = cell();
+        for (site, message) in messages {
+            throw(&mut world, site, message);
+        }
+        world.run(Duration::from_secs(1));
+        prop_assert!(world.quarantined.is_empty(), "{:?}", world.quarantined);
+    }
+
+    #[test]
+    fn no_message_that_nearly_fits_stops_a_replica(
+        messages in prop::collection::vec((0..3_usize, mutated(), 0..3_u64), 1..30),
+    ) {
+        let mut world = cell();
+        for (site, (mut message, change, value), ahead) in messages {
+            let raft = &world.replica(site).raw.raft;
+            let last = raft.raft_log.last_index();
+            // As a peer at the same point of the log would say it, then one field changed.
+            message.term = raft.term + ahead;
+            message.index = last.saturating_sub(value % 4);
+            message.log_term = raft.raft_log.term(message.index).unwrap_or(1).max(1);
+            message.commit = raft.raft_log.committed.min(last);
+            message.commit_term = message.log_term;
+            message.request_snapshot = 0;
+            message.context = Blob::default();
+            let (index, term) = (message.index, message.log_term);
+            for (at, entry) in (1..).zip(&mut message.entries) {
+                *entry = LogEntry { index: index + at, term, kind: 2 * (entry.kind % 2), context: Blob::default(), ..entry.clone() };
+            }
+            match change {
+                0 => message.term = value,
+                1 => message.index = value,
+                2 => message.log_term = value,
+                3 => message.commit = value,
+                4 => message.commit_term = value,
+                5 => message.reject_hint = value,
+                6 => message.request_snapshot = value,
+                7 => message.entries.iter_mut().for_each(|entry| entry.term = value),
+                8 => message.entries.iter_mut().for_each(|entry| entry.index = value),
+                _ => {}
+            }
+            throw(&mut world, site, message);
+        }
+        world.run(Duration::from_secs(1));
+        prop_assert!(world.quarantined.is_empty(), "{:?}", world.quarantined);
+    }
+}

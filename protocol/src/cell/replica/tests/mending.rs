@@ -1,0 +1,98 @@
+//! A cell that mends itself.
+use std::time::Duration;
+
+use super::world::{Knobs, World};
+use crate::{
+    cell::{Input, Seeking},
+    id::ReplicaId,
+    membership::Liveness,
+};
+
+fn world(spare: usize) -> (World, usize) {
+    let mut world = World::new(11, 3, spare, Knobs { places: true, ..Knobs::default() });
+    world.run(Duration::from_millis(300));
+    let leader = world.leader().expect("a founded cell elects");
+    (world, leader)
+}
+
+fn condemn(world: &mut World, lost: usize) {
+    let node = world.sites[lost].host.node();
+    for site in 0..world.sites.len() {
+        if site != lost {
+            let evidence =
+                [3, 4].iter().map(|other| world.sites[*other].host.verdict(node, Liveness::Down)).collect();
+            world.input(site, Input::Verdict { node, down: true, evidence });
+        }
+    }
+}
+
+#[test]
+fn a_lost_voter_is_replaced_by_a_learner_that_caught_up_through_one_joint_swap() {
+    let (mut world, leader) = world(2);
+    world.add_client(leader);
+    world.run(Duration::from_secs(1));
+    let lost = (leader + 1) % 3;
+    let gone = world.replica(lost).replica();
+    world.kill(lost);
+    condemn(&mut world, lost);
+    let newcomer = ReplicaId(4);
+    let swapped = |world: &World| {
+        let leader = world.leader().unwrap_or(0);
+        let conf = world.replica(leader).conf();
+        let mut voters = conf.voters.clone();
+        voters.sort_unstable();
+        conf.voters_outgoing.is_empty() && voters.contains(&newcomer.0) && !voters.contains(&gone.0) && voters.len() == 3
+    };
+    let took = world.run_until(Duration::from_secs(10), swapped).expect("the lost voter is replaced");
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    assert!(world.fetched > 0, "the newcomer started from a snapshot");
+    world.run(Duration::from_secs(1));
+    // The newcomer's vote counts: with the leader gone too, it and the other one go on.
+    let leader = world.leader().unwrap();
+    world.kill(leader);
+    world.stop_clients();
+    let before = world.acknowledged.len();
+    assert!(world.run_until(Duration::from_secs(4), |world| world.leader().is_some()).is_some());
+    let next = world.leader().unwrap();
+    world.add_client(next);
+    world.run(Duration::from_secs(3));
+    assert!(world.acknowledged.len() > before + 5);
+    world.assert_sound();
+}
+
+#[test]
+fn nobody_found_is_sought_again_only_after_ten_seconds() {
+    let (mut world, leader) = world(2);
+    world.knobs.places = false;
+    let lost = (leader + 1) % 3;
+    world.kill(lost);
+    condemn(&mut world, lost);
+    world.run(Duration::from_secs(1));
+    let sought: Vec<_> = world.sought.iter().filter(|(_, need)| need.role == Seeking::Replica).cloned().collect();
+    assert_eq!(sought.len(), 1, "{sought:?}");
+    let leader = world.leader().unwrap();
+    world.input(leader, Input::Found { need: sought[0].1.clone(), found: None });
+    world.run(Duration::from_secs(9));
+    let count = |world: &World| world.sought.iter().filter(|(_, need)| need.role == Seeking::Replica).count();
+    assert_eq!(count(&world), 1);
+    world.run(Duration::from_secs(3));
+    assert_eq!(count(&world), 2);
+}
+
+#[test]
+fn a_silent_host_loses_its_lease_and_a_stand_in_is_there_before() {
+    let (mut world, leader) = world(0);
+    // The one instance runs on the first host; it never renews. Its node is called down, so a stand-in starts at once.
+    let first = world.sites[0].host.node();
+    for site in 0..3 {
+        world.input(site, Input::Link { node: first, up: false });
+    }
+    world.run(Duration::from_secs(2));
+    let leader = world.leader().unwrap_or(leader);
+    let leases = |world: &World| world.state(leader).leases().map(|lease| lease.node).collect::<Vec<_>>();
+    assert_eq!(leases(&world).len(), 2, "the stand-in is there, the silent lease still holds");
+    let ended = |world: &World| !world.state(leader).leases().any(|lease| lease.node == first);
+    let took = world.run_until(Duration::from_secs(30), ended).expect("it was silent for too long");
+    assert!(took >= Duration::from_secs(9), "{took:?}");
+    world.assert_sound();
+}

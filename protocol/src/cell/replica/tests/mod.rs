@@ -1,0 +1,8 @@
+//! Stories of replicas in a small world.
+mod world;
+mod agreement;
+mod elections;
+mod catching_up;
+mod callers;
+mod mending;
+mod hostile;

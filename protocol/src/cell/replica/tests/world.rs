@@ -1,0 +1,632 @@
+//! A small deterministic world: some hosts, a network that delays, loses and cuts, disks that forget what was not synced
+//! when their host crashes, and clients that repeat each op until they know its fate. Checkers keep their own memory.
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque},
+    time::Duration,
+};
+
+use crate::{
+    cell::{
+        Answer, Answered, Applied, Barrier, Candidate, CellConfig, Command, Grant, Input, Message, Need, Outcome,
+        Output, Query, Reached, Replica, Role, Seeking, State, TenantAction, Write,
+        state::fixture::{self, FOUNDED, Founding, Host},
+    },
+    codec::Blob,
+    context::Context,
+    id::{CellId, ContentHash, NodeId, ReplicaId, RequestId, WriteId},
+    identity::Signed,
+    machine::Machine,
+    notice::Notice,
+    random::{Rng, Seed},
+    refusal::Code,
+    store::{CellBoot, CellSnapshot, StoreOp, WriteBatch},
+    time::{Instant, Now},
+};
+
+pub(super) const STORE: &str = "s";
+pub(super) const COUNTER: &str = "n";
+
+/// How the world behaves.
+#[derive(Clone, Debug)]
+pub(super) struct Knobs {
+    pub(super) delay_us: (u64, u64),
+    pub(super) write_us: (u64, u64),
+    pub(super) loss_per_mille: u64,
+    pub(super) config: CellConfig,
+    /// Replicas send before what they say is durable: the planted fault.
+    pub(super) hasty: bool,
+    /// Placement answers searches.
+    pub(super) places: bool,
+}
+
+impl Default for Knobs {
+    fn default() -> Self {
+        Self {
+            delay_us: (100, 400),
+            write_us: (100, 1_000),
+            loss_per_mille: 0,
+            config: CellConfig::default(),
+            hasty: false,
+            places: false,
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Event {
+    Deliver { to: NodeId, from: NodeId, message: Box<Message> },
+    Persisted { site: usize, epoch: u64, write: WriteId },
+    Fetched { site: usize, epoch: u64, content: ContentHash, bytes: Option<Blob> },
+    Found { site: usize, epoch: u64, need: Need, found: Option<Box<(Candidate, Signed<Grant>)>> },
+    Wake { site: usize, epoch: u64 },
+    Crash { site: usize },
+    Restart { site: usize },
+    Client { client: usize },
+    Impatient { client: usize, request: RequestId },
+}
+
+pub(super) struct Site {
+    pub(super) host: Host,
+    pub(super) replica: Option<Replica>,
+    up: bool,
+    epoch: u64,
+    /// What survives a crash.
+    disk: Option<CellBoot>,
+    unsynced: VecDeque<(WriteId, WriteBatch)>,
+    provides: BTreeMap<ContentHash, Blob>,
+    armed: Option<Instant>,
+}
+
+/// A client that adds to the counter and reads it, one after the other.
+#[derive(Debug)]
+struct Client {
+    seq: u64,
+    target: usize,
+    /// The request under way; of a read, what had been acknowledged when it began.
+    waits: Option<(RequestId, Option<i64>)>,
+    reads_next: bool,
+    stop: bool,
+    patience: Duration,
+}
+
+pub(super) struct World {
+    pub(super) now: Instant,
+    order: u64,
+    pub(super) rng: Rng,
+    pub(super) knobs: Knobs,
+    queue: BinaryHeap<Reverse<(Instant, u64, usize)>>,
+    events: BTreeMap<usize, Event>,
+    pub(super) sites: Vec<Site>,
+    pub(super) founding: Founding,
+    pub(super) cell: CellId,
+    cuts: BTreeSet<(usize, usize)>,
+    clients: Vec<Client>,
+    requests: u64,
+    /// What was applied at each index, by whoever first.
+    agreed: BTreeMap<u64, [u8; 32]>,
+    /// What was broken, in words.
+    pub(super) broken: Vec<String>,
+    /// Every counter value that an increment was acknowledged with.
+    pub(super) acknowledged: BTreeSet<i64>,
+    pub(super) reads: usize,
+    pub(super) answers: BTreeMap<RequestId, Reached<Answered>>,
+    pub(super) outcomes: BTreeMap<RequestId, Reached<Applied>>,
+    pub(super) sought: Vec<(Instant, Need)>,
+    pub(super) quarantined: Vec<String>,
+    pub(super) fetched: usize,
+    /// Hash over every output.
+    pub(super) trace: blake3::Hasher,
+}
+
+impl World {
+    /// `voters` found a cell at once; `spare` hosts stand by.
+    pub(super) fn new(seed: u64, voters: usize, spare: usize, knobs: Knobs) -> Self {
+        Self::with_round_trip(seed, voters, spare, knobs, None)
+    }
+
+    /// The same on loopback: a round trip of half a millisecond is agreed on.
+    pub(super) fn near(seed: u64, voters: usize, knobs: Knobs) -> Self {
+        Self::with_round_trip(seed, voters, 0, knobs, Some(Duration::from_micros(500)))
+    }
+
+    fn with_round_trip(
+        seed: u64,
+        voters: usize,
+        spare: usize,
+        knobs: Knobs,
+        round_trip: Option<Duration>,
+    ) -> Self {
+        let mut bytes = [7; 32];
+        bytes[..8].copy_from_slice(&seed.to_le_bytes());
+        let hosts = fixture::hosts(voters + spare);
+        let founding = Founding::of(&hosts[..voters]);
+        let mut genesis = founding.genesis();
+        genesis.round_trip = round_trip.unwrap_or(genesis.round_trip);
+        let site = |host: Host| Site {
+            host,
+            replica: None,
+            up: true,
+            epoch: 0,
+            disk: None,
+            unsynced: VecDeque::new(),
+            provides: BTreeMap::new(),
+            armed: None,
+        };
+        let mut this = Self {
+            now: Instant::START,
+            order: 0,
+            rng: Seed(bytes).rng(),
+            knobs,
+            queue: BinaryHeap::new(),
+            events: BTreeMap::new(),
+            sites: hosts.into_iter().map(site).collect(),
+            founding,
+            cell: genesis.cell(),
+            cuts: BTreeSet::new(),
+            clients: Vec::new(),
+            requests: 0,
+            agreed: BTreeMap::new(),
+            broken: Vec::new(),
+            acknowledged: BTreeSet::new(),
+            reads: 0,
+            answers: BTreeMap::new(),
+            outcomes: BTreeMap::new(),
+            sought: Vec::new(),
+            quarantined: Vec::new(),
+            fetched: 0,
+            trace: blake3::Hasher::new(),
+        };
+        for at in 0..voters {
+            let host = &this.sites[at].host;
+            let mut replica =
+                Replica::found(this.knobs.config.clone(), this.seed_of(at), host.identity(), &genesis, this.clock()).unwrap();
+            replica.hasty = this.knobs.hasty;
+            this.sites[at].replica = Some(replica);
+            this.drain(at);
+        }
+        this
+    }
+
+    fn seed_of(&self, site: usize) -> Seed {
+        Seed([u8::try_from(site).unwrap(); 32])
+    }
+
+    pub(super) fn clock(&self) -> Now {
+        Now { instant: self.now, wall: FOUNDED + self.now.as_duration() }
+    }
+
+    fn at(&mut self, delay: Duration, event: Event) {
+        self.order += 1;
+        let key = usize::try_from(self.order).unwrap();
+        self.events.insert(key, event);
+        self.queue.push(Reverse((self.now + delay, self.order, key)));
+    }
+
+    fn us(&mut self, (from, to): (u64, u64)) -> Duration {
+        Duration::from_micros(from + self.rng.below(to - from + 1))
+    }
+
+    pub(super) fn crash_at(&mut self, delay: Duration, site: usize) {
+        self.at(delay, Event::Crash { site });
+    }
+
+    pub(super) fn restart_at(&mut self, delay: Duration, site: usize) {
+        self.at(delay, Event::Restart { site });
+    }
+
+    pub(super) fn cut(&mut self, one: usize, other: usize, on: bool) {
+        let pair = (one.min(other), one.max(other));
+        if on { self.cuts.insert(pair) } else { self.cuts.remove(&pair) };
+    }
+
+    /// A client starts to count, asking `target` first.
+    pub(super) fn add_client(&mut self, target: usize) {
+        self.clients.push(Client { seq: 1, target, waits: None, reads_next: false, stop: false, patience: Duration::from_millis(600) });
+        let client = self.clients.len() - 1;
+        self.at(Duration::ZERO, Event::Client { client });
+    }
+
+    pub(super) fn stop_clients(&mut self) {
+        for client in &mut self.clients {
+            client.stop = true;
+        }
+    }
+
+    /// Clients notice that nobody answers, and ask another.
+    pub(super) fn outage_ends_for_clients(&mut self) {
+        for client in &mut self.clients {
+            client.patience = Duration::from_millis(25);
+        }
+    }
+
+    pub(super) fn clients_are_idle(&self) -> bool {
+        self.clients.iter().all(|client| client.waits.is_none())
+    }
+
+    fn request(&mut self) -> RequestId {
+        self.requests += 1;
+        RequestId(self.requests)
+    }
+
+    pub(super) fn leader(&self) -> Option<usize> {
+        let leads = |site: &Site| site.replica.as_ref().is_some_and(Replica::is_leader);
+        let mut leaders: Vec<usize> = (0..self.sites.len()).filter(|at| leads(&self.sites[*at])).collect();
+        leaders.sort_by_key(|at| self.sites[*at].replica.as_ref().unwrap().raw.raft.term);
+        leaders.pop()
+    }
+
+    pub(super) fn replica(&self, site: usize) -> &Replica {
+        self.sites[site].replica.as_ref().expect("a replica runs there")
+    }
+
+    pub(super) fn state(&self, site: usize) -> &State {
+        self.replica(site).state().expect("it has state")
+    }
+
+    pub(super) fn applied(&self, site: usize) -> u64 {
+        self.sites[site].replica.as_ref().and_then(Replica::state).map_or(0, State::applied)
+    }
+
+    pub(super) fn write(&self, seq: u64, writes: Vec<Write>) -> Command {
+        let op = fixture::op("test", seq);
+        let state = self.state(self.leader().unwrap_or(0));
+        self.founding.tenant.command(state, op, TenantAction::Write(writes))
+    }
+
+    /// Proposes at a site; the outcome is in `outcomes`.
+    pub(super) fn propose(&mut self, site: usize, command: Command, patience: Duration) -> RequestId {
+        let request = self.request();
+        let context = Context::until(request, self.now + patience);
+        self.input(site, Input::Propose { context, command: Box::new(command) });
+        request
+    }
+
+    /// Reads the counter at a site; the answer is in `answers`.
+    pub(super) fn read(&mut self, site: usize, barrier: Barrier, patience: Duration) -> RequestId {
+        let request = self.request();
+        let context = Context::until(request, self.now + patience);
+        let queries = vec![Query::Get { store: STORE.into(), key: COUNTER.into() }];
+        self.input(site, Input::Read { context, barrier, queries });
+        request
+    }
+
+    pub(super) fn input(&mut self, site: usize, input: Input) {
+        let now = self.clock();
+        if !self.sites[site].up {
+            return;
+        }
+        let Some(replica) = &mut self.sites[site].replica else { return };
+        replica.handle_input(now, input);
+        self.drain(site);
+    }
+
+    fn drain(&mut self, site: usize) {
+        let mut outputs = Vec::new();
+        let Some(replica) = &mut self.sites[site].replica else { return };
+        while let Some(output) = replica.poll_output() {
+            outputs.push(output);
+        }
+        let due = replica.poll_timeout().map(|deadline| deadline.at);
+        for output in outputs {
+            self.trace.update(format!("{:?} {site} {output:?}", self.now).as_bytes());
+            self.carry_out(site, output);
+        }
+        let epoch = self.sites[site].epoch;
+        if let Some(due) = due.filter(|due| self.sites[site].armed.is_none_or(|armed| *due < armed)) {
+            self.sites[site].armed = Some(due);
+            self.at(due.since(self.now), Event::Wake { site, epoch });
+        }
+    }
+
+    fn site_of(&self, node: NodeId) -> Option<usize> {
+        self.sites.iter().position(|site| site.host.node() == node)
+    }
+
+    fn carry_out(&mut self, site: usize, output: Output) {
+        let epoch = self.sites[site].epoch;
+        match output {
+            Output::Send { to, message } => {
+                let delay = self.us(self.knobs.delay_us);
+                if !self.rng.chance(self.knobs.loss_per_mille) {
+                    let from = self.sites[site].host.node();
+                    // What crosses the network is what the encoding makes of it.
+                    let bytes = crate::codec::encode(&message);
+                    let message = crate::codec::decode("message", &bytes).expect("own messages decode");
+                    self.at(delay, Event::Deliver { to, from, message: Box::new(message) });
+                }
+            }
+            Output::Persist { write, batch } => {
+                let delay = self.us(self.knobs.write_us);
+                self.sites[site].unsynced.push_back((write, batch));
+                self.at(delay, Event::Persisted { site, epoch, write });
+            }
+            Output::Provide { content, bytes } => {
+                self.sites[site].provides.insert(content, bytes);
+            }
+            Output::Withdraw { content } => {
+                self.sites[site].provides.remove(&content);
+            }
+            Output::Fetch { from, content, size_bytes } => {
+                let bytes = self.site_of(from).and_then(|at| self.sites[at].provides.get(&content).cloned());
+                assert!(bytes.as_ref().is_none_or(|bytes| bytes.len() as u64 == size_bytes));
+                self.at(Duration::from_millis(20), Event::Fetched { site, epoch, content, bytes });
+            }
+            Output::Outcome { request, result } => self.outcome(request, result),
+            Output::Answers { request, result } => self.answer(request, result),
+            Output::Seek(need) => {
+                self.sought.push((self.now, need.clone()));
+                if self.knobs.places {
+                    let found = self.place(site, &need).map(Box::new);
+                    self.at(Duration::from_millis(30), Event::Found { site, epoch, need, found });
+                }
+            }
+            Output::Notice(Notice::Applied { index, digest, .. }) => {
+                let first = *self.agreed.entry(index).or_insert(digest);
+                if first != digest {
+                    self.broken.push(format!("site {site} disagrees at {index}"));
+                }
+            }
+            Output::Notice(Notice::CellQuarantined { reason, .. }) => self.quarantined.push(reason),
+            Output::Notice(_) | Output::Described(_) => {}
+        }
+    }
+
+    /// The first spare host that is up and not in the cell yet.
+    fn place(&self, site: usize, need: &Need) -> Option<(Candidate, Signed<Grant>)> {
+        let state = self.state(site);
+        let taken: BTreeSet<NodeId> = match need.role {
+            Seeking::Replica => state.members().map(|member| member.node).collect(),
+            Seeking::Instance => state.leases().map(|lease| lease.node).collect(),
+        };
+        let free = |other: &&Site| other.up && !taken.contains(&other.host.node());
+        let host = &self.sites.iter().find(free)?.host;
+        let role = Role::from(need.role);
+        Some((host.candidate(), host.grant_to(state, role)))
+    }
+
+    fn outcome(&mut self, request: RequestId, result: Reached<Applied>) {
+        let waiting = self.clients.iter().position(|client| client.waits.is_some_and(|(waits, _)| waits == request));
+        if let Some(client) = waiting {
+            let pause = self.us((500, 20_000));
+            match &result {
+                Reached::Yes(Applied { outcome: Outcome::Written { counters, .. }, .. }) => {
+                    if !self.acknowledged.insert(counters[0]) {
+                        self.broken.push(format!("the value {} was given twice", counters[0]));
+                    }
+                    self.clients[client].seq += 1;
+                    self.clients[client].reads_next = true;
+                }
+                Reached::Yes(other) => self.broken.push(format!("an increment did {other:?}")),
+                Reached::NotLeader(hint) => self.turn(client, *hint),
+                Reached::No(_) => self.turn(client, None),
+            }
+            self.clients[client].waits = None;
+            self.at(pause, Event::Client { client });
+        }
+        if self.outcomes.insert(request, result).is_some() {
+            self.broken.push(format!("{request:?} was answered twice"));
+        }
+    }
+
+    fn answer(&mut self, request: RequestId, result: Reached<Answered>) {
+        let waiting = self.clients.iter().position(|client| client.waits.is_some_and(|(waits, _)| waits == request));
+        if let Some(client) = waiting {
+            let pause = self.us((500, 20_000));
+            let floor = self.clients[client].waits.and_then(|(_, floor)| floor).unwrap_or(0);
+            match &result {
+                Reached::Yes(Answered { answers, .. }) => {
+                    let value = counter(&answers[0]);
+                    if value < floor {
+                        self.broken.push(format!("a stale read: {value} after {floor} was acknowledged"));
+                    }
+                    self.reads += 1;
+                    self.clients[client].reads_next = false;
+                }
+                Reached::NotLeader(hint) => self.turn(client, *hint),
+                Reached::No(_) => self.turn(client, None),
+            }
+            self.clients[client].waits = None;
+            self.at(pause, Event::Client { client });
+        }
+        if self.answers.insert(request, result).is_some() {
+            self.broken.push(format!("{request:?} was answered twice"));
+        }
+    }
+
+    fn turn(&mut self, client: usize, hint: Option<NodeId>) {
+        let next = (self.clients[client].target + 1) % self.sites.len();
+        self.clients[client].target = hint.and_then(|node| self.site_of(node)).unwrap_or(next);
+    }
+
+    fn run_client(&mut self, client: usize) {
+        let Client { seq, target, reads_next, stop, patience, .. } = self.clients[client];
+        if stop || self.clients[client].waits.is_some() {
+            return;
+        }
+        let request = self.request();
+        let floor = reads_next.then(|| self.acknowledged.last().copied().unwrap_or(0));
+        self.clients[client].waits = Some((request, floor));
+        self.at(patience * 2, Event::Impatient { client, request });
+        let context = Context::until(request, self.now + patience);
+        let input = if reads_next {
+            let queries = vec![Query::Get { store: STORE.into(), key: COUNTER.into() }];
+            Input::Read { context, barrier: Barrier::Linear, queries }
+        } else {
+            let op = fixture::op(&format!("client {client}"), seq);
+            let write = Write::Increment { store: STORE.into(), key: COUNTER.into(), delta: 1 };
+            let action = TenantAction::Write(vec![write]);
+            let signed = self.founding.tenant.sign(Some(self.cell), op, FOUNDED, action);
+            Input::Propose { context, command: Box::new(Command::Tenant { signed, receipts: Vec::new() }) }
+        };
+        self.input(target, input);
+    }
+
+    fn crash(&mut self, site: usize) {
+        let site = &mut self.sites[site];
+        site.up = false;
+        site.epoch += 1;
+        site.replica = None;
+        site.unsynced.clear();
+        site.provides.clear();
+        site.armed = None;
+    }
+
+    fn restart(&mut self, at: usize) {
+        if self.sites[at].up {
+            return;
+        }
+        let now = self.clock();
+        let seed = self.seed_of(at);
+        let (cell, config) = (self.cell, self.knobs.config.clone());
+        let genesis = self.founding.genesis();
+        assert!(genesis.cell() == self.cell || self.sites[at].disk.is_some(), "only a usual cell is founded again");
+        let site = &mut self.sites[at];
+        site.up = true;
+        let me = site.host.identity();
+        let boot = site.disk.clone().unwrap_or_default();
+        let opened = Replica::open(config.clone(), seed, me.clone(), cell, boot, now);
+        // A founder that crashed before its first write was durable is founded again.
+        let mut replica = opened.ok().or_else(|| Replica::found(config, seed, me, &genesis, now).ok());
+        if let Some(replica) = &mut replica {
+            replica.hasty = self.knobs.hasty;
+        }
+        self.sites[at].replica = replica;
+        self.drain(at);
+    }
+
+    fn deliver(&mut self, to: NodeId, from: NodeId, message: Message) {
+        let (Some(to), Some(from_site)) = (self.site_of(to), self.site_of(from)) else { return };
+        if self.cuts.contains(&(to.min(from_site), to.max(from_site))) || !self.sites[to].up {
+            return;
+        }
+        let (now, seed, config, cell) = (self.clock(), self.seed_of(to), self.knobs.config.clone(), self.cell);
+        let site = &mut self.sites[to];
+        if let (None, Message::Raft { message, .. }) = (&site.replica, &message) {
+            let me = site.host.identity();
+            site.replica = Some(Replica::join(config, seed, me, cell, ReplicaId(message.to), now));
+        }
+        self.input(to, Input::Received { from, message });
+    }
+
+    /// Runs for so long.
+    pub(super) fn run(&mut self, time: Duration) {
+        let end = self.now + time;
+        self.run_while(end, |_| true);
+    }
+
+    /// Runs until `until` holds, at most so long. How long it took; `None`: it does not hold.
+    pub(super) fn run_until(&mut self, time: Duration, until: impl Fn(&Self) -> bool) -> Option<Duration> {
+        let start = self.now;
+        let end = start + time;
+        self.run_while(end, |world| !until(world));
+        until(self).then(|| self.now.since(start))
+    }
+
+    fn run_while(&mut self, end: Instant, go_on: impl Fn(&Self) -> bool) {
+        while go_on(self) {
+            match self.queue.peek() {
+                Some(Reverse((at, _, _))) if *at <= end => {}
+                _ => {
+                    self.now = self.now.max(end);
+                    return;
+                }
+            }
+            let Some(Reverse((at, _, key))) = self.queue.pop() else { return };
+            self.now = at;
+            let event = self.events.remove(&key).expect("an event is queued once");
+            self.happen(event);
+        }
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Deliver { to, from, message } => self.deliver(to, from, *message),
+            Event::Persisted { site, epoch, write } => {
+                if self.sites[site].epoch != epoch {
+                    return;
+                }
+                let mut synced = false;
+                while let Some((_, batch)) = self.sites[site].unsynced.pop_front_if(|(first, _)| *first <= write) {
+                    keep(&mut self.sites[site].disk, batch);
+                    synced = true;
+                }
+                if synced {
+                    self.input(site, Input::Persisted(write));
+                }
+            }
+            Event::Fetched { site, epoch, content, bytes } => {
+                if self.sites[site].epoch == epoch {
+                    self.fetched += usize::from(bytes.is_some());
+                    self.input(site, Input::Fetched { content, bytes });
+                }
+            }
+            Event::Found { site, epoch, need, found } => {
+                if self.sites[site].epoch == epoch {
+                    self.input(site, Input::Found { need, found: found.map(|found| *found) });
+                }
+            }
+            Event::Wake { site, epoch } => {
+                if self.sites[site].epoch == epoch {
+                    self.sites[site].armed = None;
+                    let now = self.clock();
+                    if let Some(replica) = &mut self.sites[site].replica {
+                        replica.handle_timeout(now);
+                    }
+                    self.drain(site);
+                }
+            }
+            Event::Crash { site } => self.crash(site),
+            Event::Restart { site } => self.restart(site),
+            Event::Client { client } => self.run_client(client),
+            Event::Impatient { client, request } => {
+                if self.clients[client].waits.is_some_and(|(waits, _)| waits == request) {
+                    self.clients[client].waits = None;
+                    self.turn(client, None);
+                    self.run_client(client);
+                }
+            }
+        }
+    }
+
+    /// Crashes at once.
+    pub(super) fn kill(&mut self, site: usize) {
+        self.crash(site);
+    }
+
+    /// Fails when anything was broken, with all of it.
+    pub(super) fn assert_sound(&self) {
+        assert!(self.broken.is_empty() && self.quarantined.is_empty(), "{:?} {:?}", self.broken, self.quarantined);
+    }
+}
+
+/// The counter in an answer.
+pub(super) fn counter(answer: &Answer) -> i64 {
+    let Answer::Value(value) = answer else { panic!("asked for a value, got {answer:?}") };
+    value.as_ref().map_or(0, |value| std::str::from_utf8(&value.value).unwrap().parse().unwrap())
+}
+
+fn keep(disk: &mut Option<CellBoot>, batch: WriteBatch) {
+    for op in batch.ops {
+        let boot = disk.get_or_insert_default();
+        match op {
+            StoreOp::Append { entries, .. } => {
+                let first = entries[0].index;
+                boot.entries.retain(|entry| entry.index < first);
+                boot.entries.extend(entries);
+            }
+            StoreOp::HardState { state, .. } => boot.hard_state = state,
+            StoreOp::Snapshot { meta, state, .. } => {
+                boot.entries.retain(|entry| entry.index > meta.index);
+                boot.snapshot = Some(CellSnapshot { meta, state });
+            }
+            StoreOp::DropCell { .. } => *disk = None,
+            StoreOp::Put { .. } | StoreOp::Delete { .. } => panic!("a replica keeps nothing else"),
+        }
+    }
+}
+
+/// Whether a read was refused because nobody agreed in time.
+pub(super) fn is_timeout<T>(reached: &Reached<T>) -> bool {
+    matches!(reached, Reached::No(refusal) if refusal.code == Code::Timeout)
+}

@@ -1,0 +1,338 @@
+//! The broadcast: records in full along a tree of overlay links, their headers along the others. A duplicate takes a
+//! link out of the tree, a header that the tree does not follow up puts one in (Leitão's *Plumtree*).
+//!
+//! There are two trees, one for the mesh and one for this node's jurisdiction. A new link is in both until the first
+//! duplicate: what comes first came the shortest way, so the trees stay shallow under churn.
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use super::{
+    Membership, Timer,
+    io::Output,
+    verdict::Verdict,
+    wire::{HEADERS_MAX, Message, Parcel, RECORDS_BYTES_MAX, RECORDS_MAX},
+};
+use crate::{
+    id::NodeId,
+    machine::Deadline,
+    notice::Notice,
+    record::{Header, Inserted, Kind, Shared, Standing, Subject, Tier},
+    time::{Instant, Now},
+};
+
+/// Headers wait so long for company. Longer: fewer messages, and later rescue where the tree is broken.
+const ANNOUNCE_AFTER: Duration = Duration::from_millis(50);
+
+/// The tree has so long to bring what a header announced, above one round trip. Shorter: payload that was under way
+/// comes twice; longer: a broken tree is felt.
+const GRAFT_AFTER: Duration = Duration::from_millis(100);
+
+/// Records announced and not here yet. More are left to repair.
+const MISSING_MAX: usize = 8_192;
+
+/// Announcers remembered of each.
+const SOURCES_MAX: usize = 4;
+
+/// Records sent at one request; the rest comes by repair.
+pub(super) const GIVEN_MAX: usize = 2_048;
+
+/// How a record came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum How {
+    /// This node said it.
+    Own,
+    /// Down the tree.
+    Pushed,
+    /// Asked for, or lacked.
+    Found,
+}
+
+#[derive(Debug)]
+struct Missing {
+    header: Header,
+    sources: Vec<NodeId>,
+    due: Instant,
+}
+
+/// Which links are in which tree, and what is about to go down them.
+#[derive(Debug, Default)]
+pub(super) struct Trees {
+    /// Links in the tree: both ends push.
+    eager: BTreeSet<(Tier, NodeId)>,
+    /// Of this step: sent at its end, several in one message.
+    pushes: BTreeMap<NodeId, Vec<Parcel>>,
+    prunes: BTreeSet<(Tier, NodeId)>,
+    announce: BTreeMap<NodeId, Vec<Header>>,
+    /// A wake-up is set for them.
+    announcing: bool,
+    missing: BTreeMap<(Tier, Kind, u64), Missing>,
+}
+
+impl Trees {
+    fn forget(&mut self, node: NodeId) {
+        self.eager.retain(|(_, other)| *other != node);
+        self.pushes.remove(&node);
+        self.announce.remove(&node);
+    }
+
+    fn next_due(&self) -> Option<Instant> {
+        self.missing.values().map(|missing| missing.due).min()
+    }
+}
+
+/// Cuts records into messages within the bounds.
+pub(super) fn packed(parcels: Vec<Parcel>) -> Vec<Vec<Parcel>> {
+    let mut messages: Vec<Vec<Parcel>> = Vec::new();
+    let mut bytes = 0;
+    for parcel in parcels {
+        let size = parcel.record.signed.envelope().payload.len() + 1_024;
+        if bytes + size > RECORDS_BYTES_MAX || messages.last().is_none_or(|last| last.len() >= RECORDS_MAX) {
+            messages.push(Vec::new());
+            bytes = 0;
+        }
+        bytes += size;
+        messages.last_mut().expect("one was pushed if there was none").push(parcel);
+    }
+    messages
+}
+
+impl Membership {
+    /// Takes in records from a peer.
+    pub(super) fn take(&mut self, now: Now, from: NodeId, parcels: Vec<Parcel>, how: How) {
+        for Parcel(record) in parcels {
+            let tier = self.set.tier(record.body.scope);
+            if tier == Tier::Asked && !self.is_wanted(&record) {
+                self.refused(from, crate::record::Refused::NotForHere.to_string());
+                continue;
+            }
+            if record.signer().0 == self.me.0 && !self.is_ours(tier, &record) {
+                self.overtaken(now, &record);
+                continue;
+            }
+            self.take_one(now, from, tier, &record, how);
+        }
+    }
+
+    /// Whether a record signed by this node's key is one that this process signed, or an older one.
+    fn is_ours(&self, tier: Tier, record: &Shared) -> bool {
+        let ours = self.set.find(tier, record.body.kind, record.body.subject);
+        ours.is_some_and(|ours| ours.body.order >= record.body.order)
+    }
+
+    fn take_one(&mut self, now: Now, from: NodeId, tier: Tier, record: &Shared, how: How) {
+        match self.set.insert(record, now.wall) {
+            Inserted::Fresh | Inserted::Newer(_) => self.learned(now, record, Some(from), how),
+            Inserted::Duplicate => {
+                if how == How::Pushed && tier != Tier::Asked {
+                    self.trees.eager.remove(&(tier, from));
+                    self.trees.prunes.insert((tier, from));
+                }
+            }
+            Inserted::Stale => {}
+            Inserted::Contradiction { kept, .. } => {
+                self.outbox.push(Output::Notice(Notice::Contradiction { signer: NodeId(record.signer().0) }));
+                if kept.hash == record.hash {
+                    self.learned(now, record, Some(from), how);
+                } else {
+                    self.spread(tier, record, Some(from), how);
+                }
+            }
+            Inserted::Refused(reason) => self.refused(from, reason.to_string()),
+        }
+    }
+
+    /// A record is in force from now on.
+    pub(super) fn learned(&mut self, now: Now, record: &Shared, from: Option<NodeId>, how: How) {
+        let tier = self.set.tier(record.body.scope);
+        let header = Header::of(tier, record);
+        if self.trees.missing.get(&header.slot()).is_some_and(|missing| !missing.header.outranks(&header)) {
+            self.trees.missing.remove(&header.slot());
+        }
+        self.outbox.push(Output::Learned(record.clone()));
+        self.spread(tier, record, from, how);
+        match record.body.kind {
+            Kind::PRESENCE => self.on_presence(now, record),
+            Kind::VERDICT => self.on_verdict(now, record),
+            _ => {}
+        }
+    }
+
+    fn spread(&mut self, tier: Tier, record: &Shared, from: Option<NodeId>, how: How) {
+        self.tell_subscribers(record, from);
+        if tier == Tier::Asked {
+            if how == How::Own {
+                self.tell_abroad(record);
+            }
+            return;
+        }
+        let header = Header::of(tier, record);
+        for (node, jurisdiction) in &self.overlay.active {
+            if Some(*node) == from || (tier == Tier::Home && *jurisdiction != self.home) {
+                continue;
+            }
+            if how != How::Found && self.trees.eager.contains(&(tier, *node)) {
+                self.trees.pushes.entry(*node).or_default().push(Parcel(record.clone()));
+            } else {
+                self.trees.announce.entry(*node).or_default().push(header);
+            }
+        }
+    }
+
+    /// Ends a step: sends what it put on the trees.
+    pub(super) fn flush(&mut self, now: Now) {
+        for (tier, node) in std::mem::take(&mut self.trees.prunes) {
+            self.send(node, Message::Prune(tier));
+        }
+        for (node, parcels) in std::mem::take(&mut self.trees.pushes) {
+            packed(parcels).into_iter().for_each(|parcels| self.send(node, Message::Records(parcels)));
+        }
+        if !self.trees.announce.is_empty() && !self.trees.announcing {
+            self.trees.announcing = true;
+            self.wake(Timer::Announce, now.instant + ANNOUNCE_AFTER, "headers wait");
+        }
+        let next = self.trees.next_due().map(|at| Deadline { at, reason: "an announced record is missing" });
+        self.agenda.set(Timer::Graft, next);
+    }
+
+    pub(super) fn announce(&mut self) {
+        self.trees.announcing = false;
+        for (node, mut headers) in std::mem::take(&mut self.trees.announce) {
+            headers.truncate(HEADERS_MAX);
+            self.send(node, Message::Announce(headers));
+        }
+    }
+
+    pub(super) fn on_announce(&mut self, now: Now, from: NodeId, headers: &[Header]) {
+        let due = now.instant + GRAFT_AFTER + self.round_trip(from);
+        for header in headers {
+            if !self.shares(header.tier, from) || self.set.standing(header) != Standing::Lacking {
+                continue;
+            }
+            let room = self.trees.missing.len() < MISSING_MAX;
+            match self.trees.missing.get_mut(&header.slot()) {
+                Some(missing) if header.outranks(&missing.header) => {
+                    *missing = Missing { header: *header, sources: vec![from], due };
+                }
+                Some(missing) => {
+                    if missing.sources.len() < SOURCES_MAX && !missing.sources.contains(&from) {
+                        missing.sources.push(from);
+                    }
+                }
+                None if room => {
+                    let missing = Missing { header: *header, sources: vec![from], due };
+                    self.trees.missing.insert(header.slot(), missing);
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// Asks for what the tree did not bring.
+    pub(super) fn graft(&mut self, now: Now) {
+        let mut asks: BTreeMap<(NodeId, Tier), Vec<Header>> = BTreeMap::new();
+        let links = &self.links;
+        self.trees.missing.retain(|_, missing| {
+            if missing.due > now.instant {
+                return true;
+            }
+            missing.sources.retain(|node| links.contains_key(node));
+            if missing.sources.is_empty() {
+                return false;
+            }
+            let source = missing.sources.remove(0);
+            let round_trip = links.get(&source).map_or(Duration::ZERO, |link| link.round_trip);
+            missing.due = now.instant + GRAFT_AFTER + round_trip * 2;
+            asks.entry((source, missing.header.tier)).or_default().push(missing.header);
+            true
+        });
+        for ((source, tier), missing) in asks {
+            self.graft_link(tier, source, missing);
+        }
+    }
+
+    fn graft_link(&mut self, tier: Tier, node: NodeId, missing: Vec<Header>) {
+        if self.overlay.active.contains_key(&node) {
+            self.trees.eager.insert((tier, node));
+        }
+        self.send(node, Message::Graft { tier, missing });
+    }
+
+    pub(super) fn on_graft(&mut self, from: NodeId, tier: Tier, missing: &[Header]) {
+        if !self.shares(tier, from) {
+            return;
+        }
+        if self.overlay.active.contains_key(&from) {
+            self.trees.eager.insert((tier, from));
+        }
+        self.give(from, missing);
+    }
+
+    /// Sends what is here of these, or newer, as far as the peer may see it.
+    pub(super) fn give(&mut self, to: NodeId, headers: &[Header]) {
+        let parcels = headers
+            .iter()
+            .filter(|header| self.shares(header.tier, to))
+            .take(GIVEN_MAX)
+            .filter_map(|header| self.set.in_slot(header).filter(|ours| ours.body.order >= header.order))
+            .map(|known| Parcel(known.clone()))
+            .collect();
+        self.send_found(to, parcels);
+    }
+
+    pub(super) fn send_found(&mut self, to: NodeId, parcels: Vec<Parcel>) {
+        packed(parcels).into_iter().for_each(|parcels| self.send(to, Message::Found(parcels)));
+    }
+
+    pub(super) fn on_prune(&mut self, from: NodeId, tier: Tier) {
+        self.trees.eager.remove(&(tier, from));
+    }
+
+    /// Whether both this node and a peer hold a tier.
+    pub(super) fn shares(&self, tier: Tier, peer: NodeId) -> bool {
+        match tier {
+            Tier::Mesh => true,
+            Tier::Home => self.links.get(&peer).is_some_and(|link| link.jurisdiction == self.home),
+            Tier::Asked => false,
+        }
+    }
+
+    /// A neighbour is gone: puts another link in place of those that were in a tree.
+    pub(super) fn leave_trees(&mut self, node: NodeId) {
+        let lost: Vec<Tier> =
+            [Tier::Mesh, Tier::Home].into_iter().filter(|tier| self.trees.eager.contains(&(*tier, node))).collect();
+        self.trees.forget(node);
+        lost.into_iter().for_each(|tier| self.graft_any(tier));
+    }
+
+    /// A new link is in every tree that both ends share, until the first duplicate tells that it is not needed.
+    pub(super) fn join_trees(&mut self, node: NodeId) {
+        for tier in [Tier::Mesh, Tier::Home] {
+            if self.shares(tier, node) {
+                self.trees.eager.insert((tier, node));
+            }
+        }
+    }
+
+    fn graft_any(&mut self, tier: Tier) {
+        let lazy: Vec<NodeId> = self
+            .overlay
+            .active
+            .keys()
+            .copied()
+            .filter(|node| self.shares(tier, *node) && !self.trees.eager.contains(&(tier, *node)))
+            .collect();
+        if let Some(chosen) = self.rng.index(lazy.len()) {
+            self.graft_link(tier, lazy[chosen], Vec::new());
+        }
+    }
+
+    /// The subjects under which subscribers may have asked for a record.
+    pub(super) fn subjects_of(record: &Shared) -> Subject {
+        match record.body.kind {
+            Kind::VERDICT => Verdict::read(record).map_or(record.body.subject, |it| Subject(it.about.0)),
+            _ => record.body.subject,
+        }
+    }
+}

@@ -1,0 +1,441 @@
+//! The overlay: a few symmetric neighbours, most of them in this node's jurisdiction so that its records find their way
+//! there, and at least one outside so that the mesh hangs together; and contacts to fall back on (Leitão's *HyParView*).
+//!
+//! Contacts are exchanged now and then. One of this jurisdiction whose presence is not known here shows that the
+//! jurisdiction has fallen into parts that do not hear each other: it becomes a neighbour at once.
+use std::{collections::BTreeMap, time::Duration};
+
+use super::{
+    Membership, Timer,
+    io::{Address, Output, Presence},
+    wants::Reason,
+    wire::{CONTACTS_MAX, Contact, Message},
+};
+use crate::{
+    codec::{self, Blob},
+    id::NodeId,
+    record::{Kind, Subject, Tier},
+    resources::Jurisdiction,
+    time::{Instant, Now, Timestamp},
+};
+
+/// Up to so many nodes all are neighbours of all: a small mesh is whole at once, and one hop wide.
+const SMALL: usize = 8;
+
+/// A link or an answer that does not come within this is not waited for.
+const ANSWER_MAX: Duration = Duration::from_secs(4);
+
+/// A contact that failed is left alone for so long.
+const FAILED_FOR: Duration = Duration::from_secs(20);
+
+/// Contacts that nobody had a link to for so long are not passed on.
+const CONTACT_AGE_MAX: Duration = Duration::from_mins(10);
+
+/// How often the overlay is looked at when nothing is missing, and how often contacts are exchanged.
+const SHUFFLE: Duration = Duration::from_secs(10);
+
+/// How soon it is looked at again when something is.
+const FILL_AGAIN: Duration = Duration::from_millis(500);
+
+/// Contacts kept on disk for the next start.
+const CACHED_MAX: usize = 64;
+
+/// How often they are written at most.
+pub(super) const CACHE_EVERY: Duration = Duration::from_secs(30);
+
+/// Key of the peer cache in the store.
+pub(super) const CACHE: &str = "membership/peers";
+
+/// A contact may be this new: others' clocks differ.
+const SEEN_AHEAD_MAX: Duration = Duration::from_secs(5);
+
+/// Neighbours and those who may become some.
+#[derive(Debug, Default)]
+pub(super) struct Overlay {
+    /// Neighbours, each with its jurisdiction.
+    pub(super) active: BTreeMap<NodeId, Jurisdiction>,
+    /// Known, neighbours included: at most `passive_max` beside neighbours.
+    pub(super) contacts: BTreeMap<NodeId, Contact>,
+    /// Asked, or about to be once linked; given up at.
+    pending: BTreeMap<NodeId, Instant>,
+    failed: BTreeMap<NodeId, Instant>,
+    /// As last written.
+    cached: Vec<NodeId>,
+}
+
+/// How many neighbours of each class there are, may be, and could be found.
+struct Room {
+    capacity: usize,
+    homes: usize,
+    abroads: usize,
+    home_target: usize,
+    abroad_target: usize,
+    home_max: usize,
+    abroad_max: usize,
+}
+
+/// Reads the peer cache of an earlier run.
+pub(super) fn cached(stored: Option<&Blob>) -> Vec<Contact> {
+    stored.and_then(|bytes| codec::decode("peer cache", bytes).ok()).unwrap_or_default()
+}
+
+impl Membership {
+    /// Where a node was last said to be.
+    pub(super) fn addresses_of(&self, node: NodeId) -> Vec<Address> {
+        let presence = self.set.find_any(Kind::PRESENCE, Subject(node.0)).and_then(|known| Presence::read(known));
+        let known = presence.map(|presence| presence.addresses).filter(|addresses| !addresses.is_empty());
+        known
+            .or_else(|| self.overlay.contacts.get(&node).map(|contact| contact.addresses.clone()))
+            .or_else(|| self.gates.addresses_of(node))
+            .unwrap_or_default()
+    }
+
+    fn me(&self, now: Now) -> Contact {
+        Contact { node: self.me, addresses: self.addresses.clone(), jurisdiction: self.home, seen: now.wall }
+    }
+
+    /// Nodes that could become neighbours, of this jurisdiction or of others, in order of their ids.
+    fn candidates(&self, home: bool) -> Vec<NodeId> {
+        let is_class = |jurisdiction: Jurisdiction| (jurisdiction == self.home) == home;
+        let mut nodes: Vec<NodeId> =
+            self.overlay.contacts.values().filter(|it| is_class(it.jurisdiction)).map(|it| it.node).collect();
+        nodes.extend(self.links.iter().filter(|(_, link)| is_class(link.jurisdiction)).map(|(node, _)| *node));
+        if home {
+            nodes.extend(self.set.of_kind(Tier::Home, Kind::PRESENCE).map(|known| NodeId(known.body.subject.0)));
+        }
+        nodes.extend(self.gates.nodes(|jurisdiction| is_class(jurisdiction)));
+        nodes.sort_unstable();
+        nodes.dedup();
+        nodes.retain(|node| *node != self.me && !self.overlay.active.contains_key(node));
+        nodes.retain(|node| !self.overlay.failed.contains_key(node) && !self.tally.is_down(node));
+        nodes
+    }
+
+    fn room(&self) -> Room {
+        let (homes, abroads) = self.classes();
+        let home_possible = homes + self.candidates(true).len();
+        let abroad_possible = abroads + self.candidates(false).len();
+        let small = home_possible + abroad_possible < SMALL;
+        let capacity = if small { self.config.active_max.max(SMALL - 1) } else { self.config.active_max };
+        // One place stays free for whoever comes.
+        let target = if small { capacity } else { capacity - 1 };
+        let home_target = target.saturating_sub(abroad_possible.min(1)).min(home_possible);
+        let abroad_target = (target - home_target).min(abroad_possible);
+        let home_max = capacity - abroad_possible.min(1);
+        let abroad_max = capacity.saturating_sub(home_possible).max(2);
+        Room { capacity, homes, abroads, home_target, abroad_target, home_max, abroad_max }
+    }
+
+    fn classes(&self) -> (usize, usize) {
+        let homes = self.overlay.active.values().filter(|it| **it == self.home).count();
+        (homes, self.overlay.active.len() - homes)
+    }
+
+    /// Looks for neighbours where there are too few, gives one up where there are too many.
+    pub(super) fn fill(&mut self, now: Now) {
+        self.give_up(now);
+        let room = self.room();
+        let lacking = room.homes < room.home_target || room.abroads < room.abroad_target;
+        self.seek(now, true, room.home_target.saturating_sub(room.homes));
+        self.seek(now, false, room.abroad_target.saturating_sub(room.abroads));
+        if self.overlay.active.len() > room.capacity {
+            self.part_with_one(room.homes > room.home_max);
+        }
+        let wait = if lacking || !self.overlay.pending.is_empty() { FILL_AGAIN } else { SHUFFLE };
+        let wait = self.jittered(wait);
+        self.wake(Timer::Fill, now.instant + wait, "look for neighbours");
+    }
+
+    /// A node was met by its presence: in a small mesh it becomes a neighbour.
+    pub(super) fn fill_if_small(&mut self, now: Now) {
+        if self.present.len() < SMALL {
+            self.fill_now(now);
+        }
+    }
+
+    /// Looks for neighbours soon.
+    pub(super) fn fill_now(&mut self, now: Now) {
+        self.wake(Timer::Fill, now.instant, "look for neighbours");
+    }
+
+    /// Forgets candidates that did not answer.
+    fn give_up(&mut self, now: Now) {
+        self.overlay.failed.retain(|_, until| *until > now.instant);
+        let late: Vec<NodeId> =
+            self.overlay.pending.iter().filter(|(_, until)| **until <= now.instant).map(|(node, _)| *node).collect();
+        for node in late {
+            self.overlay.contacts.remove(&node);
+            self.turned_down(now, node);
+        }
+    }
+
+    fn turned_down(&mut self, now: Now, node: NodeId) {
+        if self.overlay.pending.remove(&node).is_some() {
+            self.overlay.failed.insert(node, now.instant + FAILED_FOR);
+            self.unwant(node, Reason::Neighbour);
+        }
+    }
+
+    fn seek(&mut self, now: Now, home: bool, count: usize) {
+        let mut candidates = self.candidates(home);
+        let is_pending = |node: &NodeId| self.overlay.pending.contains_key(node);
+        let under_way = candidates.iter().filter(|node| is_pending(node)).count();
+        candidates.retain(|node| !is_pending(node));
+        self.rng.shuffle(&mut candidates);
+        // Whoever is linked already answers soonest: what a newcomer without a neighbour needs.
+        if self.overlay.active.is_empty() {
+            candidates.sort_by_key(|node| !self.links.contains_key(node));
+        }
+        for node in candidates.into_iter().take(count.saturating_sub(under_way)) {
+            self.court(now, node);
+        }
+    }
+
+    /// Asks a node to be a neighbour, as soon as there is a link.
+    fn court(&mut self, now: Now, node: NodeId) {
+        self.overlay.pending.insert(node, now.instant + ANSWER_MAX);
+        self.want(node, Reason::Neighbour);
+        if self.links.contains_key(&node) {
+            self.ask(now, node);
+        }
+    }
+
+    fn ask(&mut self, now: Now, node: NodeId) {
+        let room = self.room();
+        let Some(link) = self.links.get(&node) else { return };
+        let jurisdiction = link.jurisdiction;
+        let (has, target) =
+            if jurisdiction == self.home { (room.homes, room.home_target) } else { (room.abroads, room.abroad_target) };
+        let stranger = jurisdiction == self.home && self.set.find_any(Kind::PRESENCE, Subject(node.0)).is_none();
+        let urgent = has * 2 < target || stranger;
+        let contacts = self.sample(now, jurisdiction, node);
+        let me = self.me(now);
+        self.send(node, Message::Neighbour { urgent, me, contacts });
+    }
+
+    /// A link came up: it may be one that was waited for.
+    pub(super) fn linked(&mut self, now: Now, node: NodeId) {
+        self.overlay.failed.remove(&node);
+        if self.overlay.pending.contains_key(&node) {
+            self.ask(now, node);
+            return;
+        }
+        let room = self.room();
+        if room.homes < room.home_target || room.abroads < room.abroad_target {
+            self.fill_now(now);
+        }
+    }
+
+    pub(super) fn unlinked(&mut self, now: Now, node: NodeId) {
+        if self.overlay.active.contains_key(&node) {
+            self.drop_neighbour(node);
+        }
+        self.fill_now(now);
+    }
+
+    pub(super) fn on_neighbour(&mut self, now: Now, from: NodeId, urgent: bool, me: Contact, contacts: Vec<Contact>) {
+        let Some(link) = self.links.get(&from) else { return };
+        let jurisdiction = link.jurisdiction;
+        self.meet(now, from, jurisdiction, me, contacts);
+        let accepted = self.admit(from, jurisdiction, urgent);
+        if accepted {
+            self.add_neighbour(from, jurisdiction);
+        }
+        let contacts = self.sample(now, jurisdiction, from);
+        let me = self.me(now);
+        self.send(from, Message::Welcome { accepted, me, contacts });
+        self.fill_now(now);
+    }
+
+    /// Whether there is room for a neighbour; makes some for an urgent one.
+    fn admit(&mut self, node: NodeId, jurisdiction: Jurisdiction, urgent: bool) -> bool {
+        if self.overlay.active.contains_key(&node) {
+            return true;
+        }
+        let room = self.room();
+        let home = jurisdiction == self.home;
+        let class_full = if home { room.homes >= room.home_max } else { room.abroads >= room.abroad_max };
+        if !class_full && self.overlay.active.len() < room.capacity {
+            return true;
+        }
+        if urgent {
+            self.part_with_one(if class_full { home } else { room.homes >= room.abroads });
+        }
+        urgent
+    }
+
+    fn part_with_one(&mut self, home: bool) {
+        let class: Vec<NodeId> = self
+            .overlay
+            .active
+            .iter()
+            .filter(|(_, jurisdiction)| (**jurisdiction == self.home) == home)
+            .map(|(node, _)| *node)
+            .collect();
+        if let Some(chosen) = self.rng.index(class.len()) {
+            self.send(class[chosen], Message::Part);
+            self.drop_neighbour(class[chosen]);
+        }
+    }
+
+    pub(super) fn on_welcome(&mut self, now: Now, from: NodeId, accepted: bool, me: Contact, contacts: Vec<Contact>) {
+        let Some(link) = self.links.get(&from) else { return };
+        let jurisdiction = link.jurisdiction;
+        let asked = self.overlay.pending.contains_key(&from);
+        self.meet(now, from, jurisdiction, me, contacts);
+        if !asked {
+            // An answer to a question that was given up: the other side must not count on this one.
+            if accepted && !self.overlay.active.contains_key(&from) {
+                self.send(from, Message::Part);
+            }
+        } else if accepted {
+            self.add_neighbour(from, jurisdiction);
+            self.compare(now, from);
+        } else {
+            self.turned_down(now, from);
+        }
+        self.fill_now(now);
+    }
+
+    pub(super) fn on_part(&mut self, now: Now, from: NodeId) {
+        if self.overlay.active.contains_key(&from) {
+            self.drop_neighbour(from);
+            self.fill_now(now);
+        }
+    }
+
+    fn add_neighbour(&mut self, node: NodeId, jurisdiction: Jurisdiction) {
+        self.overlay.pending.remove(&node);
+        self.want(node, Reason::Neighbour);
+        if self.overlay.active.insert(node, jurisdiction).is_none() {
+            self.join_trees(node);
+        }
+    }
+
+    fn drop_neighbour(&mut self, node: NodeId) {
+        self.overlay.active.remove(&node);
+        self.unwant(node, Reason::Neighbour);
+        self.leave_trees(node);
+    }
+
+    /// A neighbour is silent though its link stands.
+    pub(super) fn neighbour_silent(&mut self, now: Now, node: NodeId) {
+        self.overlay.failed.insert(node, now.instant + FAILED_FOR);
+        self.drop_neighbour(node);
+        self.fill_now(now);
+    }
+
+    fn meet(&mut self, now: Now, from: NodeId, jurisdiction: Jurisdiction, me: Contact, contacts: Vec<Contact>) {
+        self.remember(now, Contact { node: from, jurisdiction, seen: now.wall, ..me });
+        contacts.into_iter().for_each(|contact| self.remember(now, contact));
+    }
+
+    /// Keeps a contact, the latest word of each; beyond the bound a random one that is no neighbour goes.
+    pub(super) fn remember(&mut self, now: Now, mut contact: Contact) {
+        if contact.node == self.me || contact.addresses.is_empty() {
+            return;
+        }
+        contact.seen = contact.seen.min(now.wall + SEEN_AHEAD_MAX);
+        if self.overlay.contacts.get(&contact.node).is_some_and(|known| known.seen >= contact.seen) {
+            return;
+        }
+        if contact.seen + CONTACT_AGE_MAX < now.wall {
+            return;
+        }
+        self.overlay.contacts.insert(contact.node, contact);
+        let overlay = &mut self.overlay;
+        let mut spare: Vec<NodeId> =
+            overlay.contacts.keys().filter(|node| !overlay.active.contains_key(node)).copied().collect();
+        while spare.len() > self.config.passive_max {
+            let Some(chosen) = self.rng.index(spare.len()) else { return };
+            overlay.contacts.remove(&spare.swap_remove(chosen));
+        }
+    }
+
+    /// Some contacts for a peer of a jurisdiction: most of them of its own.
+    fn sample(&mut self, now: Now, jurisdiction: Jurisdiction, to: NodeId) -> Vec<Contact> {
+        self.freshen(now.wall);
+        let mut all: Vec<&Contact> = self
+            .overlay
+            .contacts
+            .values()
+            .filter(|it| it.node != to && now.wall <= it.seen + CONTACT_AGE_MAX)
+            .collect();
+        self.rng.shuffle(&mut all);
+        let (theirs, others): (Vec<&Contact>, Vec<&Contact>) =
+            all.into_iter().partition(|it| it.jurisdiction == jurisdiction);
+        let others_least = others.len().min(CONTACTS_MAX / 4);
+        let theirs = theirs.into_iter().take(CONTACTS_MAX - others_least);
+        theirs.chain(others).take(CONTACTS_MAX).cloned().collect()
+    }
+
+    /// Linked nodes are seen now.
+    fn freshen(&mut self, wall: Timestamp) {
+        for (node, contact) in &mut self.overlay.contacts {
+            if self.links.contains_key(node) {
+                contact.seen = contact.seen.max(wall);
+            }
+        }
+    }
+
+    /// Exchanges contacts with a random neighbour, and looks for parts of the jurisdiction that are not heard here.
+    pub(super) fn shuffle(&mut self, now: Now) {
+        let neighbours: Vec<(NodeId, Jurisdiction)> = self.overlay.active.iter().map(|(n, j)| (*n, *j)).collect();
+        if let Some(chosen) = self.rng.index(neighbours.len()) {
+            let (node, jurisdiction) = neighbours[chosen];
+            let mut contacts = self.sample(now, jurisdiction, node);
+            contacts.truncate(CONTACTS_MAX - 1);
+            contacts.push(self.me(now));
+            self.send(node, Message::Shuffle { answer: false, contacts });
+        }
+        self.court_a_stranger(now);
+        let wait = self.jittered(SHUFFLE);
+        self.wake(Timer::Shuffle, now.instant + wait, "exchange contacts");
+    }
+
+    fn court_a_stranger(&mut self, now: Now) {
+        let strangers: Vec<NodeId> = self
+            .candidates(true)
+            .into_iter()
+            .filter(|node| !self.overlay.pending.contains_key(node))
+            .filter(|node| self.set.find(Tier::Home, Kind::PRESENCE, Subject(node.0)).is_none())
+            .collect();
+        if let Some(chosen) = self.rng.index(strangers.len()) {
+            self.court(now, strangers[chosen]);
+        }
+    }
+
+    pub(super) fn on_shuffle(&mut self, now: Now, from: NodeId, answer: bool, contacts: Vec<Contact>) {
+        if !answer && let Some(link) = self.links.get(&from) {
+            let contacts = self.sample(now, link.jurisdiction, from);
+            self.send(from, Message::Shuffle { answer: true, contacts });
+        }
+        contacts.into_iter().for_each(|contact| self.remember(now, contact));
+    }
+
+    /// Writes the best contacts down for the next start: neighbours, then linked nodes, then the latest seen.
+    pub(super) fn cache(&mut self, now: Now) {
+        self.freshen(now.wall);
+        let mut best: Vec<&Contact> = self.overlay.contacts.values().collect();
+        best.sort_by_key(|it| {
+            let (neighbour, linked) = (self.overlay.active.contains_key(&it.node), self.links.contains_key(&it.node));
+            (!neighbour, !linked, std::cmp::Reverse(it.seen), it.node)
+        });
+        best.truncate(CACHED_MAX);
+        let nodes: Vec<NodeId> = best.iter().map(|it| it.node).collect();
+        if !nodes.is_empty() && nodes != self.overlay.cached {
+            let value = Some(codec::encode(&best));
+            self.overlay.cached = nodes;
+            self.outbox.push(Output::Keep { key: CACHE.into(), value });
+        }
+        self.wake(Timer::Cache, now.instant + CACHE_EVERY, "keep the peer cache");
+    }
+
+    /// Starts from the contacts of an earlier run, whatever their age.
+    pub(super) fn recall(&mut self, contacts: Vec<Contact>, now: Now) {
+        for contact in contacts.into_iter().take(CACHED_MAX) {
+            let seen = now.wall - CONTACT_AGE_MAX / 2;
+            self.remember(now, Contact { seen: contact.seen.max(seen), ..contact });
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! What leaves a jurisdiction: to those who asked for it, and to those whom it concerns. A cell's members subscribe to
+//! each other's nodes; an observer tells the jurisdiction of whom it watches.
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    Membership, Timer,
+    observe::{ASKED_FOR, inner_of},
+    wants::Reason,
+    wire::{CONTACTS_MAX, Contact, Message, Parcel, SUBJECTS_MAX},
+};
+use crate::{
+    id::NodeId,
+    record::{Kind, Scope, Shared, Subject, Tier},
+    resources::Jurisdiction,
+    time::{Instant, Now},
+};
+
+/// Subscriptions of peers held at once; more are not noted.
+const SUBSCRIBERS_MAX: usize = 4_096;
+
+/// Linked peers of another jurisdiction that are told a verdict, which spreads it there.
+const TOLD_ABROAD: usize = 3;
+
+/// Who watches a node of another jurisdiction, as it says itself.
+#[derive(Debug, Default)]
+pub(super) struct Roster {
+    pub(super) inner: Vec<NodeId>,
+    pub(super) outer: Vec<NodeId>,
+}
+
+/// Who wants to hear what.
+#[derive(Debug, Default)]
+pub(super) struct Subscriptions {
+    ours: BTreeSet<Subject>,
+    theirs: BTreeMap<Subject, BTreeMap<NodeId, Instant>>,
+    pub(super) rosters: BTreeMap<NodeId, Roster>,
+}
+
+impl Membership {
+    pub(super) fn subscribe(&mut self, now: Now, subject: Subject, wanted: bool) {
+        if !wanted {
+            self.subscriptions.ours.remove(&subject);
+            self.subscriptions.rosters.remove(&NodeId(subject.0));
+            self.want_observers();
+            return;
+        }
+        if self.subscriptions.ours.len() < SUBJECTS_MAX && self.subscriptions.ours.insert(subject) {
+            self.say_subscriptions(now);
+        }
+    }
+
+    /// Tells every linked peer what this node wants to hear, and again before it lapses.
+    pub(super) fn say_subscriptions(&mut self, now: Now) {
+        if self.subscriptions.ours.is_empty() {
+            self.agenda.set(Timer::Subscribe, None);
+            return;
+        }
+        let peers: Vec<NodeId> = self.links.keys().copied().collect();
+        peers.into_iter().for_each(|node| self.say_subscriptions_to(node));
+        self.wake(Timer::Subscribe, now.instant + ASKED_FOR / 3, "renew subscriptions");
+    }
+
+    pub(super) fn say_subscriptions_to(&mut self, node: NodeId) {
+        if !self.subscriptions.ours.is_empty() {
+            let subjects = self.subscriptions.ours.iter().copied().collect();
+            self.send(node, Message::Subscribe(subjects));
+        }
+    }
+
+    /// Whether a record that would not come by itself is wanted here.
+    pub(super) fn is_wanted(&self, record: &Shared) -> bool {
+        self.subscriptions.ours.contains(&Self::subjects_of(record))
+    }
+
+    pub(super) fn on_subscribe(&mut self, now: Now, from: NodeId, subjects: Vec<Subject>) {
+        let until = now.instant + ASKED_FOR;
+        self.subscriptions.theirs.retain(|_, peers| {
+            peers.retain(|_, until| *until > now.instant);
+            !peers.is_empty()
+        });
+        let mut held: usize = self.subscriptions.theirs.values().map(BTreeMap::len).sum();
+        for subject in subjects {
+            let known = self.subscriptions.theirs.get(&subject).is_some_and(|peers| peers.contains_key(&from));
+            if !known && held >= SUBSCRIBERS_MAX {
+                continue;
+            }
+            self.subscriptions.theirs.entry(subject).or_default().insert(from, until);
+            if subject.0 == self.me.0 {
+                self.name_observers(now, from);
+            }
+            if !known {
+                held += 1;
+                let parcels = self.known_about(subject);
+                self.send_found(from, parcels);
+            }
+        }
+    }
+
+    /// All that a subscriber may hear of a subject.
+    fn known_about(&self, subject: Subject) -> Vec<Parcel> {
+        let presence = self.set.find_any(Kind::PRESENCE, subject);
+        let verdicts = self.tally.votes_about(NodeId(subject.0));
+        let others = self
+            .set
+            .of_tier(Tier::Asked)
+            .filter(|known| known.body.subject == subject && known.body.scope == Scope::Subscribers);
+        presence.into_iter().chain(verdicts).chain(others).map(|known| Parcel(known.clone())).collect()
+    }
+
+    /// A record is new here: those who asked hear it, if the tree does not bring it to them.
+    pub(super) fn tell_subscribers(&mut self, record: &Shared, from: Option<NodeId>) {
+        if record.body.scope == Scope::Mesh {
+            return;
+        }
+        let Some(peers) = self.subscriptions.theirs.get(&Self::subjects_of(record)) else { return };
+        let tier = self.set.tier(record.body.scope);
+        let told: Vec<NodeId> =
+            peers.keys().copied().filter(|node| Some(*node) != from && !self.shares(tier, *node)).collect();
+        for node in told {
+            self.send(node, Message::Found(vec![Parcel(self.with_certificate(record))]));
+        }
+    }
+
+    /// A record as readers far away need it: with its signer's certificate.
+    fn with_certificate(&self, record: &Shared) -> Shared {
+        if record.record.certificate.is_some() {
+            return record.clone();
+        }
+        let Some(by) = self.set.certificate(&NodeId(record.signer().0)) else { return record.clone() };
+        let mut carried = record.record.clone();
+        carried.certificate = Some(by.signed.clone());
+        Shared::new(crate::record::Known { record: carried, body: record.body.clone(), hash: record.hash })
+    }
+
+    fn contact_of(&self, now: Now, node: NodeId, jurisdiction: Jurisdiction) -> Contact {
+        Contact { node, addresses: self.addresses_of(node), jurisdiction, seen: now.wall }
+    }
+
+    /// Tells a subscriber of this node who watches it.
+    fn name_observers(&mut self, now: Now, to: NodeId) {
+        let inner = self.field().draw(self.me, Some(self.operator), inner_of(self.config.observers));
+        let inner = inner.into_iter().map(|node| self.contact_of(now, node, self.home)).collect();
+        let law = |node: &NodeId| self.set.certificate(node).map(|it| it.certificate.jurisdiction);
+        let outer = self.outer_observers().into_iter().filter_map(|node| Some((node, law(&node)?)));
+        let outer = outer.map(|(node, law)| self.contact_of(now, node, law)).take(CONTACTS_MAX).collect();
+        self.send(to, Message::Observers { inner, outer });
+    }
+
+    pub(super) fn on_observers(&mut self, now: Now, from: NodeId, inner: Vec<Contact>, outer: Vec<Contact>) {
+        if !self.subscriptions.ours.contains(&Subject(from.0)) {
+            return;
+        }
+        let nodes = |contacts: &[Contact]| contacts.iter().map(|it| it.node).collect();
+        let roster = Roster { inner: nodes(&inner), outer: nodes(&outer) };
+        self.subscriptions.rosters.insert(from, roster);
+        inner.into_iter().chain(outer).for_each(|contact| self.remember(now, contact));
+        self.want_observers();
+        self.count(now, from);
+    }
+
+    fn want_observers(&mut self) {
+        let rosters = self.subscriptions.rosters.values();
+        let now_wanted: BTreeSet<NodeId> =
+            rosters.flat_map(|it| it.inner.iter().chain(&it.outer)).copied().filter(|it| *it != self.me).collect();
+        for node in self.wants.of(Reason::Subscribed) {
+            if !now_wanted.contains(&node) {
+                self.unwant(node, Reason::Subscribed);
+            }
+        }
+        now_wanted.into_iter().for_each(|node| self.want(node, Reason::Subscribed));
+    }
+
+    /// This node's verdict on a node of another jurisdiction: some there spread it.
+    pub(super) fn tell_abroad(&mut self, record: &Shared) {
+        let Scope::Jurisdiction(jurisdiction) = record.body.scope else { return };
+        let about = Self::subjects_of(record);
+        let mut there: Vec<NodeId> = self
+            .links
+            .iter()
+            .filter(|(node, link)| link.jurisdiction == jurisdiction && node.0 != about.0)
+            .map(|(node, _)| *node)
+            .collect();
+        self.rng.shuffle(&mut there);
+        if there.is_empty() {
+            let gates = self.gates.nodes(|it| it == jurisdiction);
+            let gates = gates.into_iter().filter(|gate| gate.0 != about.0).take(TOLD_ABROAD);
+            gates.for_each(|gate| self.want(gate, Reason::Gate));
+        }
+        for node in there.into_iter().take(TOLD_ABROAD) {
+            self.send(node, Message::Found(vec![Parcel(record.clone())]));
+        }
+    }
+
+    /// A link came up: its jurisdiction may not have heard this node's verdicts, nor the peer its subscriptions.
+    pub(super) fn catch_up(&mut self, node: NodeId, jurisdiction: Jurisdiction) {
+        self.say_subscriptions_to(node);
+        let ours = |known: &&Shared| known.signer().0 == self.me.0;
+        let meant = Scope::Jurisdiction(jurisdiction);
+        let verdicts = self.set.of_kind(Tier::Asked, Kind::VERDICT).filter(ours);
+        let parcels = verdicts.filter(|it| it.body.scope == meant).map(|it| Parcel(it.clone())).collect();
+        self.send_found(node, parcels);
+    }
+
+    /// Links to gates are given up once no verdict of this node waits for them.
+    pub(super) fn give_up_gates(&mut self) {
+        let ours = |known: &&Shared| known.signer().0 == self.me.0;
+        if self.set.of_kind(Tier::Asked, Kind::VERDICT).any(|it| ours(&it)) {
+            return;
+        }
+        self.wants.of(Reason::Gate).into_iter().for_each(|node| self.unwant(node, Reason::Gate));
+    }
+}

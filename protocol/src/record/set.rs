@@ -1,0 +1,452 @@
+//! The records in force at one node, by slot. A pure data structure: it takes in, refuses, expires and compares; who is
+//! told of what is `membership`'s.
+//!
+//! At most one record is in force per [`Key`]; newer ones replace older ones. Two unequal statements of one version by
+//! one signer are a *contradiction*: both are kept as proof and the lower hash is in force, so that all nodes agree.
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::RangeInclusive,
+    sync::Arc,
+};
+
+use minicbor::{Decode, Encode};
+
+use super::{
+    Kind, Known, Order, RecordBody, Scope, Shared, Subject,
+    authority::{self, ContentRule, Refused},
+};
+use crate::{
+    id::{MeshId, NodeId, OperatorId},
+    identity::{CertificateError, NodeCertificate, Signed},
+    resources::Jurisdiction,
+    time::Timestamp,
+};
+
+/// Records of one signer held at once, expired ones that must not return included; more are refused. A node needs a
+/// presence, an offer, a few summaries and bindings, and a verdict for each node that it watches.
+pub const RECORDS_PER_SIGNER_MAX: usize = 64;
+
+/// Bytes of one signer's records held at once; more are refused.
+pub const BYTES_PER_SIGNER_MAX: usize = 256 << 10;
+
+/// Records of all nodes of one operator; more are refused.
+pub const RECORDS_PER_OPERATOR_MAX: usize = 4_096;
+
+/// Signers known at once; records of others are refused.
+pub const CERTIFICATES_MAX: usize = 16_384;
+
+/// How far a record spreads, as seen from one node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub enum Tier {
+    /// To every node.
+    #[n(0)]
+    Mesh,
+    /// To the nodes of this node's own jurisdiction.
+    #[n(1)]
+    Home,
+    /// Of another jurisdiction or for subscribers: here because this node asked for it, or said it.
+    #[n(2)]
+    Asked,
+}
+
+/// One record is in force per key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// How far it spreads.
+    pub tier: Tier,
+    /// What it is about.
+    pub kind: Kind,
+    /// Whom it is about.
+    pub subject: Subject,
+}
+
+/// A signer whose certificate counts.
+#[derive(Clone, Debug)]
+pub struct Certified {
+    /// As its operator signed it.
+    pub signed: Signed<NodeCertificate>,
+    /// What it says.
+    pub certificate: Arc<NodeCertificate>,
+    /// Its operator: the hash of the genesis in it, worked out once.
+    pub operator: OperatorId,
+}
+
+/// What became of a record.
+#[derive(Debug, PartialEq)]
+pub enum Inserted {
+    /// In force; there was none.
+    Fresh,
+    /// In force; this one was before.
+    Newer(Shared),
+    /// Known already: nothing changed.
+    Duplicate,
+    /// A newer one is, or was, in force: nothing changed.
+    Stale,
+    /// Its signer said two things at once. Both are kept; `kept` is in force.
+    Contradiction {
+        /// In force.
+        kept: Shared,
+        /// The two.
+        proof: (Shared, Shared),
+    },
+    /// It does not count: nothing changed.
+    Refused(Refused),
+}
+
+#[derive(Debug)]
+struct Entry {
+    record: Shared,
+    /// The other half of a contradiction.
+    other: Option<Shared>,
+    /// The latest expiry of any version seen: until then an older one could come back.
+    returns_until: Timestamp,
+}
+
+/// An expired record of which an older, longer-lived version may still be under way.
+#[derive(Clone, Copy, Debug)]
+struct Floor {
+    order: Order,
+    until: Timestamp,
+    signer: NodeId,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Share {
+    records: usize,
+    bytes: usize,
+    operator: OperatorId,
+}
+
+/// See the top of this file.
+#[derive(Debug)]
+pub struct RecordSet {
+    mesh: MeshId,
+    home: Jurisdiction,
+    entries: BTreeMap<Key, Entry>,
+    floors: BTreeMap<Key, Floor>,
+    /// When entries and floors end.
+    expiry: BTreeSet<(Timestamp, Key)>,
+    certificates: BTreeMap<NodeId, Certified>,
+    /// Certificates to keep though the node has no record here: linked peers.
+    pinned: BTreeSet<NodeId>,
+    by_signer: BTreeMap<NodeId, Share>,
+    by_operator: BTreeMap<OperatorId, usize>,
+    rules: BTreeMap<Kind, ContentRule>,
+}
+
+impl Key {
+    fn of(tier: Tier, body: &RecordBody) -> Self {
+        Self { tier, kind: body.kind, subject: body.subject }
+    }
+}
+
+impl RecordSet {
+    /// An empty set of a node in `home`.
+    #[must_use]
+    pub fn new(mesh: MeshId, home: Jurisdiction) -> Self {
+        Self {
+            mesh,
+            home,
+            entries: BTreeMap::new(),
+            floors: BTreeMap::new(),
+            expiry: BTreeSet::new(),
+            certificates: BTreeMap::new(),
+            pinned: BTreeSet::new(),
+            by_signer: BTreeMap::new(),
+            by_operator: BTreeMap::new(),
+            rules: BTreeMap::new(),
+        }
+    }
+
+    /// What the owner of a kind demands of its content. Set before the first record of the kind comes.
+    pub fn demand(&mut self, kind: Kind, rule: ContentRule) {
+        self.rules.insert(kind, rule);
+    }
+
+    /// In which tier a scope is, seen from here.
+    #[must_use]
+    pub fn tier(&self, scope: Scope) -> Tier {
+        match scope {
+            Scope::Mesh => Tier::Mesh,
+            Scope::Jurisdiction(jurisdiction) if jurisdiction == self.home => Tier::Home,
+            Scope::Jurisdiction(_) | Scope::Subscribers => Tier::Asked,
+        }
+    }
+
+    /// Takes a record in, whose signatures were checked, or says why not.
+    pub fn insert(&mut self, record: &Shared, wall: Timestamp) -> Inserted {
+        let key = Key::of(self.tier(record.body.scope), &record.body);
+        if let Some(entry) = self.entries.get(&key)
+            && (entry.record.hash == record.hash || entry.other.as_ref().is_some_and(|it| it.hash == record.hash))
+        {
+            return Inserted::Duplicate;
+        }
+        if self.outranked(&key, record) {
+            return Inserted::Stale;
+        }
+        match self.accept(key, record, wall) {
+            Ok(()) => self.replace(key, record),
+            Err(reason) => Inserted::Refused(reason),
+        }
+    }
+
+    /// Whether what is here makes the record old, without looking at its signer.
+    fn outranked(&self, key: &Key, record: &Known) -> bool {
+        if self.floors.get(key).is_some_and(|floor| record.body.order <= floor.order) {
+            return true;
+        }
+        let Some(entry) = self.entries.get(key) else { return false };
+        let ours = &entry.record;
+        if record.body.order != ours.body.order {
+            return record.body.order < ours.body.order;
+        }
+        // Two signers at one version contradict nobody: the lower hash is in force. Nor is a third statement news.
+        record.hash > ours.hash && (record.signer() != ours.signer() || entry.other.is_some())
+    }
+
+    fn accept(&mut self, key: Key, record: &Known, wall: Timestamp) -> Result<(), Refused> {
+        let signer = NodeId(record.signer().0);
+        let by = self.certified(record, signer, wall)?;
+        authority::check(record, signer, &by.certificate, wall)?;
+        if let Some(rule) = self.rules.get(&key.kind) {
+            rule(&record.body, &by.certificate).map_err(Refused::Content)?;
+        }
+        self.room(key, record, signer, by.operator)?;
+        if !self.certificates.contains_key(&signer) && self.certificates.len() >= CERTIFICATES_MAX {
+            return Err(Refused::SignersFull);
+        }
+        self.certificates.insert(signer, by);
+        Ok(())
+    }
+
+    /// The signer's certificate: the one that came along, or the one known, whichever is later.
+    fn certified(&self, record: &Known, signer: NodeId, wall: Timestamp) -> Result<Certified, Refused> {
+        let known = self.certificates.get(&signer);
+        if let Some(signed) = &record.record.certificate
+            && known.is_none_or(|known| known.signed != *signed)
+        {
+            let shown = Self::read_certificate(signed, self.mesh, wall)?;
+            if shown.certificate.node != signer {
+                return Err(Refused::OtherCertificate);
+            }
+            if known.is_none_or(|known| known.certificate.serial <= shown.certificate.serial) {
+                return Ok(shown);
+            }
+        }
+        let known = known.ok_or(Refused::UnknownSigner)?;
+        let expires = known.certificate.expires;
+        if expires <= wall {
+            return Err(CertificateError::Expired { node: signer, expires }.into());
+        }
+        Ok(known.clone())
+    }
+
+    fn read_certificate(
+        signed: &Signed<NodeCertificate>,
+        mesh: MeshId,
+        wall: Timestamp,
+    ) -> Result<Certified, CertificateError> {
+        let certificate = NodeCertificate::accept(signed, mesh, wall)?;
+        let operator = certificate.operator_id();
+        Ok(Certified { signed: signed.clone(), certificate: Arc::new(certificate), operator })
+    }
+
+    fn room(&self, key: Key, record: &Known, signer: NodeId, operator: OperatorId) -> Result<(), Refused> {
+        let old = self.entries.get(&key).filter(|old| old.record.signer() == record.signer());
+        let (old_records, old_bytes) = old.map_or((0, 0), |old| (1, bytes_of(&old.record)));
+        let share = self.by_signer.get(&signer).copied().unwrap_or_default();
+        let records = share.records.saturating_sub(old_records);
+        let bytes = share.bytes.saturating_sub(old_bytes);
+        if records >= RECORDS_PER_SIGNER_MAX || bytes + bytes_of(record) > BYTES_PER_SIGNER_MAX {
+            return Err(Refused::SignerFull);
+        }
+        let of_operator = self.by_operator.get(&operator).copied().unwrap_or(0).saturating_sub(old_records);
+        if of_operator >= RECORDS_PER_OPERATOR_MAX {
+            return Err(Refused::OperatorFull);
+        }
+        Ok(())
+    }
+
+    fn replace(&mut self, key: Key, record: &Shared) -> Inserted {
+        let mut returns_until = record.body.expires;
+        if let Some(floor) = self.floors.remove(&key) {
+            self.expiry.remove(&(floor.until, key));
+            returns_until = returns_until.max(floor.until);
+            self.release(floor.signer, 0);
+        }
+        let Some(old) = self.entries.remove(&key) else {
+            self.put(key, Entry { record: record.clone(), other: None, returns_until });
+            return Inserted::Fresh;
+        };
+        self.expiry.remove(&(old.record.body.expires, key));
+        self.release_entry(&old);
+        returns_until = returns_until.max(old.returns_until);
+        if old.record.body.order < record.body.order || old.record.signer() != record.signer() {
+            self.put(key, Entry { record: record.clone(), other: None, returns_until });
+            return Inserted::Newer(old.record);
+        }
+        let (kept, other) = if record.hash < old.record.hash { (record, &old.record) } else { (&old.record, record) };
+        self.put(key, Entry { record: kept.clone(), other: Some(other.clone()), returns_until });
+        Inserted::Contradiction { kept: kept.clone(), proof: (kept.clone(), other.clone()) }
+    }
+
+    fn put(&mut self, key: Key, entry: Entry) {
+        let signer = NodeId(entry.record.signer().0);
+        let operator = self.certificates.get(&signer).map(|by| by.operator).unwrap_or_default();
+        let share = self.by_signer.entry(signer).or_insert(Share { operator, ..Share::default() });
+        share.records += 1;
+        share.bytes += bytes_of(&entry.record);
+        *self.by_operator.entry(share.operator).or_default() += 1;
+        self.expiry.insert((entry.record.body.expires, key));
+        self.entries.insert(key, entry);
+    }
+
+    fn release_entry(&mut self, entry: &Entry) {
+        self.release(NodeId(entry.record.signer().0), bytes_of(&entry.record));
+    }
+
+    fn release(&mut self, signer: NodeId, bytes: usize) {
+        let Some(share) = self.by_signer.get_mut(&signer) else { return };
+        share.records -= 1;
+        share.bytes -= bytes;
+        let (left, operator) = (share.records, share.operator);
+        if left == 0 {
+            self.by_signer.remove(&signer);
+        }
+        if let Some(count) = self.by_operator.get_mut(&operator) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_operator.remove(&operator);
+            }
+        }
+    }
+
+    /// Takes out what is void at `wall`, oldest expiry first.
+    pub fn expire(&mut self, wall: Timestamp) -> Vec<Shared> {
+        let mut gone = Vec::new();
+        while let Some((at, key)) = self.expiry.first().copied()
+            && at <= wall
+        {
+            self.expiry.remove(&(at, key));
+            if let Some(floor) = self.floors.remove(&key) {
+                self.release(floor.signer, 0);
+                self.forget_signer(floor.signer);
+            } else if let Some(entry) = self.entries.remove(&key) {
+                let signer = NodeId(entry.record.signer().0);
+                if entry.returns_until > wall {
+                    // Its place in its signer's share stays taken, so that floors are bounded too.
+                    if let Some(share) = self.by_signer.get_mut(&signer) {
+                        share.bytes -= bytes_of(&entry.record);
+                    }
+                    let floor = Floor { order: entry.record.body.order, until: entry.returns_until, signer };
+                    self.floors.insert(key, floor);
+                    self.expiry.insert((floor.until, key));
+                } else {
+                    self.release_entry(&entry);
+                    self.forget_signer(signer);
+                }
+                gone.push(entry.record);
+            }
+        }
+        gone
+    }
+
+    fn forget_signer(&mut self, signer: NodeId) {
+        if !self.by_signer.contains_key(&signer) && !self.pinned.contains(&signer) {
+            self.certificates.remove(&signer);
+        }
+    }
+
+    /// When `expire` next has something to do.
+    #[must_use]
+    pub fn next_expiry(&self) -> Option<Timestamp> {
+        self.expiry.first().map(|(at, _)| *at)
+    }
+
+    /// Keeps a linked peer's certificate for as long as the link is up.
+    ///
+    /// # Errors
+    /// When it does not count.
+    pub fn pin(&mut self, signed: &Signed<NodeCertificate>, wall: Timestamp) -> Result<Certified, CertificateError> {
+        let shown = Self::read_certificate(signed, self.mesh, wall)?;
+        let node = shown.certificate.node;
+        self.pinned.insert(node);
+        let newer = self.certificates.get(&node).filter(|known| known.certificate.serial > shown.certificate.serial);
+        let counts = newer.cloned().unwrap_or(shown);
+        self.certificates.insert(node, counts.clone());
+        Ok(counts)
+    }
+
+    /// The link is gone: the certificate stays only as long as records of its node do.
+    pub fn unpin(&mut self, node: NodeId) {
+        self.pinned.remove(&node);
+        self.forget_signer(node);
+    }
+
+    /// What is known of a node's certificate.
+    #[must_use]
+    pub fn certificate(&self, node: &NodeId) -> Option<&Certified> {
+        self.certificates.get(node)
+    }
+
+    /// The record in force.
+    #[must_use]
+    pub fn find(&self, tier: Tier, kind: Kind, subject: Subject) -> Option<&Shared> {
+        self.entries.get(&Key { tier, kind, subject }).map(|entry| &entry.record)
+    }
+
+    /// The record in force in whichever tier has one: this node's own first.
+    #[must_use]
+    pub fn find_any(&self, kind: Kind, subject: Subject) -> Option<&Shared> {
+        [Tier::Home, Tier::Mesh, Tier::Asked].into_iter().find_map(|tier| self.find(tier, kind, subject))
+    }
+
+    /// The two halves of a contradiction about a subject: the subject is flagged.
+    #[must_use]
+    pub fn contradiction(&self, tier: Tier, kind: Kind, subject: Subject) -> Option<(&Shared, &Shared)> {
+        let entry = self.entries.get(&Key { tier, kind, subject })?;
+        entry.other.as_ref().map(|other| (&entry.record, other))
+    }
+
+    /// All in force of a tier, by kind and subject.
+    pub fn of_tier(&self, tier: Tier) -> impl Iterator<Item = &Shared> {
+        self.of_kinds(tier, Kind(0), Kind(u16::MAX))
+    }
+
+    /// All in force of a kind in a tier, by subject.
+    pub fn of_kind(&self, tier: Tier, kind: Kind) -> impl Iterator<Item = &Shared> {
+        self.of_kinds(tier, kind, kind)
+    }
+
+    fn of_kinds(&self, tier: Tier, first: Kind, last: Kind) -> impl Iterator<Item = &Shared> {
+        let from = Key { tier, kind: first, subject: Subject([0; 32]) };
+        let to = Key { tier, kind: last, subject: Subject([u8::MAX; 32]) };
+        self.range(from..=to).map(|(_, record)| record)
+    }
+
+    pub(super) fn range(&self, keys: RangeInclusive<Key>) -> impl Iterator<Item = (&Key, &Shared)> {
+        self.entries.range(keys).map(|(key, entry)| (key, &entry.record))
+    }
+
+    pub(super) fn floor_of(&self, keys: RangeInclusive<Key>) -> Option<Order> {
+        self.floors.range(keys).next().map(|(_, floor)| floor.order)
+    }
+
+    /// How many are in force.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether none is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+}
+
+/// What a record costs its signer's share.
+fn bytes_of(known: &Known) -> usize {
+    let certificate = known.record.certificate.as_ref().map_or(0, |it| it.envelope().payload.len());
+    known.record.signed.envelope().payload.len() + certificate
+}
