@@ -117,7 +117,7 @@ impl Node {
     /// Opens a node on what its disk held. Drain its outputs before the first input.
     #[must_use]
     pub fn open(config: Config, seed: Seed, boot: Boot, now: Now) -> Self {
-        let Boot { disk, boots, keyed, cells } = boot;
+        let Boot { disk, boots, keyed, cells, rot: _ } = boot;
         let Config { mesh, identity, zone, bootstrap, announce, offer, cell, membership } = config;
         let me = identity.node();
         let id = || identity.clone();
