@@ -109,6 +109,11 @@ impl Network {
         self.reaches(a, b) && self.reaches(b, a)
     }
 
+    /// The faults that cut two nodes apart now.
+    pub(crate) fn cuts_between(&self, a: u32, b: u32) -> Vec<usize> {
+        self.cuts.iter().filter(|cut| cut.stops(a, b) || cut.stops(b, a)).map(|cut| cut.fault).collect()
+    }
+
     /// Whether this one frame is dropped though the link is up.
     pub(crate) fn loses(&mut self, from: u32, to: u32) -> bool {
         if !self.reaches(from, to) {
@@ -185,6 +190,11 @@ impl Network {
 
     fn draw(&mut self, [least, most]: [u64; 2]) -> u64 {
         least * MILLI + self.rng.below((most - least) * MILLI + 1)
+    }
+
+    /// The link of two nodes, if there ever was one.
+    pub(crate) fn known(&self, a: u32, b: u32) -> Option<&Link> {
+        self.links.get(&(a.min(b), a.max(b)))
     }
 
     /// The link of two nodes, new if there was none.

@@ -30,6 +30,8 @@ pub struct Report {
     pub measures: BTreeMap<&'static str, f64>,
     /// How often what happened.
     pub counts: BTreeMap<&'static str, u64>,
+    /// What nodes said most often, in their own words; long ones cut.
+    pub remarks: BTreeMap<String, u64>,
     /// Declared and random faults, and what they touched.
     pub faults: Vec<FaultShown>,
 }
@@ -41,7 +43,7 @@ pub struct FaultShown {
     pub what: What,
     /// When, after the mesh stood.
     pub at_s: u64,
-    /// So many nodes (of a cut: links) were touched.
+    /// So many nodes were touched; of a cut: so many links broken and dials in vain.
     pub touched: u64,
 }
 
@@ -141,6 +143,7 @@ impl Report {
         let mut line = |shown: std::fmt::Arguments| writeln!(text, "{shown}").expect("a String takes every line");
         self.measures.iter().for_each(|(name, value)| line(format_args!("  {name:32} {value:>12.3}")));
         self.counts.iter().for_each(|(name, count)| line(format_args!("  {name:32} {count:>12}")));
+        self.remarks.iter().for_each(|(remark, count)| line(format_args!("  {count:>6} x {remark}")));
         for fault in &self.faults {
             line(format_args!("  {:?} at {} s touched {}", fault.what, fault.at_s, fault.touched));
         }
@@ -178,6 +181,7 @@ mod tests {
             violations_left_out: 0,
             measures: BTreeMap::new(),
             counts: BTreeMap::new(),
+            remarks: BTreeMap::new(),
             faults: Vec::new(),
         };
         assert_eq!(report.exit_code(), 0);

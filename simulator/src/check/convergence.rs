@@ -33,6 +33,11 @@ impl Convergence {
         self.silent.remove(app);
     }
 
+    /// Whether an app still owes a write.
+    pub(crate) fn is_silent(&self, app: &str) -> bool {
+        self.silent.contains(app)
+    }
+
     /// All nodes that live were asked. `living`: how many live in each jurisdiction.
     pub(crate) fn views(&mut self, at: u64, views: &[View], living: &BTreeMap<Jurisdiction, usize>) {
         self.apart = apart(views, living);

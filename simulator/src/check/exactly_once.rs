@@ -71,11 +71,13 @@ impl ExactlyOnce {
 
     /// All that is there when everything is over.
     pub(crate) fn ended(&self, counter: i64, keys: &BTreeSet<String>) -> Result<(), String> {
-        for (value, op) in &self.answered {
-            let key = Self::key(*op);
-            if !keys.contains(&key) {
-                return Err(format!("the entry of operation {key}, acknowledged as {value}, is lost"));
-            }
+        let lost: Vec<_> = self.answered.iter().filter(|(_, op)| !keys.contains(&Self::key(**op))).collect();
+        if let Some((value, op)) = lost.first() {
+            let (key, count, all, there) = (Self::key(**op), lost.len(), self.answered.len(), keys.len());
+            return Err(format!(
+                "{count} of {all} acknowledged entries are lost, that of operation {key}, acknowledged as {value}, first; \
+                 {there} are there, and the counter says {counter}"
+            ));
         }
         if let Some(key) = keys.iter().find(|key| Self::read_key(key).is_none_or(|op| !self.begun.contains_key(&op))) {
             return Err(format!("there is an entry {key:?} that no operation left"));

@@ -133,6 +133,9 @@ impl Scenario {
             let what = format!("duration_s must be 1 to {DURATION_S_MAX}");
             return Err(in_table("duration_s", what));
         }
+        if !self.app.is_empty() && self.settle_s < SETTLE_S_MIN {
+            return Err(in_table("settle_s", format!("with apps, settle_s must be at least {SETTLE_S_MIN}")));
+        }
         for app in &self.app {
             if let Some(home) = app.home.iter().find(|home| self.population.iter().all(|group| group.jurisdiction != **home)) {
                 let what = format!("app {:?} has its home in {home}, where the population has no node", app.name);
@@ -160,6 +163,9 @@ impl Scenario {
 
 /// No scenario has more nodes: their complete state must fit in memory.
 const NODES_MAX: u64 = 20_000;
+
+/// Clients need this long to end, and checkers to read what they left.
+const SETTLE_S_MIN: u64 = 45;
 
 /// No scenario lasts longer than 30 days.
 const DURATION_S_MAX: u64 = 30 * 24 * 3_600;

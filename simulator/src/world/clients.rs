@@ -210,7 +210,7 @@ impl<D: Daemon> World<D> {
     }
 
     fn refused(&mut self, client: u32, refusal: &Refusal) {
-        self.tally.refused(refusal.code);
+        self.tally.refused(refusal);
         self.repeat(client);
     }
 
@@ -421,6 +421,15 @@ impl<D: Daemon> World<D> {
         let think = self.scenario.workload.think_ms * MILLI;
         let after = think / 2 + self.streams.clients.below(think + 1);
         self.client_later(client, after);
+    }
+
+    /// What is still under way is let go of: nobody waits for it any more.
+    pub(super) fn clients_go(&mut self) {
+        for client in &mut self.clients {
+            self.tally.abandoned += u64::from(client.current.take().is_some());
+            client.ticket += 1;
+            client.attempt += 1;
+        }
     }
 
     /// A host died: edges notice that it does not answer, clients that their edge is gone.

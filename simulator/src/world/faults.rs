@@ -187,6 +187,14 @@ impl<D: Daemon> World<D> {
         pairs.len() as u64
     }
 
+    /// A dial came to nothing because of cuts: they touched something.
+    pub(super) fn cut_touches(&mut self, a: u32, b: u32) {
+        for fault in self.network.cuts_between(a, b) {
+            let shown = self.faults[fault].shown;
+            self.shown[shown].touched += 1;
+        }
+    }
+
     pub(super) fn heal(&mut self, number: u32) {
         let fault = &mut self.faults[number as usize];
         if !std::mem::take(&mut fault.active) {

@@ -1,9 +1,9 @@
 //! How a world begins: its nodes start, find each other, and its tenants deploy. When all apps are founded the mesh
 //! stands, and faults and clients begin.
-use std::{sync::Arc, time::Duration};
+use std::{collections::{BTreeMap, BTreeSet}, sync::Arc, time::Duration};
 
 use bocage_protocol::{
-    cell::{Release, TenantAction, TenantCommand, Workload},
+    cell::{Description, Release, TenantAction, TenantCommand, Workload},
     codec::Blob,
     command::{Command, Reply},
     id::{CellId, ContentHash, NodeId, OpId, SessionId},
@@ -48,14 +48,14 @@ pub(super) struct App {
     began: u64,
     /// As descriptions say.
     pub(super) line: u64,
-    /// Nodes that were seen to have a replica.
-    pub(super) seen_at: Vec<u32>,
+    /// What each node with a replica said last, and when.
+    pub(super) described: BTreeMap<u32, (u64, Arc<Description>)>,
     /// When it last acknowledged a write, and the longest time it did not.
     pub(super) acknowledged_at: u64,
     pub(super) silent_max: u64,
     /// What the last reading of everything has found so far.
     pub(super) counter: Option<i64>,
-    pub(super) keys_found: std::collections::BTreeSet<String>,
+    pub(super) keys_found: BTreeSet<String>,
     pub(super) read_whole: bool,
 }
 
@@ -102,11 +102,11 @@ impl<D: Daemon> World<D> {
             asked: 0,
             began: 0,
             line: 0,
-            seen_at: Vec::new(),
+            described: BTreeMap::new(),
             acknowledged_at: 0,
             silent_max: 0,
             counter: None,
-            keys_found: std::collections::BTreeSet::new(),
+            keys_found: BTreeSet::new(),
             read_whole: false,
         });
         self.checks.exactly_once.push(ExactlyOnce::default());
@@ -177,6 +177,7 @@ impl<D: Daemon> World<D> {
             Ok(other) => self.violated(Property::Founding, None, format!("a deploy was answered by {other:?}")),
             Err(refusal) => {
                 self.tally.count("deploys_refused");
+                self.tally.remark("deploy refused", &refusal.detail);
                 self.tally.refusal = Some(refusal.detail);
                 self.queue.push(at + 2 * SECOND, WORLD, Event::Beat(Beat::Deploy { app }));
             }

@@ -29,6 +29,7 @@ impl<D: Daemon> World<D> {
             return;
         }
         if !self.network.linked(node, number) {
+            self.cut_touches(node, number);
             let after = self.network.dial_max();
             return self.unreachable(node, peer, after, "no answer");
         }

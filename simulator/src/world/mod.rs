@@ -380,6 +380,7 @@ impl<D: Daemon> World<D> {
             violations_left_out: self.checks.left_out,
             measures: self.measures().0,
             counts: self.counts(),
+            remarks: self.remarks(),
             faults: self.faults_shown(),
         };
         (report, self.taped.and_then(|(_, tape)| tape))

@@ -6,12 +6,13 @@ use bocage_protocol::{
     command::{Command, Reply},
     notice::Notice,
     record::Kind,
-    refusal::{Code, Refusal},
+    refusal::Refusal,
 };
 
 use super::{
     Bug, Counts, Event, MILLI, SECOND, WORLD, World,
     clients::{COUNTER, ENTRIES, STORE, code_name, number},
+    found::App,
 };
 use crate::{
     check::convergence::View,
@@ -30,6 +31,16 @@ const VIEWS_EVERY: u64 = SECOND;
 const ASK_MAX: Duration = Duration::from_secs(5);
 /// The last reading of an app is tried so often.
 const READ_AGAIN: u64 = 500 * MILLI;
+/// After the clients' last operation began, what is still under way has so long to end; then they go.
+const PATIENCE: u64 = 5 * SECOND;
+/// So long after that no command of theirs can take effect any more, and what is there is read.
+const QUIET: u64 = 7 * SECOND;
+
+/// So many apps that are not writable are explained.
+const EXPLAINED_MAX: usize = 10;
+
+/// A report holds no more different remarks.
+const REMARKS_MAX: usize = 60;
 
 /// What the clockwork does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +59,8 @@ pub(super) enum Beat {
     Views,
     /// Clients begin nothing new, and what is there is read.
     Stop,
+    /// Clients let go of what is still under way.
+    Abandon,
     /// An app is read whole.
     Read { app: u32 },
     /// The end.
@@ -82,7 +95,10 @@ struct OfferChange {
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     counts: Counts,
+    remarks: BTreeMap<String, u64>,
     pub(super) clients_stopped: bool,
+    /// Operations that clients let go of in the end.
+    pub(super) abandoned: u64,
     /// Why the last deploy was refused.
     pub(super) refusal: Option<String>,
     pub(super) writes: Samples,
@@ -114,11 +130,36 @@ impl Tally {
         self.sent_bytes += size_bytes;
     }
 
-    pub(super) fn refused(&mut self, code: Code) {
-        self.count(code_name(code));
+    pub(super) fn refused(&mut self, refusal: &Refusal) {
+        self.count(code_name(refusal.code));
+        self.remark("refused", &refusal.detail);
+    }
+
+    /// Remembers what somebody said, numbers aside, so that like remarks count as one.
+    pub(super) fn remark(&mut self, what: &str, said: &str) {
+        let said: String = said.chars().take(160).map(|letter| if letter.is_ascii_digit() { '#' } else { letter }).collect();
+        let remark = format!("{what}: {said}");
+        if self.remarks.len() < REMARKS_MAX || self.remarks.contains_key(&remark) {
+            *self.remarks.entry(remark).or_default() += 1;
+        }
     }
 
     pub(super) fn notice(&mut self, notice: &Notice) {
+        match notice {
+            Notice::PeerRefused { reason, .. } => self.remark("peer refused", reason),
+            Notice::RecordRefused { reason, .. } => self.remark("record refused", reason),
+            Notice::Instance { what, .. } => self.remark("instance", what),
+            Notice::CellQuarantined { reason, .. } => self.remark("cell quarantined", reason),
+            Notice::Applied { .. }
+            | Notice::PeerUp(_)
+            | Notice::PeerDown(_)
+            | Notice::Verdict { .. }
+            | Notice::Contradiction { .. }
+            | Notice::CellOpened { .. }
+            | Notice::Leader { .. }
+            | Notice::DiskFailed(_)
+            | Notice::ClockOff { .. } => {}
+        }
         self.count(match notice {
             Notice::Applied { .. } => "notice_applied",
             Notice::PeerUp(_) => "notice_peer_up",
@@ -189,6 +230,7 @@ impl<D: Daemon> World<D> {
                 again(self, VIEWS_EVERY);
             }
             Beat::Stop => self.stop(),
+            Beat::Abandon => self.clients_go(),
             Beat::Read { app } => self.read_whole(app),
             Beat::Over => self.end(),
         }
@@ -226,9 +268,7 @@ impl<D: Daemon> World<D> {
             self.note(Property::Fencing, Some(node), found);
             if let Some(app) = self.apps.iter_mut().find(|app| app.cell == Some(description.cell)) {
                 app.line = app.line.max(description.line);
-                if !app.seen_at.contains(&node) {
-                    app.seen_at.push(node);
-                }
+                app.described.insert(node, (self.at, description));
             }
         }
     }
@@ -298,11 +338,49 @@ impl<D: Daemon> World<D> {
         }
     }
 
+    /// What is known of the cells of apps that are not writable: who should vote, and what each of them is doing.
+    fn explain(&self, app: &App) -> String {
+        let Some((_, newest)) = app.described.values().max_by_key(|(_, description)| description.applied) else {
+            return format!("{}: nobody has a replica", app.name);
+        };
+        let member = |member: &bocage_protocol::cell::Member| {
+            let Some(number) = self.numbers.get(&member.node) else { return "?".to_owned() };
+            let state = self.hosts[*number as usize].state;
+            let votes = if member.votes { "votes" } else { "learns" };
+            let said = app.described.get(number).map_or("said nothing".to_owned(), |(at, description)| {
+                let leader = description.leader.and_then(|leader| self.numbers.get(&leader));
+                let leader = leader.map_or("nobody leads".to_owned(), |leader| format!("{leader} leads"));
+                format!("said at {} s: applied {}, {leader}", at / SECOND, description.applied)
+            });
+            format!("{} on node {number} ({votes}, {state:?}) {said}", member.replica.0)
+        };
+        let members: Vec<String> = newest.members.iter().map(member).collect();
+        let leases: Vec<String> = newest
+            .leases
+            .iter()
+            .map(|lease| {
+                let number = self.numbers.get(&lease.node).copied().unwrap_or(WORLD);
+                format!("instance {} on node {number}, {:?}", lease.instance.number, lease.state)
+            })
+            .collect();
+        let numbers: Vec<u32> =
+            newest.members.iter().filter_map(|member| self.numbers.get(&member.node).copied()).collect();
+        let open = |a: u32, b: u32| self.network.known(a, b).is_some_and(|link| link.up == [true; 2]);
+        let apart: Vec<String> = numbers
+            .iter()
+            .flat_map(|a| numbers.iter().map(move |b| (*a, *b)))
+            .filter(|(a, b)| a < b && self.runs(*a) && self.runs(*b) && !open(*a, *b))
+            .map(|(a, b)| format!("; no link between {a} and {b}: {:?}", self.network.known(a, b)))
+            .collect();
+        format!("{}: replicas {}; {}{}", app.name, members.join("; "), leases.join("; "), apart.concat())
+    }
+
     fn stop(&mut self) {
         self.tally.clients_stopped = true;
+        self.queue.push(self.at + PATIENCE, WORLD, Event::Beat(Beat::Abandon));
         for app in 0..u32::try_from(self.apps.len()).expect("apps are fewer than numbers") {
             if self.apps[app as usize].cell.is_some() && self.scenario.check.exactly_once {
-                self.queue.push(self.at + SECOND, WORLD, Event::Beat(Beat::Read { app }));
+                self.queue.push(self.at + PATIENCE + QUIET, WORLD, Event::Beat(Beat::Read { app }));
             }
         }
     }
@@ -318,7 +396,7 @@ impl<D: Daemon> World<D> {
             (Waiting::Keys { app }, Query::List { store: STORE.into(), prefix: ENTRIES.into(), after, limit: 1_000 })
         };
         let running = self.running();
-        let seen: Vec<u32> = self.apps[app as usize].seen_at.iter().copied().filter(|node| running.contains(node)).collect();
+        let seen: Vec<u32> = self.apps[app as usize].described.keys().copied().filter(|node| running.contains(node)).collect();
         let askable = if seen.is_empty() { &running } else { &seen };
         let Some(index) = self.streams.runtime.index(askable.len()) else { return };
         let node = askable[index];
@@ -358,6 +436,14 @@ impl<D: Daemon> World<D> {
             self.look_at_views();
             let found = self.checks.convergence.ended();
             self.note(Property::Convergence, None, found);
+            let silent: Vec<String> = self
+                .apps
+                .iter()
+                .filter(|app| self.checks.convergence.is_silent(&app.name))
+                .take(EXPLAINED_MAX)
+                .map(|app| self.explain(app))
+                .collect();
+            silent.into_iter().for_each(|what| self.violated(Property::Convergence, None, what));
         }
         if self.scenario.check.exactly_once {
             self.end_exactly_once();
@@ -437,6 +523,7 @@ impl<D: Daemon> World<D> {
         };
         counts.insert("writes_begun", sum(|app| app.operations()));
         counts.insert("writes_acknowledged", sum(|app| app.acknowledged()));
+        counts.insert("operations_abandoned", self.tally.abandoned);
         counts.insert("reads_answered", self.tally.reads.len() as u64);
         counts.insert("agreements_compared", checks.agreement.compared());
         counts.insert("fenced_writes_looked_at", checks.fencing.looked_at());
@@ -448,6 +535,11 @@ impl<D: Daemon> World<D> {
         counts.insert("nodes_running", self.running().len() as u64);
         counts.insert("apps_deployed", self.apps.iter().filter(|app| app.cell.is_some()).count() as u64);
         counts
+    }
+
+    /// What nodes said.
+    pub(crate) fn remarks(&self) -> BTreeMap<String, u64> {
+        self.tally.remarks.clone()
     }
 
     /// What befell the world.
