@@ -14,7 +14,7 @@ use super::{
 use crate::{
     codec::{self, Blob},
     id::NodeId,
-    record::{Kind, Subject, Tier},
+    record::{Kind, Settled, Subject, Tier},
     resources::Jurisdiction,
     time::{Instant, Now, Timestamp},
 };
@@ -239,7 +239,7 @@ impl Membership {
         self.meet(now, from, jurisdiction, me, contacts);
         let accepted = self.admit(from, jurisdiction, urgent);
         if accepted {
-            self.add_neighbour(from, jurisdiction);
+            self.add_neighbour(now, from, jurisdiction);
         }
         let contacts = self.sample(now, jurisdiction, from);
         let me = self.me(now);
@@ -289,8 +289,7 @@ impl Membership {
                 self.send(from, Message::Part);
             }
         } else if accepted {
-            self.add_neighbour(from, jurisdiction);
-            self.compare(now, from);
+            self.add_neighbour(now, from, jurisdiction);
         } else {
             self.turned_down(now, from);
         }
@@ -304,11 +303,15 @@ impl Membership {
         }
     }
 
-    fn add_neighbour(&mut self, node: NodeId, jurisdiction: Jurisdiction) {
+    fn add_neighbour(&mut self, now: Now, node: NodeId, jurisdiction: Jurisdiction) {
         self.overlay.pending.remove(&node);
         self.want(node, Reason::Neighbour);
         if self.overlay.active.insert(node, jurisdiction).is_none() {
             self.join_trees(node);
+            // One of the two begins, whoever asked the other first.
+            if self.me < node {
+                self.compare(node, Settled::with_young(now.wall));
+            }
         }
     }
 

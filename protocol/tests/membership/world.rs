@@ -340,7 +340,14 @@ impl World {
         self.publish(node, Kind::OFFER, scope, Subject(node.0), content)
     }
 
-    pub(crate) fn publish(&mut self, node: NodeId, kind: Kind, scope: Scope, subject: Subject, content: &str) -> [u8; 32] {
+    pub(crate) fn publish(
+        &mut self,
+        node: NodeId,
+        kind: Kind,
+        scope: Scope,
+        subject: Subject,
+        content: &str,
+    ) -> [u8; 32] {
         let content = Blob::from(content);
         let draft = Draft { kind, scope, subject, line: 0, generation: 0, lifetime: secs(120), content };
         self.input(node, Input::Publish(draft));
@@ -392,7 +399,12 @@ pub(crate) fn demo(seed: u64) -> (World, Vec<NodeId>) {
 
 /// A mesh of `count` nodes spread evenly over jurisdictions and operators, started over ten seconds and settled.
 pub(crate) fn settled(seed: u64, count: usize, laws: &[&str], operators: usize) -> World {
+    settled_with(seed, count, laws, operators, Config::default())
+}
+
+pub(crate) fn settled_with(seed: u64, count: usize, laws: &[&str], operators: usize, config: Config) -> World {
     let mut world = World::new(seed);
+    world.config = config;
     world.bootstrap = (0..3).map(|n| node_keys(n).node()).collect();
     for n in 0..count {
         world.start(n, n % operators, law(laws[n % laws.len()]));

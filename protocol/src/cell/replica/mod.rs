@@ -145,6 +145,7 @@ impl Replica {
     ///
     /// # Errors
     /// When the genesis does not hold, or gives this node no vote.
+    #[expect(clippy::needless_pass_by_value, reason = "who runs here is handed over once")]
     pub fn found(
         config: CellConfig,
         seed: Seed,
@@ -182,6 +183,7 @@ impl Replica {
     /// # Errors
     /// When the disk holds no sound state of this cell with this node in it: a newcomer that never got its first
     /// snapshot, or a member that has left. Forget the cell then; a member is told by its leader's next message to join.
+    #[expect(clippy::needless_pass_by_value, reason = "who runs here is handed over once")]
     pub fn open(
         config: CellConfig,
         seed: Seed,
@@ -215,6 +217,7 @@ impl Replica {
 
     /// A newcomer that was told of its membership by the first message to `id`: an empty log, waiting for a snapshot.
     #[must_use]
+    #[expect(clippy::needless_pass_by_value, reason = "who runs here is handed over once")]
     pub fn join(config: CellConfig, seed: Seed, me: NodeIdentity, cell: CellId, id: ReplicaId, now: Now) -> Self {
         let id = ReplicaId(id.0.max(1));
         Self::new(config, seed, me.node(), cell, Origin { id, log: Log::default(), applied: 0, state: None }, now)
@@ -355,7 +358,7 @@ impl Replica {
             }
             Input::Link { node, up } => self.link(node, up),
             Input::Verdict { node, down, evidence } => self.leading.verdict(node, down.then_some(evidence)),
-            Input::Found { need, found } => self.found_candidate(need, found),
+            Input::Found { need, found } => self.found_candidate(&need, found),
         }
     }
 
@@ -387,17 +390,20 @@ impl Replica {
         let kept = offer.is_some().then(|| message.clone());
         let sender = message.from;
         match letter::admit(message, &self.receiver()) {
-            Ok(_) if self.leading.distrusted == Some((sender, term)) => {}
+            Ok(_) if self.leading.distrusts(sender, term, self.now.instant) => {}
             Ok(message) => {
                 if self.state.is_none() {
                     self.heard(sender, from, line);
                 }
                 match (offer, kept) {
-                    (Some(offer), Some(kept)) => self.offered(from, offer, kept, message),
+                    (Some(offer), Some(kept)) => self.offered(from, &offer, kept, message),
                     _ => self.step(message),
                 }
             }
-            Err(letter::Dropped::FromTheFuture) => self.leading.distrusted = Some((sender, term)),
+            Err(letter::Dropped::FromTheFuture) => {
+                let ticks = u32::try_from(self.elections.timing.bound()).unwrap_or(u32::MAX);
+                self.leading.distrust(sender, term, self.now.instant + self.config.tick.saturating_mul(ticks));
+            }
             Err(letter::Dropped::Malformed(_) | letter::Dropped::Untimely) => {}
         }
     }

@@ -387,6 +387,16 @@ fn a_cell_starts_only_when_its_bytes_are_durable_on_a_majority_and_one_more_site
 }
 
 #[test]
+fn another_node_at_the_same_site_is_no_further_site() {
+    let all = fixture::hosts(3);
+    let mut founding = founding();
+    let neighbour = Host::new("operator 1", "site 1", "IT");
+    founding.instances.push(neighbour.clone());
+    founding.keepers = vec![all[0].clone(), all[1].clone(), neighbour];
+    assert_eq!(code(&founding), Code::Conflict);
+}
+
+#[test]
 fn where_there_is_one_site_only_every_founder_keeps_the_bytes() {
     let mut founding = Founding::of(&fixture::hosts(1));
     founding.instances.push(Host::new("operator 1", "site 1", "IT"));

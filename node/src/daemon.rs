@@ -1,0 +1,350 @@
+//! A node, put together: folder → disk → store and machine → links → runtime → edge and control API.
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+
+use bocage_protocol::{
+    cell::{Answered, Applied, Barrier, Query, Write},
+    command::{Command, Reply},
+    config::Config,
+    frame::Urgency,
+    id::{ContentHash, InstanceId, NodeId, OpId},
+    identity::Keypair,
+    io::{Input, InstanceChange, Order, Start},
+    node::Node,
+    random::Seed,
+    refusal::{Code, Refusal},
+    store::{self, Store, StoreConfig},
+};
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+
+use crate::{
+    clock::Clock,
+    content::Contents,
+    control::{self, Control, auth::Door},
+    disk::{DirError, Disk},
+    driver::{Driver, Parts},
+    edge,
+    effects::{Blocks, Effects, Runtime},
+    handle::{self, Ask, NodeHandle},
+    inbox::{self, Inlet},
+    runtime::{Eventually, Logs, Source, State, WasmConfig, WasmRuntime},
+    sealing,
+    settings::{Folder, SettingsError, wall},
+    transfer::Transfers,
+    transport::{self, Mesh, Metrics, TransportError, node_of_address},
+};
+
+/// A guest's read or write is answered within this.
+const STATE_MAX: Duration = Duration::from_secs(20);
+/// How often what instances used is told to the machine.
+const READINGS_EVERY: Duration = Duration::from_secs(10);
+
+/// Why a node does not start. Nothing is left running.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Its folder.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// Its disk.
+    #[error(transparent)]
+    Disk(#[from] DirError),
+    /// Its links.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// A port.
+    #[error(
+        "{what} cannot listen on {addr}: {source}. Another process has the port? Change listen.{what} in bocage.toml"
+    )]
+    Port {
+        /// `edge` or `control`.
+        what: &'static str,
+        /// Where.
+        addr: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// An address in `mesh.bootstrap`.
+    #[error("mesh.bootstrap: {0:?} is not a multiaddress that ends in /p2p/<peer id>")]
+    Bootstrap(String),
+    /// The runtime.
+    #[error(transparent)]
+    Runtime(#[from] crate::runtime::wasm::OpenError),
+    /// Anything else that the system said no to.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// A running node.
+pub struct Daemon {
+    /// What it can be asked.
+    pub node: NodeHandle,
+    /// Who it is.
+    pub id: NodeId,
+    /// Where HTTP comes in.
+    pub edge: SocketAddr,
+    /// Where the control API is.
+    pub control: SocketAddr,
+    driver: Driver,
+    mesh: Mesh,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl Daemon {
+    /// Starts the node of a folder. On a tokio runtime.
+    ///
+    /// # Errors
+    /// When anything is in the way: says what, and what to do.
+    pub async fn start(path: &Path) -> Result<Self, StartError> {
+        let folder = Folder::open(path, wall())?;
+        let settings = &folder.settings;
+        let me = folder.identity.node();
+        let edge_port = listen("edge", settings.listen.edge).await?;
+        let control_port = listen("control", settings.listen.control).await?;
+        let io = |what| move |source| StartError::Io { what, source };
+        let (edge_addr, control_addr) = (
+            edge_port.local_addr().map_err(io("the edge's address"))?,
+            control_port.local_addr().map_err(io("the control API's address"))?,
+        );
+
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry);
+        let clock = Clock::start();
+        let (inlet, inbox) = inbox::channel();
+        let (node, handles) = handle::channel(clock);
+
+        let contents = Arc::new(Contents::open(&path.join("content")).map_err(io("the content store"))?);
+        let disk_folder = path.join("disk");
+        Disk::create_marker(&disk_folder, me)?;
+        let reports = inlet.clone();
+        // An error says that the driver has stopped.
+        let report = move |report| drop(reports.block(report));
+        let (disk, segments) = Disk::open(&disk_folder, me, report)?;
+        let config = transport::Config {
+            listen: settings.listen.mesh.clone(),
+            mdns: settings.listen.mdns,
+            ..transport::Config::default()
+        };
+        let mesh = Mesh::start(&config, &folder.node_key.keys, inlet.clone(), metrics)?;
+        let transfers = Transfers::start(mesh.clone(), contents.clone(), inlet.clone());
+
+        let logs = Arc::new(Logs::new());
+        let guest_state = Arc::new(GuestState { node: node.clone() });
+        let runtime = Arc::new(WasmRuntime::new(WasmConfig::new(path.join("cache")), guest_state, logs.clone())?);
+        let instances = Instances {
+            runtime: runtime.clone(),
+            contents: contents.clone(),
+            inlet: inlet.clone(),
+            keys: folder.node_key.keys.clone(),
+            tasks: tokio::runtime::Handle::current(),
+        };
+
+        let machine = machine_config(&folder)?;
+        let seed = random_seed();
+        let store = Store::open(StoreConfig::default(), seed.split("store"), segments, clock.now());
+        let effects = Effects {
+            network: Box::new(mesh.clone()),
+            blocks: Box::new(Verbs { disk, inlet: inlet.clone() }),
+            contents: Box::new(transfers),
+            runtime: Box::new(instances),
+            tape: None,
+        };
+        let open = move |boot, now| Node::open(machine, seed, boot, now);
+        let driver = Driver::start(Parts { store, open, effects, inbox, handles, clock }).map_err(io("a thread"))?;
+
+        let entry = Arc::new(edge::Entry::new(me, node.clone(), mesh.clone(), runtime.clone()));
+        let porch = Arc::new(edge::Porch::new(me, runtime.clone()));
+        let control = Arc::new(Control {
+            me,
+            mesh_id: settings.mesh.id,
+            zone: settings.mesh.zone.clone(),
+            node: node.clone(),
+            mesh: mesh.clone(),
+            content: contents,
+            logs,
+            door: Door::new(folder.identity.certificate().operator.key),
+            metrics: Arc::new(registry),
+        });
+        let socket = control::listen_unix(&control::socket_of(path)).map_err(io("the control socket"))?;
+        let peers_control = control.clone();
+        let tasks = vec![
+            tokio::spawn(edge::serve(edge_port, entry)),
+            tokio::spawn(porch.serve(mesh.clone())),
+            tokio::spawn(control::serve(control, socket, control_port)),
+            tokio::spawn(control::serve_peers(peers_control)),
+            tokio::spawn(tell_readings(runtime, inlet)),
+        ];
+        Ok(Self { node, id: me, edge: edge_addr, control: control_addr, driver, mesh, tasks })
+    }
+
+    /// Runs until told to stop, or until the machine breaks.
+    ///
+    /// # Errors
+    /// When the machine broke.
+    pub async fn run_until(self, stop: impl Future<Output = ()>) -> Result<(), crate::driver::DriverError> {
+        tokio::select! {
+            () = stop => {}
+            () = self.node.stopped() => {}
+        }
+        self.tasks.iter().for_each(tokio::task::JoinHandle::abort);
+        self.driver.stop();
+        let ended = tokio::task::spawn_blocking(move || self.driver.join()).await;
+        self.mesh.stop();
+        ended.unwrap_or(Err(crate::driver::DriverError::Broken))
+    }
+}
+
+async fn listen(what: &'static str, addr: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(addr).await.map_err(|source| StartError::Port { what, addr, source })
+}
+
+/// What the machine is told.
+fn machine_config(folder: &Folder) -> Result<Config, StartError> {
+    let settings = &folder.settings;
+    let mut bootstrap = Vec::new();
+    for text in &settings.mesh.bootstrap {
+        let (node, address) = node_of_address(text).ok_or_else(|| StartError::Bootstrap(text.clone()))?;
+        bootstrap.push((node, vec![address]));
+    }
+    Ok(Config {
+        mesh: settings.mesh.id,
+        identity: folder.identity.clone(),
+        zone: settings.mesh.zone.clone(),
+        bootstrap,
+        announce: settings.listen.announce.clone(),
+        offer: settings.offer.map(|offer| offer.terms()),
+        cell: bocage_protocol::cell::CellConfig::default(),
+        membership: bocage_protocol::membership::Config::default(),
+    })
+}
+
+fn random_seed() -> Seed {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).expect("the operating system gives randomness");
+    Seed(seed)
+}
+
+/// The disk, as the driver asks it.
+struct Verbs {
+    disk: Disk,
+    inlet: Inlet,
+}
+
+impl Blocks for Verbs {
+    fn submit(&mut self, verb: store::Output) {
+        if let Err(answer) = self.disk.perform(verb) {
+            // An error says that the driver has stopped.
+            let _ = self.inlet.block(answer);
+        }
+    }
+}
+
+/// The state of cells, as guests use it.
+struct GuestState {
+    node: NodeHandle,
+}
+
+impl State for GuestState {
+    fn read(&self, instance: InstanceId, _: u64, barrier: Barrier, queries: Vec<Query>) -> Eventually<'_, Answered> {
+        Box::pin(async move {
+            let command = Command::Read { cell: instance.cell, barrier, queries };
+            match self.node.ask(Ask::within(STATE_MAX), command).await? {
+                Reply::Answered(answered) => Ok(answered),
+                _ => Err(Refusal::definite(Code::Unsupported, "the node answered another question: this is a bug")),
+            }
+        })
+    }
+
+    fn write(&self, instance: InstanceId, generation: u64, op: OpId, writes: Vec<Write>) -> Eventually<'_, Applied> {
+        Box::pin(async move {
+            let command = Command::Write { instance, generation, writes };
+            let ask = Ask { op: Some(op), ..Ask::within(STATE_MAX) };
+            match self.node.ask(ask, command).await? {
+                Reply::Applied(applied) => Ok(applied),
+                _ => Err(Refusal::indefinite(Code::Unsupported, "the node answered another question: this is a bug")),
+            }
+        })
+    }
+}
+
+/// Carries the machine's orders to the runtime and reports what becomes of them.
+struct Instances {
+    runtime: Arc<WasmRuntime>,
+    contents: Arc<Contents>,
+    inlet: Inlet,
+    keys: Keypair,
+    tasks: tokio::runtime::Handle,
+}
+
+impl Runtime for Instances {
+    fn order(&self, order: Order) {
+        match order {
+            Order::Start(start) => self.start(*start),
+            Order::Stop { instance, generation } => {
+                self.runtime.stop(instance, generation);
+                self.report(instance, generation, InstanceChange::Stopped);
+            }
+        }
+    }
+}
+
+impl Instances {
+    fn start(&self, mut start: Start) {
+        let (instance, generation) = (start.instance, start.generation);
+        match sealing::open_all(&start.secrets, &self.keys) {
+            Ok(secrets) => {
+                let text = |value: Vec<u8>| String::from_utf8_lossy(&value).into_owned();
+                start.env.extend(secrets.into_iter().map(|(name, value)| (name, text(value))));
+            }
+            Err(error) => {
+                tracing::warn!(%instance, %error, "the app starts without its secrets");
+            }
+        }
+        let source = match content_of(&start) {
+            Some(content) => Source::Path(self.contents.path(content)),
+            None => Source::Bytes(bytes::Bytes::new()),
+        };
+        let started = self.runtime.start(start, source);
+        let inlet = self.inlet.clone();
+        self.tasks.spawn(async move {
+            let change = match started.await {
+                Ok(()) => InstanceChange::Started,
+                Err(crate::runtime::StartError::Superseded) => return,
+                Err(error) => InstanceChange::Failed(error.to_string()),
+            };
+            let input = Input::Instance { id: instance, generation, change };
+            // An error says that the driver has stopped.
+            let _ = inlet.input(Urgency::Request, input).await;
+        });
+    }
+
+    fn report(&self, id: InstanceId, generation: u64, change: InstanceChange) {
+        let inlet = self.inlet.clone();
+        self.tasks.spawn(async move {
+            let _ = inlet.input(Urgency::Request, Input::Instance { id, generation, change }).await;
+        });
+    }
+}
+
+fn content_of(start: &Start) -> Option<ContentHash> {
+    use bocage_protocol::cell::Workload;
+    match &start.workload {
+        Workload::Component { hash, .. } | Workload::Site { hash, .. } => Some(*hash),
+        Workload::Container { .. } => None,
+    }
+}
+
+async fn tell_readings(runtime: Arc<WasmRuntime>, inlet: Inlet) {
+    loop {
+        tokio::time::sleep(READINGS_EVERY).await;
+        for reading in runtime.take_readings() {
+            if inlet.input(Urgency::Bulk, Input::Reading(reading)).await.is_err() {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! The WASM runtime from outside: real components over a cell in memory.
+mod bounds;
+mod guestbook;
+mod keyvalue;
+mod starting;
+mod world;
