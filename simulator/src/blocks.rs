@@ -116,7 +116,9 @@ impl Blocks {
         let Some(target) = self.segments.get_mut(&segment) else { return };
         let writes = writes.min(target.unsynced.len());
         let synced: Vec<_> = target.unsynced.drain(..writes).collect();
-        synced.iter().for_each(|(offset, bytes)| target.store(*offset, bytes));
+        for (offset, bytes) in &synced {
+            target.store(*offset, bytes);
+        }
         // A sync asked for meanwhile counted these too.
         for verb in self.verbs.values_mut() {
             if let Verb::Sync(other, count) = verb
@@ -176,7 +178,8 @@ impl Segment {
             let (start, stop) = (at.max(offset), (at + from.len() as u64).min(end));
             if start < stop {
                 let part = |from: u64| usize::try_from(from).expect("within one segment");
-                bytes[part(start - offset)..part(stop - offset)].copy_from_slice(&from[part(start - at)..part(stop - at)]);
+                bytes[part(start - offset)..part(stop - offset)]
+                    .copy_from_slice(&from[part(start - at)..part(stop - at)]);
             }
         };
         lay(0, &self.durable);
@@ -236,7 +239,7 @@ mod tests {
             run(&mut blocks, &write(0, &[9; 4_096]));
             assert_eq!(read(&mut blocks, 8_000, 1_000).len(), 192, "short at the end");
             blocks.crash(&mut Seed([seed; 32]).rng());
-            let kept = read(&mut blocks, 0, 4_096).iter().filter(|byte| **byte == 9).count();
+            let kept = read(&mut blocks, 0, 4_096).into_iter().filter(|byte| *byte == 9).count();
             assert_eq!(kept % SECTOR_BYTES, 0);
             fates.insert(match kept {
                 0 => "lost",

@@ -44,7 +44,7 @@ struct Operator {
     genesis: Genesis,
 }
 
-const YEAR: Duration = Duration::from_secs(365 * 24 * 3_600);
+const YEAR: Duration = Duration::from_hours(365 * 24);
 
 /// Parties and certificates were made a day before the world begins, so that no node's wrong clock comes before them.
 const MADE: Timestamp = Timestamp(EPOCH_MS - 24 * 3_600 * 1_000);

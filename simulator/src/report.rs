@@ -149,7 +149,10 @@ impl Report {
         }
         for violation in &self.violations {
             let node = violation.node.map(|node| format!(" on node {node}")).unwrap_or_default();
-            line(format_args!("VIOLATED {:?} at {:.3} s{node}: {}", violation.property, violation.at_s, violation.what));
+            line(format_args!(
+                "VIOLATED {:?} at {:.3} s{node}: {}",
+                violation.property, violation.at_s, violation.what
+            ));
         }
         text
     }

@@ -45,6 +45,13 @@ impl Mixer {
         self.lanes = [fold(first ^ word, SECOND).wrapping_add(second), fold(second ^ word ^ FIRST, THIRD) ^ first];
     }
 
+    /// Takes numbers in.
+    pub(crate) fn words<const N: usize>(&mut self, words: [u64; N]) {
+        for word in words {
+            self.word(word);
+        }
+    }
+
     /// Takes bytes in; the same however they are cut into calls.
     pub(crate) fn bytes(&mut self, mut bytes: &[u8]) {
         self.len += bytes.len() as u64;
@@ -230,11 +237,11 @@ pub(crate) fn of_store_output(output: &store::Output) -> u128 {
     let mut mixer = Mixer::default();
     match output {
         store::Output::Write { op, segment, offset, bytes } => {
-            [1, op.0, segment.0, *offset].into_iter().for_each(|word| mixer.word(word));
+            mixer.words([1, op.0, segment.0, *offset]);
             mixer.bytes(bytes);
         }
-        store::Output::Sync { op, segment } => [2, op.0, segment.0].into_iter().for_each(|word| mixer.word(word)),
-        store::Output::Persisted(write) => [3, write.0].into_iter().for_each(|word| mixer.word(word)),
+        store::Output::Sync { op, segment } => mixer.words([2, op.0, segment.0]),
+        store::Output::Persisted(write) => mixer.words([3, write.0]),
         store::Output::Create { .. }
         | store::Output::Read { .. }
         | store::Output::Trim { .. }
@@ -252,10 +259,10 @@ pub(crate) fn of_store_input(input: &store::Input) -> u128 {
     match input {
         store::Input::Done { op, bytes } => {
             let bytes = bytes.as_ref().map_or(&[][..], Blob::as_ref);
-            [1, op.0, bytes.len() as u64].into_iter().for_each(|word| mixer.word(word));
+            mixer.words([1, op.0, bytes.len() as u64]);
             mixer.bytes(without_zeros(bytes));
         }
-        store::Input::Persist { write, .. } => [2, write.0].into_iter().for_each(|word| mixer.word(word)),
+        store::Input::Persist { write, .. } => mixer.words([2, write.0]),
         store::Input::Load { .. } | store::Input::Failed { .. } => mixer.shown(input),
     }
     mixer.finish()

@@ -84,7 +84,9 @@ impl ExactlyOnce {
         }
         if i64::try_from(keys.len()).ok() != Some(counter) {
             let count = keys.len();
-            return Err(format!("the counter says {counter} and there are {count} entries: an effect was doubled or lost"));
+            return Err(format!(
+                "the counter says {counter} and there are {count} entries: an effect was doubled or lost"
+            ));
         }
         Ok(())
     }

@@ -137,7 +137,9 @@ impl Scenario {
             return Err(in_table("settle_s", format!("with apps, settle_s must be at least {SETTLE_S_MIN}")));
         }
         for app in &self.app {
-            if let Some(home) = app.home.iter().find(|home| self.population.iter().all(|group| group.jurisdiction != **home)) {
+            if let Some(home) =
+                app.home.iter().find(|home| self.population.iter().all(|group| group.jurisdiction != **home))
+            {
                 let what = format!("app {:?} has its home in {home}, where the population has no node", app.name);
                 return Err(in_table("[[app]]", what));
             }
@@ -215,7 +217,8 @@ operators = 3
         assert!(text.contains("line 9") && text.contains("99"), "{text}");
         let text = complaint(&format!("{SMALL}\n[[fault]]\nat_s = 1\nwhat = \"crush\"\n"));
         assert!(text.contains("crush") && text.contains("crash"), "{text}");
-        let text = complaint(&format!("{SMALL}\n[[fault]]\nat_s = 1\nwhat = \"crash\"\nwho = {{ jurisdiction = \"fr\" }}\n"));
+        let text =
+            complaint(&format!("{SMALL}\n[[fault]]\nat_s = 1\nwhat = \"crash\"\nwho = {{ jurisdiction = \"fr\" }}\n"));
         assert!(text.contains("capital letters"), "{text}");
     }
 

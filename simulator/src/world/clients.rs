@@ -169,6 +169,14 @@ impl<D: Daemon> World<D> {
     }
 
     fn repeat(&mut self, client: u32) {
+        if self.bug == Some(Bug::InventedAnswer)
+            && let Some(current) = &self.clients[client as usize].current
+            && current.writes
+            && current.attempts == 1
+        {
+            let value = current.floor + 1;
+            return self.wrote(client, value, None);
+        }
         self.tally.count("attempts_repeated");
         let this = &mut self.clients[client as usize];
         this.attempt += 1;
@@ -314,13 +322,8 @@ impl<D: Daemon> World<D> {
             return self.repeat(client);
         }
         let answer = current.answer.take();
-        let invents = self.bug == Some(Bug::InventedAnswer) && current.writes && current.attempts == 1;
         match answer {
             Some(Ok(reply)) => self.told(client, &reply, sent_to),
-            Some(Err(_)) if invents => {
-                let value = current.floor + 1;
-                self.wrote(client, value, None);
-            }
             Some(Err(refusal)) => self.refused(client, &refusal),
             None => self.repeat(client),
         }

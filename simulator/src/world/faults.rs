@@ -38,8 +38,7 @@ impl Fault {
 impl<D: Daemon> World<D> {
     /// Puts the timeline and the churn on the calendar.
     pub(super) fn plan_faults(&mut self) {
-        let declared: Vec<scenario::Fault> =
-            self.scenario.fault.iter().map(|fault| fault.get_ref().clone()).collect();
+        let declared: Vec<scenario::Fault> = self.scenario.fault.iter().map(|fault| fault.get_ref().clone()).collect();
         for spec in declared {
             self.shown.push(FaultShown { what: spec.what, at_s: spec.at_s, touched: 0 });
             let (at, heals_after) = (spec.at_s * SECOND, spec.for_s.map(|seconds| seconds * SECOND));
@@ -70,9 +69,8 @@ impl<D: Daemon> World<D> {
             let after = number * share + self.streams.faults.below(share);
             let who = Select { any: Some(1), ..Select::default() };
             let spec = scenario::Fault { at_s: 0, for_s: None, what, who, from: None, one_way: false, per_mille: 0 };
-            let heals_after = down_ms.map(|[least, most]| {
-                least * MILLI + self.streams.faults.below((most.max(least) - least) * MILLI + 1)
-            });
+            let heals_after = down_ms
+                .map(|[least, most]| least * MILLI + self.streams.faults.below((most.max(least) - least) * MILLI + 1));
             self.plan_fault(after, spec, heals_after, false);
         }
     }
@@ -117,7 +115,9 @@ impl<D: Daemon> World<D> {
         let chosen = self.selected(&spec.who, true);
         if spec.what == What::Loss {
             let mut whom = vec![false; self.hosts.len()];
-            chosen.iter().for_each(|node| whom[*node as usize] = true);
+            for node in &chosen {
+                whom[*node as usize] = true;
+            }
             self.network.lose(number as usize, whom, spec.per_mille);
             return (chosen.len() as u64, Vec::new());
         }
@@ -205,7 +205,9 @@ impl<D: Daemon> World<D> {
         match what {
             What::Cut | What::Loss => self.network.heal(number as usize),
             What::Crash | What::Power | What::Wipe => {
-                holds.into_iter().for_each(|node| self.queue.push(self.at, node, Event::Start));
+                for node in holds {
+                    self.queue.push(self.at, node, Event::Start);
+                }
             }
             What::FailSync => {
                 for node in holds {

@@ -1,6 +1,10 @@
 //! How a world begins: its nodes start, find each other, and its tenants deploy. When all apps are founded the mesh
 //! stands, and faults and clients begin.
-use std::{collections::{BTreeMap, BTreeSet}, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use bocage_protocol::{
     cell::{Description, Release, TenantAction, TenantCommand, Workload},

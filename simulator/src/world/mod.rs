@@ -32,9 +32,7 @@ use bocage_protocol::{
 };
 
 use crate::{
-    check::{
-        agreement::Agreement, convergence::Convergence, exactly_once::ExactlyOnce, fencing::Fencing,
-    },
+    check::{agreement::Agreement, convergence::Convergence, exactly_once::ExactlyOnce, fencing::Fencing},
     clock::Clock,
     host::{Daemon, Host},
     memo::{Carried, Memo},
@@ -60,7 +58,7 @@ pub(crate) const SECOND: u64 = 1_000_000_000;
 pub(crate) const MILLI: u64 = 1_000_000;
 
 /// What may happen next. Payloads lie in slabs.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Event {
     /// A process starts.
     Start,
@@ -138,7 +136,7 @@ pub enum Bug {
     CorruptDigest,
     /// A client that repeats an operation does so under a new op.
     NewOpOnRetry,
-    /// A client takes a refusal of its first attempt for a yes, and so believes in a write that never was.
+    /// A client takes the failure of its first attempt for a yes, and so believes in a write that may never have been.
     InventedAnswer,
     /// A write that was accepted under a lease is told to the checker as one of a lease that had ended.
     StaleLease,

@@ -15,7 +15,7 @@ use super::{
     found::App,
 };
 use crate::{
-    check::convergence::View,
+    check::{convergence::View, exactly_once::ExactlyOnce},
     host::Daemon,
     measure::{Measures, Samples, ms, ratio},
     memo::Carried,
@@ -38,6 +38,9 @@ const QUIET: u64 = 7 * SECOND;
 
 /// So many apps that are not writable are explained.
 const EXPLAINED_MAX: usize = 10;
+
+/// A longer word is a name, not a word.
+const WORD_MAX: usize = 24;
 
 /// A report holds no more different remarks.
 const REMARKS_MAX: usize = 60;
@@ -135,10 +138,11 @@ impl Tally {
         self.remark("refused", &refusal.detail);
     }
 
-    /// Remembers what somebody said, numbers aside, so that like remarks count as one.
+    /// Remembers what somebody said, names with digits aside, so that like remarks count as one.
     pub(super) fn remark(&mut self, what: &str, said: &str) {
-        let said: String = said.chars().take(160).map(|letter| if letter.is_ascii_digit() { '#' } else { letter }).collect();
-        let remark = format!("{what}: {said}");
+        let plain = |word: &str| !word.contains(|letter: char| letter.is_ascii_digit()) && word.len() <= WORD_MAX;
+        let words: Vec<&str> = said.split(' ').take(40).map(|word| if plain(word) { word } else { "#" }).collect();
+        let remark = format!("{what}: {}", words.join(" "));
         if self.remarks.len() < REMARKS_MAX || self.remarks.contains_key(&remark) {
             *self.remarks.entry(remark).or_default() += 1;
         }
@@ -305,9 +309,9 @@ impl<D: Daemon> World<D> {
             let seen = self.memo.records[*record as usize];
             if seen.kind == Kind::OFFER {
                 let hosts = &self.hosts;
-                let signed_by = |change: &&mut OfferChange| hosts[change.node as usize].id.0 == seen.signer.0;
-                let open = self.tally.offers.iter_mut().rev().take(64).filter(|change| change.record.is_none());
-                if let Some(change) = open.filter_map(Some).find(|change| signed_by(&change)) {
+                let signed = |change: &OfferChange| hosts[change.node as usize].id.0 == seen.signer.0;
+                let mut open = self.tally.offers.iter_mut().rev().take(64).filter(|change| change.record.is_none());
+                if let Some(change) = open.find(|change| signed(change)) {
                     change.record = Some(*record);
                 }
             }
@@ -328,7 +332,8 @@ impl<D: Daemon> World<D> {
         let at = self.at;
         let Some(index) = self.tally.offers.iter().rposition(|change| change.record == Some(record)) else { return };
         let jurisdiction = self.network.place(self.tally.offers[index].node).jurisdiction;
-        let others = self.running().iter().filter(|node| self.network.place(**node).jurisdiction == jurisdiction).count();
+        let others =
+            self.running().iter().filter(|node| self.network.place(**node).jurisdiction == jurisdiction).count();
         let change = &mut self.tally.offers[index];
         change.knowers += 1;
         if !change.known_99 && change.knowers * 100 >= others.saturating_sub(1) * 99 {
@@ -396,7 +401,8 @@ impl<D: Daemon> World<D> {
             (Waiting::Keys { app }, Query::List { store: STORE.into(), prefix: ENTRIES.into(), after, limit: 1_000 })
         };
         let running = self.running();
-        let seen: Vec<u32> = self.apps[app as usize].described.keys().copied().filter(|node| running.contains(node)).collect();
+        let seen: Vec<u32> =
+            self.apps[app as usize].described.keys().copied().filter(|node| running.contains(node)).collect();
         let askable = if seen.is_empty() { &running } else { &seen };
         let Some(index) = self.streams.runtime.index(askable.len()) else { return };
         let node = askable[index];
@@ -443,7 +449,9 @@ impl<D: Daemon> World<D> {
                 .take(EXPLAINED_MAX)
                 .map(|app| self.explain(app))
                 .collect();
-            silent.into_iter().for_each(|what| self.violated(Property::Convergence, None, what));
+            for what in silent {
+                self.violated(Property::Convergence, None, what);
+            }
         }
         if self.scenario.check.exactly_once {
             self.end_exactly_once();
@@ -479,7 +487,8 @@ impl<D: Daemon> World<D> {
             };
             if expect.at_most.is_some_and(|most| value > most) || expect.at_least.is_some_and(|least| value < least) {
                 let (name, most, least) = (&expect.measure, expect.at_most, expect.at_least);
-                let bounds = [most.map(|most| format!("at most {most}")), least.map(|least| format!("at least {least}"))];
+                let bounds =
+                    [most.map(|most| format!("at most {most}")), least.map(|least| format!("at least {least}"))];
                 let bounds = bounds.into_iter().flatten().collect::<Vec<_>>().join(" and ");
                 self.violated(Property::Expectation, None, format!("{name} is {value}, expected {bounds}"));
             }
@@ -518,11 +527,9 @@ impl<D: Daemon> World<D> {
     pub(crate) fn counts(&self) -> Counts {
         let mut counts = self.tally.counts.clone();
         let checks = &self.checks;
-        let sum = |of: fn(&crate::check::exactly_once::ExactlyOnce) -> usize| {
-            checks.exactly_once.iter().map(of).sum::<usize>() as u64
-        };
-        counts.insert("writes_begun", sum(|app| app.operations()));
-        counts.insert("writes_acknowledged", sum(|app| app.acknowledged()));
+        let sum = |of: fn(&ExactlyOnce) -> usize| checks.exactly_once.iter().map(of).sum::<usize>() as u64;
+        counts.insert("writes_begun", sum(ExactlyOnce::operations));
+        counts.insert("writes_acknowledged", sum(ExactlyOnce::acknowledged));
         counts.insert("operations_abandoned", self.tally.abandoned);
         counts.insert("reads_answered", self.tally.reads.len() as u64);
         counts.insert("agreements_compared", checks.agreement.compared());
