@@ -158,8 +158,8 @@ pub(super) fn take(dir: &Path, node: NodeId) -> Result<Lock, DirError> {
         }
         Err(error) => return Err(io(error.into())),
     }
-    let note = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
-    note.map_err(io)?;
+    let written = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
+    written.map_err(io)?;
     Ok(Lock { _file: file })
 }
 

@@ -136,7 +136,7 @@ fn a_failed_sync_is_reported_and_final() {
 }
 
 #[test]
-fn a_disk_too_small_for_a_segment_says_that_it_is_full() {
+fn a_segment_that_does_not_fit_leaves_nothing_behind() {
     let dir = TempDir::new().unwrap();
     let (mut files, _) = super::Files::open(&dir.path().join("segments")).unwrap();
     let op = bocage_protocol::store::BlockOp(1);

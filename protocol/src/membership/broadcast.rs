@@ -183,7 +183,9 @@ impl Membership {
             self.send(node, Message::Prune(tier));
         }
         for (node, parcels) in std::mem::take(&mut self.trees.pushes) {
-            packed(parcels).into_iter().for_each(|parcels| self.send(node, Message::Records(parcels)));
+            for parcels in packed(parcels) {
+                self.send(node, Message::Records(parcels));
+            }
         }
         if !self.trees.announce.is_empty() && !self.trees.announcing {
             self.trees.announcing = true;
@@ -212,16 +214,14 @@ impl Membership {
                 Some(missing) if header.outranks(&missing.header) => {
                     *missing = Missing { header: *header, sources: vec![from], due };
                 }
-                Some(missing) => {
-                    if missing.sources.len() < SOURCES_MAX && !missing.sources.contains(&from) {
-                        missing.sources.push(from);
-                    }
+                Some(missing) if missing.sources.len() < SOURCES_MAX && !missing.sources.contains(&from) => {
+                    missing.sources.push(from);
                 }
                 None if room => {
                     let missing = Missing { header: *header, sources: vec![from], due };
                     self.trees.missing.insert(header.slot(), missing);
                 }
-                None => {}
+                Some(_) | None => {}
             }
         }
     }
@@ -262,7 +262,9 @@ impl Membership {
     }
 
     pub(super) fn send_found(&mut self, to: NodeId, parcels: Vec<Parcel>) {
-        packed(parcels).into_iter().for_each(|parcels| self.send(to, Message::Found(parcels)));
+        for parcels in packed(parcels) {
+            self.send(to, Message::Found(parcels));
+        }
     }
 
     /// Whether both this node and a peer hold a tier.

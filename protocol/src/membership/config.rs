@@ -41,7 +41,7 @@ impl Default for Config {
             announce_after: Duration::from_millis(50),
             graft_after: Duration::from_millis(200),
             beat: Duration::from_secs(1),
-            record_lifetime: Duration::from_secs(120),
+            record_lifetime: Duration::from_mins(2),
         }
     }
 }

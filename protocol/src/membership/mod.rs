@@ -23,7 +23,7 @@ mod wants;
 use std::{collections::BTreeMap, time::Duration};
 
 pub use config::Config;
-pub use io::{Address, Draft, Input, Output, Presence};
+pub use io::{Address, Draft, GatesOf, Input, Output, Presence};
 pub use verdict::{Liveness, Verdict};
 pub use wire::{Contact, Message, Parcel, Sums};
 
@@ -206,7 +206,7 @@ impl Membership {
 
     /// Within an eighth of `every`, so that nodes started together do not stay in step.
     fn jittered(&mut self, every: Duration) -> Duration {
-        every - every / 8 + self.rng.duration_below(every / 4)
+        every * 7 / 8 + self.rng.duration_below(every / 4)
     }
 
     /// Sends if there is a link; what needs one says so by `want`.

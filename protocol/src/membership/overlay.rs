@@ -103,7 +103,7 @@ impl Membership {
         if home {
             nodes.extend(self.set.of_kind(Tier::Home, Kind::PRESENCE).map(|known| NodeId(known.body.subject.0)));
         }
-        nodes.extend(self.gates.nodes(|jurisdiction| is_class(jurisdiction)));
+        nodes.extend(self.gates.nodes(is_class));
         nodes.sort_unstable();
         nodes.dedup();
         nodes.retain(|node| *node != self.me && !self.overlay.active.contains_key(node));
@@ -330,7 +330,9 @@ impl Membership {
 
     fn meet(&mut self, now: Now, from: NodeId, jurisdiction: Jurisdiction, me: Contact, contacts: Vec<Contact>) {
         self.remember(now, Contact { node: from, jurisdiction, seen: now.wall, ..me });
-        contacts.into_iter().for_each(|contact| self.remember(now, contact));
+        for contact in contacts {
+            self.remember(now, contact);
+        }
     }
 
     /// Keeps a contact, the latest word of each; beyond the bound a random one that is no neighbour goes.
@@ -413,7 +415,9 @@ impl Membership {
             let contacts = self.sample(now, link.jurisdiction, from);
             self.send(from, Message::Shuffle { answer: true, contacts });
         }
-        contacts.into_iter().for_each(|contact| self.remember(now, contact));
+        for contact in contacts {
+            self.remember(now, contact);
+        }
     }
 
     /// Writes the best contacts down for the next start: neighbours, then linked nodes, then the latest seen.

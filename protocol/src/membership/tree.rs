@@ -92,7 +92,9 @@ impl Membership {
 
     fn pass_on(&mut self, tier: Tier, except: Option<NodeId>) {
         let to: Vec<NodeId> = self.overlay.active.keys().copied().filter(|node| Some(*node) != except).collect();
-        to.into_iter().for_each(|node| self.pass_on_to(tier, node));
+        for node in to {
+            self.pass_on_to(tier, node);
+        }
     }
 
     fn pass_on_to(&mut self, tier: Tier, node: NodeId) {

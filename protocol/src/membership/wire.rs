@@ -278,7 +278,9 @@ impl Envelopes for Message {
     fn envelopes<'a>(&'a self, into: &mut Vec<&'a Envelope>) {
         match self {
             Self::Records(records) | Self::Found(records) => {
-                records.iter().for_each(|parcel| parcel.record.envelopes(into));
+                for parcel in records {
+                    parcel.record.envelopes(into);
+                }
             }
             Self::Watch(parcel) => parcel.record.envelopes(into),
             Self::Announce(_)

@@ -228,7 +228,7 @@ fn what_expired_is_never_resurrected_by_an_older_word_that_lives_longer() {
     set.insert(&old, WALL);
     set.insert(&new, WALL);
     let later = WALL + Duration::from_mins(2);
-    assert_eq!(set.expire(later), [new.clone()]);
+    assert_eq!(set.expire(later), std::slice::from_ref(&new));
     assert_eq!(set.insert(&old, later), Inserted::Stale);
     assert_eq!(set.insert(&new, later), Inserted::Stale);
     let header = Header::of(Tier::Home, &old);
@@ -243,8 +243,12 @@ fn equal_sets_have_equal_digests_and_one_record_shows_in_one_bucket() {
     let (mut a, mut b) = (set(), set());
     let settled = Settled::at(WALL + Duration::from_secs(10));
     let records: Vec<Shared> = (1..40).map(|n| signer(n).offers(WALL.0, "offer")).collect();
-    records.iter().for_each(|record| assert_eq!(a.insert(record, WALL), Inserted::Fresh));
-    records.iter().rev().for_each(|record| assert_eq!(b.insert(record, WALL), Inserted::Fresh));
+    for record in &records {
+        assert_eq!(a.insert(record, WALL), Inserted::Fresh);
+    }
+    for record in records.iter().rev() {
+        assert_eq!(b.insert(record, WALL), Inserted::Fresh);
+    }
     assert_eq!(a.digest(Tier::Home, settled), b.digest(Tier::Home, settled));
     a.insert(&signer(7).offers(WALL.0 + 1, "changed"), WALL);
     let differ: Vec<u8> = (0..BUCKETS)
@@ -282,10 +286,8 @@ fn a_certificate_stays_as_long_as_a_record_or_a_link_needs_it() {
 fn the_bytes_of_a_record_are_those_of_the_golden_file() {
     let golden = include_str!("golden_record.hex").trim();
     let record = signer(1).binds("guestbook.example.org", WALL.0);
-    let hex: String = codec::encode(&record.record).iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(hex, golden);
-    let bytes: Vec<u8> =
-        (0..golden.len()).step_by(2).map(|at| u8::from_str_radix(&golden[at..at + 2], 16).unwrap()).collect();
+    assert_eq!(data_encoding::HEXLOWER.encode(&codec::encode(&record.record)), golden);
+    let bytes = data_encoding::HEXLOWER.decode(golden.as_bytes()).unwrap();
     let read: Record = codec::decode("record", &bytes).unwrap();
     assert!(read.signed.verify().is_ok());
     assert_eq!(Known::read(read).unwrap(), *record);

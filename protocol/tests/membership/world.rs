@@ -66,6 +66,9 @@ pub(crate) fn identity(number: usize, operator: usize, jurisdiction: Jurisdictio
     NodeIdentity::new(node_keys(number), certificate, mesh(), Timestamp(EPOCH_MS)).unwrap()
 }
 
+/// Whether what one sends to the other is lost.
+pub(crate) type Cut = Box<dyn Fn(&NodeId, &NodeId) -> bool>;
+
 /// One member and what it said so far.
 pub(crate) struct Host {
     pub(crate) member: Membership,
@@ -98,7 +101,7 @@ pub(crate) struct World {
     pub(crate) rng: Rng,
     pub(crate) delay: Duration,
     /// A message or link between them is lost.
-    pub(crate) cut: Box<dyn Fn(&NodeId, &NodeId) -> bool>,
+    pub(crate) cut: Cut,
     /// Copies of each record that were delivered, by hash.
     pub(crate) copies: BTreeMap<[u8; 32], u64>,
     pub(crate) messages: u64,

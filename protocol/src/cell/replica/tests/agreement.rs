@@ -77,10 +77,13 @@ fn the_same_seed_gives_the_same_outputs_and_another_seed_others() {
 
 #[test]
 fn a_replica_that_sends_before_its_write_is_durable_is_caught() {
-    let caught = (0..SEEDS).any(|seed| {
-        let world = stormy(seed, true);
-        let count = i64::try_from(world.acknowledged.len()).unwrap();
-        !world.broken.is_empty() || !world.quarantined.is_empty() || world.acknowledged.last() != Some(&count)
+    let caught = (0..SEEDS).filter(|seed| {
+        let mut world = stormy(*seed, true);
+        world.run(Duration::from_secs(3));
+        // Replicas that disagree, a value given twice, a read that forgets what was acknowledged.
+        !world.broken.is_empty()
     });
-    assert!(caught, "the checkers would not notice that durability is ignored");
+    let caught = caught.count();
+    assert!(caught >= 5, "the checkers noticed on {caught} of {SEEDS} seeds only that durability was ignored");
+    println!("caught on {caught} of {SEEDS} seeds");
 }
