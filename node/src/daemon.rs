@@ -1,10 +1,5 @@
 //! A node, put together: folder → disk → store and machine → links → runtime → edge and control API.
-use std::{
-    net::SocketAddr,
-    path::Path,
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use bocage_protocol::{
     cell::{Answered, Applied, Barrier, Query, Write},
@@ -17,7 +12,7 @@ use bocage_protocol::{
     node::Node,
     random::Seed,
     refusal::{Code, Refusal},
-    store::{Store, StoreConfig},
+    store::{self, Store, StoreConfig},
 };
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
@@ -26,10 +21,10 @@ use crate::{
     clock::Clock,
     content::Contents,
     control::{self, Control, auth::Door},
-    disk::{Disk, DirError},
+    disk::{DirError, Disk},
     driver::{Driver, Parts},
     edge,
-    effects::{Effects, Runtime},
+    effects::{Blocks, Effects, Runtime},
     handle::{self, Ask, NodeHandle},
     inbox::{self, Inlet},
     runtime::{Eventually, Logs, Source, State, WasmConfig, WasmRuntime},
@@ -57,7 +52,9 @@ pub enum StartError {
     #[error(transparent)]
     Transport(#[from] TransportError),
     /// A port.
-    #[error("{what} cannot listen on {addr}: {source}. Another process has the port? Change listen.{what} in bocage.toml")]
+    #[error(
+        "{what} cannot listen on {addr}: {source}. Another process has the port? Change listen.{what} in bocage.toml"
+    )]
     Port {
         /// `edge` or `control`.
         what: &'static str,
@@ -121,8 +118,17 @@ impl Daemon {
         let (node, handles) = handle::channel(clock);
 
         let contents = Arc::new(Contents::open(&path.join("content")).map_err(io("the content store"))?);
-        let (disk, segments) = Disk::open(&path.join("disk"), me, inlet.clone())?;
-        let config = transport::Config { listen: settings.listen.mesh.clone(), mdns: settings.listen.mdns, ..transport::Config::default() };
+        let disk_folder = path.join("disk");
+        Disk::create_marker(&disk_folder, me)?;
+        let reports = inlet.clone();
+        // An error says that the driver has stopped.
+        let report = move |report| drop(reports.block(report));
+        let (disk, segments) = Disk::open(&disk_folder, me, report)?;
+        let config = transport::Config {
+            listen: settings.listen.mesh.clone(),
+            mdns: settings.listen.mdns,
+            ..transport::Config::default()
+        };
         let mesh = Mesh::start(&config, &folder.node_key.keys, inlet.clone(), metrics)?;
         let transfers = Transfers::start(mesh.clone(), contents.clone(), inlet.clone());
 
@@ -142,7 +148,7 @@ impl Daemon {
         let store = Store::open(StoreConfig::default(), seed.split("store"), segments, clock.now());
         let effects = Effects {
             network: Box::new(mesh.clone()),
-            blocks: Box::new(disk),
+            blocks: Box::new(Verbs { disk, inlet: inlet.clone() }),
             contents: Box::new(transfers),
             runtime: Box::new(instances),
             tape: None,
@@ -159,16 +165,17 @@ impl Daemon {
             node: node.clone(),
             mesh: mesh.clone(),
             content: contents,
-            logs: logs.clone(),
+            logs,
             door: Door::new(folder.identity.certificate().operator.key),
             metrics: Arc::new(registry),
         });
         let socket = control::listen_unix(&control::socket_of(path)).map_err(io("the control socket"))?;
+        let peers_control = control.clone();
         let tasks = vec![
             tokio::spawn(edge::serve(edge_port, entry)),
             tokio::spawn(porch.serve(mesh.clone())),
             tokio::spawn(control::serve(control, socket, control_port)),
-            tokio::spawn(control::serve_peers(mesh.clone(), logs, node.clone())),
+            tokio::spawn(control::serve_peers(peers_control)),
             tokio::spawn(tell_readings(runtime, inlet)),
         ];
         Ok(Self { node, id: me, edge: edge_addr, control: control_addr, driver, mesh, tasks })
@@ -221,19 +228,28 @@ fn random_seed() -> Seed {
     Seed(seed)
 }
 
+/// The disk, as the driver asks it.
+struct Verbs {
+    disk: Disk,
+    inlet: Inlet,
+}
+
+impl Blocks for Verbs {
+    fn submit(&mut self, verb: store::Output) {
+        if let Err(answer) = self.disk.perform(verb) {
+            // An error says that the driver has stopped.
+            let _ = self.inlet.block(answer);
+        }
+    }
+}
+
 /// The state of cells, as guests use it.
 struct GuestState {
     node: NodeHandle,
 }
 
 impl State for GuestState {
-    fn read(
-        &self,
-        instance: InstanceId,
-        _: u64,
-        barrier: Barrier,
-        queries: Vec<Query>,
-    ) -> Eventually<'_, Answered> {
+    fn read(&self, instance: InstanceId, _: u64, barrier: Barrier, queries: Vec<Query>) -> Eventually<'_, Answered> {
         Box::pin(async move {
             let command = Command::Read { cell: instance.cell, barrier, queries };
             match self.node.ask(Ask::within(STATE_MAX), command).await? {
@@ -332,4 +348,3 @@ async fn tell_readings(runtime: Arc<WasmRuntime>, inlet: Inlet) {
         }
     }
 }
-

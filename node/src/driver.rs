@@ -158,8 +158,10 @@ where
         loop {
             let mut boot = None;
             self.drain(world, |found| boot = Some(found));
-            if let Some(boot) = boot {
-                return Ok(*boot);
+            match boot {
+                Some(Ok(boot)) => return Ok(*boot),
+                Some(Err(fault)) => return Err(DriverError::Unopened(Some(fault))),
+                None => {}
             }
             let deadline = self.store.poll_timeout();
             let now = world.clock.now();
@@ -192,7 +194,7 @@ where
         self.drain(world, |_| panic!("a store boots once"));
     }
 
-    fn drain(&mut self, world: &mut World, mut booted: impl FnMut(Box<Boot>)) {
+    fn drain(&mut self, world: &mut World, mut booted: impl FnMut(Result<Box<Boot>, DiskFault>)) {
         while let Some(output) = self.store.poll_output() {
             match output {
                 verb @ (store::Output::Create { .. }
@@ -200,7 +202,8 @@ where
                 | store::Output::Sync { .. }
                 | store::Output::Read { .. }
                 | store::Output::Trim { .. }) => world.effects.blocks.submit(verb),
-                store::Output::Booted(boot) => booted(boot),
+                store::Output::Booted(boot) => booted(Ok(boot)),
+                store::Output::Unopened(fault) => booted(Err(fault)),
                 store::Output::Persisted(write) => self.follows.push_back(Input::Persisted(write)),
                 store::Output::PersistFailed(write, fault) => {
                     tracing::error!(%fault, "the disk failed: this node acknowledges nothing until it is restarted");

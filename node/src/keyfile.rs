@@ -57,7 +57,9 @@ pub enum KeyFileError {
     #[error("there is no key file {0}")]
     Missing(PathBuf),
     /// Others can read it.
-    #[error("the key file {path} can be read by others (mode {mode:o}): run chmod 600 {path}, and make a new key if anybody may have read it")]
+    #[error(
+        "the key file {path} can be read by others (mode {mode:o}): run chmod 600 {path}, and make a new key if anybody may have read it"
+    )]
     Open {
         /// Which.
         path: PathBuf,
@@ -146,10 +148,8 @@ impl KeyFile {
             return Err(KeyFileError::Open { path: path.to_owned(), mode });
         }
         let text = fs::read_to_string(path).map_err(io)?;
-        let malformed = |error: toml::de::Error| KeyFileError::Malformed {
-            path: path.to_owned(),
-            why: error.message().to_owned(),
-        };
+        let malformed =
+            |error: toml::de::Error| KeyFileError::Malformed { path: path.to_owned(), why: error.message().to_owned() };
         let Text { kind, name, created, secret } = toml::from_str(&text).map_err(malformed)?;
         if kind != wanted {
             return Err(KeyFileError::OtherKind { path: path.to_owned(), wanted, found: kind });

@@ -4,7 +4,12 @@
 //! An app has one *data key*, itself a pair: values are sealed to its public half, its secret half is wrapped for the
 //! tenant and for each node that has a vote or lease. A host can read what it runs; who else is kept out, and how far,
 //! stands in `docs/threat-model.md`.
-use bocage_protocol::{cell::Secrets, codec::Blob, id::NodeId, identity::{Keypair, PublicKey}};
+use bocage_protocol::{
+    cell::Secrets,
+    codec::Blob,
+    id::NodeId,
+    identity::{Keypair, PublicKey},
+};
 use crypto_box::{SecretKey, aead::OsRng};
 
 /// Sealed bytes do not open with this key, or were changed.

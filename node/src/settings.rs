@@ -196,7 +196,12 @@ impl Folder {
     ///
     /// # Errors
     /// When there is a node already, or the disk says no; what was made is taken away again.
-    pub fn create(path: &Path, settings: &Settings, operator: &KeyFile, now: Timestamp) -> Result<NodeId, SettingsError> {
+    pub fn create(
+        path: &Path,
+        settings: &Settings,
+        operator: &KeyFile,
+        now: Timestamp,
+    ) -> Result<NodeId, SettingsError> {
         let file = path.join(FILE);
         if file.exists() {
             return Err(SettingsError::Exists(path.to_owned()));
@@ -290,4 +295,3 @@ pub fn wall() -> Timestamp {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     Timestamp(since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX)))
 }
-

@@ -142,11 +142,6 @@ impl Cells {
         this
     }
 
-    /// What each replica says of its cell.
-    pub fn descriptions(&self) -> impl Iterator<Item = Arc<Description>> {
-        self.open.values().filter_map(Replica::description)
-    }
-
     /// What the replica of one cell says of it.
     #[must_use]
     pub fn description(&self, cell: CellId) -> Option<Arc<Description>> {

@@ -59,7 +59,7 @@ pub enum Command {
     Offer(Option<Terms>),
     /// What this node knows of itself and its mesh.
     Status,
-    /// What this node knows of the cells that it has replicas of.
+    /// What this node knows of the cells that it has a replica or a lease of.
     Cells,
     /// Which cells answer for a tenant's apps, as bindings say.
     Apps {

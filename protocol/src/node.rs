@@ -35,7 +35,7 @@ use crate::{
     reach::{self, Reach, Wanter},
     record::{Kind, Shared},
     route::{self, Router},
-    store::{Boot, DiskFault, StoreOp, WriteBatch},
+    store::{Boot, DiskFault, Rot, StoreOp, WriteBatch},
     time::Now,
     writes::Writes,
 };
@@ -117,7 +117,7 @@ impl Node {
     /// Opens a node on what its disk held. Drain its outputs before the first input.
     #[must_use]
     pub fn open(config: Config, seed: Seed, boot: Boot, now: Now) -> Self {
-        let Boot { disk, boots, keyed, cells } = boot;
+        let Boot { disk, boots, keyed, cells, rot } = boot;
         let Config { mesh, identity, zone, bootstrap, announce, offer, cell, membership } = config;
         let me = identity.node();
         let id = || identity.clone();
@@ -140,11 +140,22 @@ impl Node {
             outbox: Outbox::default(),
             identity,
         };
+        this.report_rot(rot);
         for part in PARTS {
             this.drain(part);
         }
         this.settle(now);
         this
+    }
+
+    /// What the disk lost is said aloud and dropped, so that it is never written upon; the cells bring it back.
+    fn report_rot(&mut self, rot: Rot) {
+        for cell in rot.cells {
+            let reason = "the disk returned other bytes than were written".to_owned();
+            self.outbox.push(Output::Notice(Notice::CellQuarantined { cell, reason }));
+            let write = self.writes.number();
+            self.outbox.push(Output::Persist { write, batch: WriteBatch { ops: vec![StoreOp::DropCell { cell }] } });
+        }
     }
 
     /// The driver's or a peer's word, and who listens.
@@ -256,7 +267,7 @@ impl Node {
                 self.reply(context.request, Ok(status));
             }
             Command::Cells => {
-                let cells = Reply::Cells(self.cells.descriptions().collect());
+                let cells = Reply::Cells(self.leases.descriptions().collect());
                 self.reply(context.request, Ok(cells));
             }
             Command::Apps { tenant, app } => {

@@ -134,7 +134,8 @@ impl Door {
             refuse("requests over TCP are signed with a tenant's or operator's key: run bocage login, or use the node's unix socket")
         })?;
         let bytes = BASE64.decode(header.as_bytes()).map_err(|_| refuse("the signature is not base64"))?;
-        let signed: SignedRequest = codec::decode("signed request", &bytes).map_err(|error| refuse(&error.to_string()))?;
+        let signed: SignedRequest =
+            codec::decode("signed request", &bytes).map_err(|error| refuse(&error.to_string()))?;
         let party = signed.party.verify().map_err(|error| refuse(&error.to_string()))?;
         let request = signed.request.verify().map_err(|error| refuse(&error.to_string()))?;
         if party.key != signed.party.key() || party.key != signed.request.key() {

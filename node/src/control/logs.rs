@@ -1,13 +1,19 @@
 //! What an app prints, from all nodes that run it: this node's own lines, and those that it fetches from its peers.
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
-    extract::{Path, Query, State},
+    extract::{OriginalUri, Path, Query, State},
+    http::{HeaderMap, HeaderValue},
     response::{IntoResponse as _, Response},
 };
-use bocage_protocol::id::{CellId, NodeId};
+use bocage_protocol::{
+    codec::{self, Blob},
+    command::{Command, Reply},
+    id::{CellId, NodeId},
+};
 use bytes::Bytes;
+use minicbor::{Decode, Encode};
 use serde::Deserialize;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
@@ -16,10 +22,13 @@ use tokio::{
 
 use super::{
     Control,
+    auth::AUTHORIZATION,
     routes::{Known, No, describe},
 };
 use crate::{
+    handle::Ask,
     runtime::{LogLine, Logs},
+    settings::wall,
     transport::{Mesh, MeshStream, Purpose},
 };
 
@@ -42,7 +51,15 @@ pub(super) async fn logs(
     known: Known,
     Path(cell): Path<CellId>,
     Query(how): Query<How>,
+    OriginalUri(uri): OriginalUri,
+    headers: HeaderMap,
 ) -> Result<Response, No> {
+    let asked = codec::encode(&Asked {
+        cell,
+        follow: how.follow,
+        path: uri.path_and_query().map_or_else(String::new, ToString::to_string),
+        authorization: headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok().map(str::to_owned)),
+    });
     let description = describe(&control, known, cell).await?;
     let hosts: BTreeSet<NodeId> = description.leases.iter().map(|lease| lease.node).collect();
     let (lines, mut gathered) = mpsc::channel::<Bytes>(LINES_MAX);
@@ -52,16 +69,14 @@ pub(super) async fn logs(
             let logs = Arc::clone(&control.logs);
             tokio::spawn(async move { own(&logs, cell, how.follow, &lines).await });
         } else {
-            let mesh = control.mesh.clone();
-            tokio::spawn(async move { of_peer(&mesh, host, cell, how.follow, &lines).await });
+            let (mesh, asked) = (control.mesh.clone(), asked.clone());
+            tokio::spawn(async move { of_peer(&mesh, host, &asked, &lines).await });
         }
     }
     drop(lines);
-    let body = futures::stream::poll_fn(move |cx| gathered.poll_recv(cx).map(|line| line.map(Ok::<_, No2>)));
+    let body = futures::stream::poll_fn(move |cx| gathered.poll_recv(cx).map(|line| line.map(Ok::<_, Infallible>)));
     Ok(([("content-type", "application/jsonl")], Body::from_stream(body)).into_response())
 }
-
-type No2 = std::convert::Infallible;
 
 async fn own(logs: &Logs, cell: CellId, follow: bool, lines: &mpsc::Sender<Bytes>) {
     if !follow {
@@ -101,15 +116,34 @@ fn json(line: &LogLine) -> Bytes {
     text.into()
 }
 
-/// Asks a peer's node for its lines: 32 bytes of cell, one byte of follow, then lines until either side closes.
-///
-/// A peer that hosts the app knows what it prints; that the *tenant* asks was checked by the node that he asked. Which
-/// nodes may ask is bounded by the cell's own members and hosts.
-async fn of_peer(mesh: &Mesh, host: NodeId, cell: CellId, follow: bool, lines: &mpsc::Sender<Bytes>) {
+/// What a node asks another: lines of an app, for the tenant who signed, or for itself if it hosts the app too.
+#[derive(Debug, Encode, Decode)]
+struct Asked {
+    #[n(0)]
+    cell: CellId,
+    #[n(1)]
+    follow: bool,
+    /// The path that the tenant signed.
+    #[n(2)]
+    path: String,
+    /// The tenant's signature; none when he asked through his own node's socket.
+    #[n(3)]
+    authorization: Option<String>,
+}
+
+/// A request is no longer.
+const ASKED_BYTES_MAX: usize = 4 << 10;
+
+/// Fetches a peer's lines until either side closes.
+async fn of_peer(mesh: &Mesh, host: NodeId, asked: &Blob, lines: &mpsc::Sender<Bytes>) {
     let Ok(Ok(mut stream)) = tokio::time::timeout(PEER_MAX, mesh.open(host, Purpose::Logs)).await else { return };
-    let mut request = cell.0.to_vec();
-    request.push(u8::from(follow));
-    if stream.write_all(&request).await.is_err() || stream.flush().await.is_err() {
+    let Ok(len) = u16::try_from(asked.len()) else { return };
+    let sent = async {
+        stream.write_all(&len.to_be_bytes()).await?;
+        stream.write_all(asked).await?;
+        stream.flush().await
+    };
+    if sent.await.is_err() {
         return;
     }
     let mut reader = BufReader::new(stream);
@@ -123,37 +157,57 @@ async fn of_peer(mesh: &Mesh, host: NodeId, cell: CellId, follow: bool, lines: &
 }
 
 /// Answers peers that ask for an app's lines.
-pub async fn serve_peers(mesh: Mesh, logs: Arc<Logs>) {
-    let Some(mut incoming) = mesh.incoming(Purpose::Logs) else { return };
-    while let Some((_, stream)) = incoming.recv().await {
-        let logs = Arc::clone(&logs);
+pub async fn serve_peers(control: Arc<Control>) {
+    let Some(mut incoming) = control.mesh.incoming(Purpose::Logs) else { return };
+    while let Some((from, stream)) = incoming.recv().await {
+        let control = Arc::clone(&control);
         tokio::spawn(async move {
-            let _ = answer(stream, &logs).await;
+            let _ = answer(from, stream, &control).await;
         });
     }
 }
 
-async fn answer(mut stream: MeshStream, logs: &Logs) -> std::io::Result<()> {
-    let mut request = [0; 33];
-    tokio::time::timeout(PEER_MAX, stream.read_exact(&mut request)).await??;
-    let mut cell = CellId::default();
-    cell.0.copy_from_slice(&request[..32]);
-    let (lines, mut gathered) = mpsc::channel(LINES_MAX);
-    let source = own(logs, cell, request[32] != 0, &lines);
-    let sink = async {
-        while let Some(line) = gathered.recv().await {
-            stream.write_all(&line).await?;
-            stream.flush().await?;
-        }
-        Ok::<_, std::io::Error>(())
-    };
-    tokio::pin!(source, sink);
-    tokio::select! {
-        () = &mut source => {}
-        result = &mut sink => return result,
+async fn answer(from: NodeId, mut stream: MeshStream, control: &Control) -> std::io::Result<()> {
+    let asked = tokio::time::timeout(PEER_MAX, async {
+        let len = usize::from(stream.read_u16().await?);
+        let mut asked = vec![0; len.min(ASKED_BYTES_MAX)];
+        stream.read_exact(&mut asked).await?;
+        Ok::<_, std::io::Error>(asked)
+    });
+    let Ok(asked) = codec::decode::<Asked>("request for logs", &asked.await??) else { return Ok(()) };
+    if !may_read(from, &asked, control).await {
+        return stream.shutdown().await;
     }
-    // What is still queued goes out; then the stream ends.
-    drop(lines);
-    let _ = tokio::time::timeout(PEER_MAX, sink).await;
-    stream.shutdown().await
+    let (lines, mut gathered) = mpsc::channel(LINES_MAX);
+    let source = own(&control.logs, asked.cell, asked.follow, &lines);
+    tokio::pin!(source);
+    let mut ended = false;
+    loop {
+        let line = tokio::select! {
+            () = &mut source, if !ended => {
+                ended = true;
+                continue;
+            }
+            line = gathered.recv() => line,
+            () = std::future::ready(()), if ended => gathered.try_recv().ok(),
+        };
+        let Some(line) = line else { return stream.shutdown().await };
+        stream.write_all(&line).await?;
+        stream.flush().await?;
+    }
+}
+
+/// Who hosts an app can read what it prints; its tenant may, wherever he asks.
+async fn may_read(from: NodeId, asked: &Asked, control: &Control) -> bool {
+    let reply = control.node.ask(Ask::within(PEER_MAX), Command::Cells).await;
+    let Ok(Reply::Cells(cells)) = reply else { return false };
+    let Some(description) = cells.iter().find(|description| description.cell == asked.cell) else { return false };
+    let Some(authorization) = &asked.authorization else {
+        return description.members.iter().any(|member| member.node == from)
+            || description.leases.iter().any(|lease| lease.node == from);
+    };
+    let Ok(value) = HeaderValue::from_str(authorization) else { return false };
+    let headers = HeaderMap::from_iter([(AUTHORIZATION, value)]);
+    let caller = control.door.check(&headers, "GET", &asked.path, b"", wall());
+    asked.path.contains(&asked.cell.to_string()) && caller.is_ok_and(|caller| caller.is_tenant(description.tenant))
 }

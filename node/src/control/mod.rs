@@ -19,7 +19,7 @@ use tokio::net::{TcpListener, UnixListener};
 
 pub use logs::serve_peers;
 
-use crate::{content::ContentStore, handle::NodeHandle, runtime::Logs, transport::Mesh};
+use crate::{content::Contents, handle::NodeHandle, runtime::Logs, transport::Mesh};
 
 /// What the API needs of its node.
 pub struct Control {
@@ -34,7 +34,7 @@ pub struct Control {
     /// Links, for logs of instances elsewhere.
     pub mesh: Mesh,
     /// Where uploaded bytes go.
-    pub content: ContentStore,
+    pub content: Arc<Contents>,
     /// What apps print here.
     pub logs: Arc<Logs>,
     /// Who may ask over TCP.

@@ -1,11 +1,11 @@
 //! The paths of the control API. Each handler reads, asks the machine, and says what came of it.
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::{FromRequestParts, OriginalUri, Path, Query, Request, State},
-    http::{HeaderMap, StatusCode, header, request::Parts},
+    extract::{FromRequestParts, Path, Query, Request, State},
+    http::{StatusCode, header, request::Parts},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{get, post, put},
@@ -14,8 +14,8 @@ use bocage_protocol::{
     cell::{self, Answer, Barrier, Description, Outcome, TenantAction, TenantCommand},
     codec,
     command::{Command, Reply, Terms},
-    id::{CellId, ContentHash, SessionId, TenantId},
-    identity::{Envelopes, Genesis, Signed},
+    id::{CellId, ContentHash, NodeId, TenantId},
+    identity::{Genesis, PublicKey, Signed},
     placement::Policy,
     refusal::{Code, Refusal},
     resources::{Price, Resources},
@@ -29,11 +29,7 @@ use super::{
     api::{self, AppStatus},
     auth::Caller,
 };
-use crate::{
-    edge::problem,
-    handle::Ask,
-    settings::wall,
-};
+use crate::{edge::problem, handle::Ask, settings::wall, transfer::ContentStore as _};
 
 /// No body is longer: a component of 64 MiB is a large one.
 const BODY_BYTES_MAX: usize = 64 << 20;
@@ -69,11 +65,7 @@ type Said<T> = Result<Json<T>, No>;
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Bocage control API", description = "What the CLI and the dashboard ask of a node."),
-    paths(status, apps, cell_status, submit, read_key, list_keys, upload, deploy, plan, set_offer, secrets),
-    components(schemas(
-        api::App, api::AppStatus, api::Deployed, api::Plan, api::Node, api::Applied, api::Value, api::Keys,
-        api::Sealed, api::Problem
-    ))
+    paths(status, apps, cell_status, submit, read_key, list_keys, upload, deploy, plan, set_offer, secrets)
 )]
 struct Api;
 
@@ -293,7 +285,11 @@ async fn list_keys(
 #[utoipa::path(get, path = "/v1/cells/{cell}/secrets", params(("cell" = String, Path)), responses((status = 200, body = api::Sealed)))]
 async fn secrets(State(control): State<Shared>, known: Known, Path(cell): Path<CellId>) -> Said<api::Sealed> {
     let description = describe(&control, known, cell).await?;
-    let holders = description.sealing.iter().map(|(node, key)| format!("{node}:{}", bocage_protocol::id::NodeId(key.0)));
+    let members = description.members.iter().map(|member| (member.node, member.sealing));
+    let leases = description.leases.iter().map(|lease| (lease.node, lease.sealing));
+    let holders: BTreeMap<NodeId, PublicKey> = members.chain(leases).collect();
+    // A key is shown as ids are: 52 characters of base32.
+    let holders = holders.into_iter().map(|(node, key)| format!("{node}:{}", NodeId(key.0)));
     let secrets = data_encoding::BASE64.encode(&codec::encode(&description.secrets));
     Ok(Json(api::Sealed { secrets, holders: holders.collect() }))
 }
@@ -305,8 +301,13 @@ async fn upload(State(control): State<Shared>, Path(hash): Path<ContentHash>, bo
     if ContentHash::of(&body) != hash {
         return Err(no(Code::Invalid, "these bytes have another hash: the upload was damaged"));
     }
-    let kept = control.content.put(body).await;
-    kept.map_err(|error| no(Code::DiskFailed, error.to_string()))?;
+    let contents = Arc::clone(&control.content);
+    let kept = tokio::task::spawn_blocking(move || contents.put(hash, &mut &body[..])).await;
+    match kept {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => return Err(no(Code::DiskFailed, error.to_string())),
+        Err(_) => return Err(no(Code::DiskFailed, "the content store broke: this is a bug")),
+    }
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -44,7 +44,10 @@ pub struct Entry {
 enum Tried {
     Answered(Response<Body>),
     /// The instance did not answer. `perhaps_done`: the guest may have seen the request.
-    Failed { perhaps_done: bool, why: Response<Body> },
+    Failed {
+        perhaps_done: bool,
+        why: Response<Body>,
+    },
 }
 
 impl Entry {
@@ -78,7 +81,8 @@ impl Entry {
         let mut changed = self.node.table_changed();
         loop {
             let table = Arc::clone(&changed.borrow_and_update());
-            let facts = RequestFacts { host: &host, repeatable: repeatable && body.can_repeat(), waited: started.elapsed() };
+            let facts =
+                RequestFacts { host: &host, repeatable: repeatable && body.can_repeat(), waited: started.elapsed() };
             match table.decide(&facts, &attempt) {
                 Decision::Go(target) => {
                     let Some(sent) = body.take() else {

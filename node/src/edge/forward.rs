@@ -1,7 +1,10 @@
 //! A request to an instance on a peer: one stream of the mesh, one HTTP exchange on it.
 use std::time::{Duration, Instant};
 
-use bocage_protocol::{refusal::{Code, Refusal}, route::Target};
+use bocage_protocol::{
+    refusal::{Code, Refusal},
+    route::Target,
+};
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
 use hyper_util::rt::TokioIo;
@@ -26,7 +29,12 @@ pub(super) enum Forwarded {
 }
 
 /// Sends `request` to the target's node and waits for the head of the answer.
-pub(super) async fn send(mesh: &Mesh, target: &Target, mut request: Request<Body>, context: RequestContext) -> Forwarded {
+pub(super) async fn send(
+    mesh: &Mesh,
+    target: &Target,
+    mut request: Request<Body>,
+    context: RequestContext,
+) -> Forwarded {
     // While a request is under way the link is pinged often, so that a dead peer is noticed in time.
     let watch = mesh.watch(target.node);
     let left = context.deadline.saturating_duration_since(Instant::now());

@@ -47,7 +47,7 @@ mod tests;
 
 pub use lane::Sent;
 pub use metrics::{Metrics, Refused};
-pub use peer::{node_of, peer_of};
+pub use peer::{node_of, node_of_address, peer_of};
 pub use pulse::WatchGuard;
 
 use link::{Link, Links};
@@ -117,6 +117,8 @@ pub enum Purpose {
     Http,
     /// Bytes by hash.
     Content,
+    /// What an app prints on the peer.
+    Logs,
 }
 
 /// A stream from a peer that it opened.
@@ -142,6 +144,7 @@ pub(crate) struct Shared {
 struct IncomingReceivers {
     http: Option<mpsc::Receiver<Incoming>>,
     content: Option<mpsc::Receiver<Incoming>>,
+    logs: Option<mpsc::Receiver<Incoming>>,
 }
 
 /// The transport has more dials and hangups to do than it may.
@@ -158,17 +161,18 @@ impl Mesh {
         let (orders, order_receiver) = mpsc::channel(ORDERS_MAX);
         let (http_sender, http) = mpsc::channel(INCOMING_MAX);
         let (content_sender, content) = mpsc::channel(INCOMING_MAX);
+        let (logs_sender, logs) = mpsc::channel(INCOMING_MAX);
         let shared = Arc::new(Shared {
             node: keys.node(),
             links: Links::default(),
             orders,
             metrics,
-            incoming: Mutex::new(IncomingReceivers { http: Some(http), content: Some(content) }),
+            incoming: Mutex::new(IncomingReceivers { http: Some(http), content: Some(content), logs: Some(logs) }),
             listening: Mutex::default(),
             stop: CancellationToken::new(),
             tasks: tokio::runtime::Handle::current(),
         });
-        let incoming = swarm::IncomingSenders { http: http_sender, content: content_sender };
+        let incoming = swarm::IncomingSenders { http: http_sender, content: content_sender, logs: logs_sender };
         let swarm = swarm::Task::new(config, keys, Arc::clone(&shared), inlet, incoming)?;
         tokio::spawn(swarm.run(order_receiver));
         Ok(Self(shared))
@@ -228,6 +232,7 @@ impl Mesh {
         match purpose {
             Purpose::Http => incoming.http.take(),
             Purpose::Content => incoming.content.take(),
+            Purpose::Logs => incoming.logs.take(),
         }
     }
 

@@ -19,6 +19,14 @@ pub fn peer_of(node: NodeId) -> Option<PeerId> {
     Some(identity::PublicKey::from(key).to_peer_id())
 }
 
+/// Who is to be found at a multiaddress that ends in `/p2p/<peer id>`, and where, without that end.
+#[must_use]
+pub fn node_of_address(text: &str) -> Option<(NodeId, Address)> {
+    let mut address: Multiaddr = text.parse().ok()?;
+    let Some(Protocol::P2p(peer)) = address.pop() else { return None };
+    Some((node_of(&peer)?, address.to_string()))
+}
+
 /// The node behind a libp2p name; `None` when its key is not Ed25519: such peers are refused.
 #[must_use]
 pub fn node_of(peer: &PeerId) -> Option<NodeId> {

@@ -44,13 +44,14 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Frames(Urgency::Control),
         Self::Frames(Urgency::Request),
         Self::Frames(Urgency::Bulk),
         Self::Pulse,
         Self::For(Purpose::Http),
         Self::For(Purpose::Content),
+        Self::For(Purpose::Logs),
     ];
 
     const fn protocol(self) -> StreamProtocol {
@@ -61,6 +62,7 @@ impl Kind {
             Self::Pulse => "/bocage/ping/1",
             Self::For(Purpose::Http) => "/bocage/http/1",
             Self::For(Purpose::Content) => "/bocage/content/1",
+            Self::For(Purpose::Logs) => "/bocage/logs/1",
         })
     }
 }

@@ -104,6 +104,7 @@ pub(super) enum Order {
 pub(super) struct IncomingSenders {
     pub(super) http: mpsc::Sender<IncomingStream>,
     pub(super) content: mpsc::Sender<IncomingStream>,
+    pub(super) logs: mpsc::Sender<IncomingStream>,
 }
 
 /// The swarm and what belongs to it.
@@ -423,6 +424,7 @@ impl Task {
                 let sender = match purpose {
                     Purpose::Http => &self.incoming.http,
                     Purpose::Content => &self.incoming.content,
+                    Purpose::Logs => &self.incoming.logs,
                 };
                 let stream = MeshStream::new(stream, &link, Some(share));
                 if sender.try_send((from, stream)).is_err() {

@@ -105,6 +105,25 @@ async fn a_client_that_goes_away_frees_its_instance() {
     }
 }
 
+/// Seen with fifty requests in one task: the executor's share ran out between the answer and the look for it, and the
+/// answer was taken for missing.
+#[tokio::test]
+async fn many_requests_in_one_task_are_all_answered() {
+    let world = World::with(|config| {
+        config.requests_max = 64;
+        config.requests_per_instance_max = 64;
+    });
+    world.start(EXERCISER).await.unwrap();
+    let many = (0..25).map(async |n| {
+        // Answers of which each takes another share of the executor, so that it runs out at every point of a request.
+        let (path, said) = [("/hello", "hello"), ("/setting", "good evening"), ("/reads", "true")][n % 3];
+        for _ in 0..20 {
+            assert_eq!(world.get(path).await, Ok((200, said.into())));
+        }
+    });
+    futures::future::join_all(many).await;
+}
+
 #[tokio::test]
 async fn beyond_its_bounds_the_runtime_says_that_it_is_busy() {
     let world = World::with(|config| {

@@ -19,14 +19,14 @@ use bocage_protocol::{
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 
-pub const EXERCISER: &[u8] = include_bytes!("../../../examples/fixtures/exerciser/exerciser.wasm");
-pub const GUESTBOOK: &[u8] = include_bytes!("../../../examples/guestbook/guestbook.wasm");
+pub(crate) const EXERCISER: &[u8] = include_bytes!("../../../examples/fixtures/exerciser/exerciser.wasm");
+pub(crate) const GUESTBOOK: &[u8] = include_bytes!("../../../examples/guestbook/guestbook.wasm");
 
-pub const INSTANCE: InstanceId = InstanceId { cell: CellId([7; 32]), number: 1 };
+pub(crate) const INSTANCE: InstanceId = InstanceId { cell: CellId([7; 32]), number: 1 };
 
 /// The cell.
 #[derive(Default)]
-pub struct Cell(Mutex<Agreed>);
+pub(crate) struct Cell(Mutex<Agreed>);
 
 #[derive(Default)]
 struct Agreed {
@@ -41,22 +41,22 @@ struct Agreed {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Lost {
+pub(crate) enum Lost {
     BeforeIt,
     AfterIt,
 }
 
 impl Cell {
-    pub fn reads(&self) -> (u64, u64) {
+    pub(crate) fn reads(&self) -> (u64, u64) {
         let agreed = self.0.lock().unwrap();
         (agreed.linear_reads, agreed.later_reads)
     }
 
-    pub fn lose_answer(&self, nth: u64, lost: Lost) {
+    pub(crate) fn lose_answer(&self, nth: u64, lost: Lost) {
         self.0.lock().unwrap().lose = Some((nth, lost));
     }
 
-    pub fn keys(&self, store: &str) -> Vec<String> {
+    pub(crate) fn keys(&self, store: &str) -> Vec<String> {
         self.0.lock().unwrap().stores.keys().filter(|(of, _)| of == store).map(|(_, key)| key.clone()).collect()
     }
 }
@@ -161,19 +161,19 @@ impl Agreed {
 }
 
 /// A runtime with its cell, its logs and its folder.
-pub struct World {
-    pub runtime: Arc<WasmRuntime>,
-    pub cell: Arc<Cell>,
-    pub logs: Arc<Logs>,
-    pub dir: tempfile::TempDir,
+pub(crate) struct World {
+    pub(crate) runtime: Arc<WasmRuntime>,
+    pub(crate) cell: Arc<Cell>,
+    pub(crate) logs: Arc<Logs>,
+    pub(crate) dir: tempfile::TempDir,
 }
 
 impl World {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(|_| {})
     }
 
-    pub fn with(change: impl FnOnce(&mut WasmConfig)) -> Self {
+    pub(crate) fn with(change: impl FnOnce(&mut WasmConfig)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (cell, logs) = (Arc::new(Cell::default()), Arc::new(Logs::new()));
         let runtime = open(dir.path(), &cell, &logs, change);
@@ -181,23 +181,23 @@ impl World {
     }
 
     /// The daemon starts again on the same disk.
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.runtime = open(self.dir.path(), &self.cell, &self.logs, |_| {});
     }
 
-    pub async fn start(&self, component: &'static [u8]) -> Result<(), StartError> {
+    pub(crate) async fn start(&self, component: &'static [u8]) -> Result<(), StartError> {
         self.runtime.start(order(INSTANCE, component), bytes(component)).await
     }
 
-    pub async fn ask(&self, request: http::Request<Full<Bytes>>) -> Result<(u16, String), RunError> {
+    pub(crate) async fn ask(&self, request: http::Request<Full<Bytes>>) -> Result<(u16, String), RunError> {
         self.ask_of(INSTANCE, request, None).await
     }
 
-    pub async fn get(&self, path: &str) -> Result<(u16, String), RunError> {
+    pub(crate) async fn get(&self, path: &str) -> Result<(u16, String), RunError> {
         self.ask(request("GET", path, "")).await
     }
 
-    pub async fn ask_of(
+    pub(crate) async fn ask_of(
         &self,
         instance: InstanceId,
         request: http::Request<Full<Bytes>>,
@@ -209,7 +209,7 @@ impl World {
         Ok((status, String::from_utf8_lossy(&body).into_owned()))
     }
 
-    pub async fn sign(&self, text: &str, key: &str) -> (u16, String) {
+    pub(crate) async fn sign(&self, text: &str, key: &str) -> (u16, String) {
         let mut request = request("POST", "/entries", text);
         request.headers_mut().insert("idempotency-key", key.parse().unwrap());
         self.ask_of(INSTANCE, request, Some(key)).await.unwrap()
@@ -225,7 +225,7 @@ fn open(dir: &Path, cell: &Arc<Cell>, logs: &Arc<Logs>, change: impl FnOnce(&mut
     Arc::new(WasmRuntime::new(config, cell.clone(), logs.clone()).unwrap())
 }
 
-pub fn order(instance: InstanceId, component: &[u8]) -> Start {
+pub(crate) fn order(instance: InstanceId, component: &[u8]) -> Start {
     Start {
         instance,
         generation: 1,
@@ -239,16 +239,16 @@ pub fn order(instance: InstanceId, component: &[u8]) -> Start {
     }
 }
 
-pub fn bytes(component: &'static [u8]) -> Source {
+pub(crate) fn bytes(component: &'static [u8]) -> Source {
     Source::Bytes(Bytes::from_static(component))
 }
 
-pub fn request(method: &str, path: &str, body: &str) -> http::Request<Full<Bytes>> {
+pub(crate) fn request(method: &str, path: &str, body: &str) -> http::Request<Full<Bytes>> {
     let request = http::Request::builder().method(method).uri(path).header("host", "app.example.org");
     request.body(Full::from(body.to_owned())).unwrap()
 }
 
-pub fn context(key: Option<&str>) -> RequestContext {
+pub(crate) fn context(key: Option<&str>) -> RequestContext {
     RequestContext {
         session: key.map(|key| SessionId::of(key.as_bytes())),
         trace: TraceId::default(),

@@ -8,6 +8,7 @@ use super::command::{InstanceState, Secrets, Workload};
 use crate::{
     codec,
     id::{CellId, InstanceId, NodeId, OperatorId, ReplicaId, TenantId},
+    identity::PublicKey,
     placement::{Grade, Policy},
     resources::{Jurisdiction, Site},
     time::Timestamp,
@@ -105,6 +106,9 @@ pub struct Member {
     /// Why it was placed there.
     #[n(7)]
     pub why: String,
+    /// What secrets are sealed to for its node.
+    #[n(8)]
+    pub sealing: PublicKey,
 }
 
 /// A retained release.
@@ -160,6 +164,9 @@ pub struct LeaseInfo {
     /// Why it was placed there.
     #[n(10)]
     pub why: String,
+    /// What secrets are sealed to for its node.
+    #[n(11)]
+    pub sealing: PublicKey,
 }
 
 impl Description {

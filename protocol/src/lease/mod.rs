@@ -213,6 +213,11 @@ impl Leases {
         self.used
     }
 
+    /// What is known of every cell with a replica or lease here.
+    pub fn descriptions(&self) -> impl Iterator<Item = Arc<Description>> {
+        self.cells.values().map(|seen| Arc::clone(&seen.description))
+    }
+
     fn described(&mut self, now: Now, description: Arc<Description>, local: bool) {
         let cell = description.cell;
         let me = self.identity.node();

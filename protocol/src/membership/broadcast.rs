@@ -1,8 +1,7 @@
-//! The broadcast: records in full along a tree of overlay links, their headers along the others. A duplicate takes a
-//! link out of the tree, a header that the tree does not follow up puts one in (Leitão's *Plumtree*).
+//! The broadcast: records in full along a tree of overlay links (see `tree`), their headers along the others; whoever
+//! hears of a record that the tree does not bring fetches it (after Leitão's *Plumtree*).
 //!
-//! There are two trees, one for the mesh and one for this node's jurisdiction. A new link is in both until the first
-//! duplicate: what comes first came the shortest way, so the trees stay shallow under churn.
+//! There are two trees, one for the mesh and one for this node's jurisdiction.
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -19,15 +18,11 @@ use crate::{
     machine::Deadline,
     notice::Notice,
     record::{Header, Inserted, Kind, Shared, Standing, Subject, Tier},
-    time::{Instant, Now},
+    time::{Instant, Now, Timestamp},
 };
 
-/// Headers wait so long for company. Longer: fewer messages, and later rescue where the tree is broken.
-const ANNOUNCE_AFTER: Duration = Duration::from_millis(50);
-
-/// The tree has so long to bring what a header announced, above one round trip. Shorter: payload that was under way
-/// comes twice; longer: a broken tree is felt.
-const GRAFT_AFTER: Duration = Duration::from_millis(100);
+/// A record is news for so long, however it came here.
+const NEWS: Duration = Duration::from_secs(15);
 
 /// Records announced and not here yet. More are left to repair.
 const MISSING_MAX: usize = 8_192;
@@ -59,8 +54,8 @@ struct Missing {
 /// Which links are in which tree, and what is about to go down them.
 #[derive(Debug, Default)]
 pub(super) struct Trees {
-    /// Links in the tree: both ends push.
-    eager: BTreeSet<(Tier, NodeId)>,
+    /// Links in the tree, to the parent and to children: both ends push.
+    pub(super) eager: BTreeSet<(Tier, NodeId)>,
     /// Of this step: sent at its end, several in one message.
     pushes: BTreeMap<NodeId, Vec<Parcel>>,
     prunes: BTreeSet<(Tier, NodeId)>,
@@ -71,7 +66,7 @@ pub(super) struct Trees {
 }
 
 impl Trees {
-    fn forget(&mut self, node: NodeId) {
+    pub(super) fn forget(&mut self, node: NodeId) {
         self.eager.retain(|(_, other)| *other != node);
         self.pushes.remove(&node);
         self.announce.remove(&node);
@@ -125,8 +120,8 @@ impl Membership {
         match self.set.insert(record, now.wall) {
             Inserted::Fresh | Inserted::Newer(_) => self.learned(now, record, Some(from), how),
             Inserted::Duplicate => {
-                if how == How::Pushed && tier != Tier::Asked {
-                    self.trees.eager.remove(&(tier, from));
+                // A link of the tree may bring one twice while the tree changes; any other is not in it by right.
+                if how == How::Pushed && tier != Tier::Asked && !self.trees.eager.contains(&(tier, from)) {
                     self.trees.prunes.insert((tier, from));
                 }
             }
@@ -136,7 +131,7 @@ impl Membership {
                 if kept.hash == record.hash {
                     self.learned(now, record, Some(from), how);
                 } else {
-                    self.spread(tier, record, Some(from), how);
+                    self.spread(now, tier, record, Some(from), how);
                 }
             }
             Inserted::Refused(reason) => self.refused(from, reason.to_string()),
@@ -151,7 +146,7 @@ impl Membership {
             self.trees.missing.remove(&header.slot());
         }
         self.outbox.push(Output::Learned(record.clone()));
-        self.spread(tier, record, from, how);
+        self.spread(now, tier, record, from, how);
         match record.body.kind {
             Kind::PRESENCE => self.on_presence(now, record),
             Kind::VERDICT => self.on_verdict(now, record),
@@ -159,7 +154,7 @@ impl Membership {
         }
     }
 
-    fn spread(&mut self, tier: Tier, record: &Shared, from: Option<NodeId>, how: How) {
+    fn spread(&mut self, now: Now, tier: Tier, record: &Shared, from: Option<NodeId>, how: How) {
         self.tell_subscribers(record, from);
         if tier == Tier::Asked {
             if how == How::Own {
@@ -168,11 +163,13 @@ impl Membership {
             return;
         }
         let header = Header::of(tier, record);
+        // Old records that repair found are known nearly everywhere; a young one is a newcomer's, or one that was lost.
+        let pushed = how != How::Found || now.wall <= Timestamp(record.body.order.version) + NEWS;
         for (node, jurisdiction) in &self.overlay.active {
             if Some(*node) == from || (tier == Tier::Home && *jurisdiction != self.home) {
                 continue;
             }
-            if how != How::Found && self.trees.eager.contains(&(tier, *node)) {
+            if pushed && self.trees.eager.contains(&(tier, *node)) {
                 self.trees.pushes.entry(*node).or_default().push(Parcel(record.clone()));
             } else {
                 self.trees.announce.entry(*node).or_default().push(header);
@@ -186,14 +183,16 @@ impl Membership {
             self.send(node, Message::Prune(tier));
         }
         for (node, parcels) in std::mem::take(&mut self.trees.pushes) {
-            packed(parcels).into_iter().for_each(|parcels| self.send(node, Message::Records(parcels)));
+            for parcels in packed(parcels) {
+                self.send(node, Message::Records(parcels));
+            }
         }
         if !self.trees.announce.is_empty() && !self.trees.announcing {
             self.trees.announcing = true;
-            self.wake(Timer::Announce, now.instant + ANNOUNCE_AFTER, "headers wait");
+            self.wake(Timer::Announce, now.instant + self.config.announce_after, "headers wait");
         }
         let next = self.trees.next_due().map(|at| Deadline { at, reason: "an announced record is missing" });
-        self.agenda.set(Timer::Graft, next);
+        self.agenda.set(Timer::Missing, next);
     }
 
     pub(super) fn announce(&mut self) {
@@ -205,7 +204,7 @@ impl Membership {
     }
 
     pub(super) fn on_announce(&mut self, now: Now, from: NodeId, headers: &[Header]) {
-        let due = now.instant + GRAFT_AFTER + self.round_trip(from);
+        let due = now.instant + self.config.graft_after + self.round_trip(from);
         for header in headers {
             if !self.shares(header.tier, from) || self.set.standing(header) != Standing::Lacking {
                 continue;
@@ -215,24 +214,22 @@ impl Membership {
                 Some(missing) if header.outranks(&missing.header) => {
                     *missing = Missing { header: *header, sources: vec![from], due };
                 }
-                Some(missing) => {
-                    if missing.sources.len() < SOURCES_MAX && !missing.sources.contains(&from) {
-                        missing.sources.push(from);
-                    }
+                Some(missing) if missing.sources.len() < SOURCES_MAX && !missing.sources.contains(&from) => {
+                    missing.sources.push(from);
                 }
                 None if room => {
                     let missing = Missing { header: *header, sources: vec![from], due };
                     self.trees.missing.insert(header.slot(), missing);
                 }
-                None => {}
+                Some(_) | None => {}
             }
         }
     }
 
     /// Asks for what the tree did not bring.
-    pub(super) fn graft(&mut self, now: Now) {
-        let mut asks: BTreeMap<(NodeId, Tier), Vec<Header>> = BTreeMap::new();
-        let links = &self.links;
+    pub(super) fn fetch_missing(&mut self, now: Now) {
+        let mut asks: BTreeMap<NodeId, Vec<Header>> = BTreeMap::new();
+        let (links, graft_after) = (&self.links, self.config.graft_after);
         self.trees.missing.retain(|_, missing| {
             if missing.due > now.instant {
                 return true;
@@ -243,30 +240,13 @@ impl Membership {
             }
             let source = missing.sources.remove(0);
             let round_trip = links.get(&source).map_or(Duration::ZERO, |link| link.round_trip);
-            missing.due = now.instant + GRAFT_AFTER + round_trip * 2;
-            asks.entry((source, missing.header.tier)).or_default().push(missing.header);
+            missing.due = now.instant + graft_after + round_trip;
+            asks.entry(source).or_default().push(missing.header);
             true
         });
-        for ((source, tier), missing) in asks {
-            self.graft_link(tier, source, missing);
+        for (source, missing) in asks {
+            self.send(source, Message::Fetch(missing));
         }
-    }
-
-    fn graft_link(&mut self, tier: Tier, node: NodeId, missing: Vec<Header>) {
-        if self.overlay.active.contains_key(&node) {
-            self.trees.eager.insert((tier, node));
-        }
-        self.send(node, Message::Graft { tier, missing });
-    }
-
-    pub(super) fn on_graft(&mut self, from: NodeId, tier: Tier, missing: &[Header]) {
-        if !self.shares(tier, from) {
-            return;
-        }
-        if self.overlay.active.contains_key(&from) {
-            self.trees.eager.insert((tier, from));
-        }
-        self.give(from, missing);
     }
 
     /// Sends what is here of these, or newer, as far as the peer may see it.
@@ -282,11 +262,9 @@ impl Membership {
     }
 
     pub(super) fn send_found(&mut self, to: NodeId, parcels: Vec<Parcel>) {
-        packed(parcels).into_iter().for_each(|parcels| self.send(to, Message::Found(parcels)));
-    }
-
-    pub(super) fn on_prune(&mut self, from: NodeId, tier: Tier) {
-        self.trees.eager.remove(&(tier, from));
+        for parcels in packed(parcels) {
+            self.send(to, Message::Found(parcels));
+        }
     }
 
     /// Whether both this node and a peer hold a tier.
@@ -295,36 +273,6 @@ impl Membership {
             Tier::Mesh => true,
             Tier::Home => self.links.get(&peer).is_some_and(|link| link.jurisdiction == self.home),
             Tier::Asked => false,
-        }
-    }
-
-    /// A neighbour is gone: puts another link in place of those that were in a tree.
-    pub(super) fn leave_trees(&mut self, node: NodeId) {
-        let lost: Vec<Tier> =
-            [Tier::Mesh, Tier::Home].into_iter().filter(|tier| self.trees.eager.contains(&(*tier, node))).collect();
-        self.trees.forget(node);
-        lost.into_iter().for_each(|tier| self.graft_any(tier));
-    }
-
-    /// A new link is in every tree that both ends share, until the first duplicate tells that it is not needed.
-    pub(super) fn join_trees(&mut self, node: NodeId) {
-        for tier in [Tier::Mesh, Tier::Home] {
-            if self.shares(tier, node) {
-                self.trees.eager.insert((tier, node));
-            }
-        }
-    }
-
-    fn graft_any(&mut self, tier: Tier) {
-        let lazy: Vec<NodeId> = self
-            .overlay
-            .active
-            .keys()
-            .copied()
-            .filter(|node| self.shares(tier, *node) && !self.trees.eager.contains(&(tier, *node)))
-            .collect();
-        if let Some(chosen) = self.rng.index(lazy.len()) {
-            self.graft_link(tier, lazy[chosen], Vec::new());
         }
     }
 

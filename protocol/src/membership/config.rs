@@ -16,6 +16,15 @@ pub struct Config {
     pub probes_lost: u32,
     /// How often neighbours compare digests. Default 10 s.
     pub repair: Duration,
+    /// Headers of new records wait so long for company before they go to neighbours outside the tree. Longer: fewer
+    /// messages, later rescue where the tree is broken. Default 50 ms.
+    pub announce_after: Duration,
+    /// The tree has so long, and one round trip more, to bring what a header announced before it is asked for. Shorter:
+    /// payload that was under way comes twice; longer: a broken tree is felt. Default 200 ms.
+    pub graft_after: Duration,
+    /// How often the root of a broadcast tree beats. Shorter: the tree mends sooner, at a message per link and beat.
+    /// Default 1 s.
+    pub beat: Duration,
     /// How long a record of this node lives before it is renewed at half of it. Default 120 s.
     pub record_lifetime: Duration,
 }
@@ -29,7 +38,10 @@ impl Default for Config {
             probe: Duration::from_secs(1),
             probes_lost: 3,
             repair: Duration::from_secs(10),
-            record_lifetime: Duration::from_secs(120),
+            announce_after: Duration::from_millis(50),
+            graft_after: Duration::from_millis(200),
+            beat: Duration::from_secs(1),
+            record_lifetime: Duration::from_mins(2),
         }
     }
 }

@@ -2,7 +2,10 @@
 //! outside. Their content is `capacity`'s; the node hands them over.
 use std::collections::BTreeMap;
 
-use super::{io::Address, wire::addresses_within_bounds};
+use super::{
+    io::{Address, GatesOf},
+    wire::addresses_within_bounds,
+};
 use crate::{id::NodeId, resources::Jurisdiction};
 
 /// Jurisdictions whose gates are kept.
@@ -18,7 +21,7 @@ pub(super) struct Gates {
 }
 
 impl Gates {
-    pub(super) fn new(gates: Vec<(Jurisdiction, Vec<(NodeId, Vec<Address>)>)>) -> Self {
+    pub(super) fn new(gates: Vec<GatesOf>) -> Self {
         let kept = gates.into_iter().take(JURISDICTIONS_MAX).map(|(jurisdiction, nodes)| {
             let nodes = nodes.into_iter().filter(|(_, addresses)| addresses_within_bounds(addresses));
             (jurisdiction, nodes.take(GATES_MAX).collect())

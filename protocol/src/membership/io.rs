@@ -19,6 +19,9 @@ use crate::{
 /// Where a node can be reached: a multiaddress in text, without the peer id. At most 256 bytes.
 pub type Address = String;
 
+/// The gates of one jurisdiction, and where they are.
+pub type GatesOf = (Jurisdiction, Vec<(NodeId, Vec<Address>)>);
+
 /// The content of a node's presence record.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Presence {
@@ -100,7 +103,7 @@ pub enum Input {
     /// A frame other than gossip came from this peer: it lives.
     Heard(NodeId),
     /// The gates that the summaries of each jurisdiction name. Replaces those before. At most 64 jurisdictions of 8.
-    Gates(Vec<(Jurisdiction, Vec<(NodeId, Vec<Address>)>)>),
+    Gates(Vec<GatesOf>),
     /// This node's clock is far from its peers' median (or no longer): while it is, nothing is signed.
     ClockOff(bool),
 }

@@ -9,6 +9,7 @@ mod verdict;
 mod wire;
 mod io;
 mod overlay;
+mod tree;
 mod broadcast;
 mod repair;
 mod own;
@@ -22,7 +23,7 @@ mod wants;
 use std::{collections::BTreeMap, time::Duration};
 
 pub use config::Config;
-pub use io::{Address, Draft, Input, Output, Presence};
+pub use io::{Address, Draft, GatesOf, Input, Output, Presence};
 pub use verdict::{Liveness, Verdict};
 pub use wire::{Contact, Message, Parcel, Sums};
 
@@ -34,6 +35,7 @@ use self::{
     own::Own,
     subscribe::Subscriptions,
     tally::Tally,
+    tree::Tree,
     wants::{Reason, Wants},
 };
 use crate::{
@@ -61,7 +63,8 @@ enum Timer {
     Renew,
     Expire,
     Announce,
-    Graft,
+    Missing,
+    Beat,
     Fill,
     Shuffle,
     Repair,
@@ -100,6 +103,7 @@ pub struct Membership {
     own: Own,
     overlay: Overlay,
     trees: Trees,
+    shape: BTreeMap<Tier, Tree>,
     watch: Watches,
     tally: Tally,
     gates: Gates,
@@ -145,6 +149,7 @@ impl Membership {
             own: Own::open(keyed.get(&Blob::from(own::COUNTERS))),
             overlay: Overlay::default(),
             trees: Trees::default(),
+            shape: BTreeMap::new(),
             watch: Watches::default(),
             tally: Tally::default(),
             gates: Gates::default(),
@@ -158,6 +163,7 @@ impl Membership {
             (Timer::Shuffle, Duration::from_secs(2), "exchange contacts"),
             (Timer::Repair, this.config.repair / 4, "compare with a neighbour"),
             (Timer::Probe, this.config.probe, "probe"),
+            (Timer::Beat, this.config.beat, "beat"),
             (Timer::Cache, Duration::from_secs(2), "keep the peer cache"),
         ] {
             let wait = this.jittered(every);
@@ -200,7 +206,7 @@ impl Membership {
 
     /// Within an eighth of `every`, so that nodes started together do not stay in step.
     fn jittered(&mut self, every: Duration) -> Duration {
-        every - every / 8 + self.rng.duration_below(every / 4)
+        every * 7 / 8 + self.rng.duration_below(every / 4)
     }
 
     /// Sends if there is a link; what needs one says so by `want`.
@@ -267,7 +273,7 @@ impl Membership {
             Message::Records(parcels) => self.take(now, from, parcels, How::Pushed),
             Message::Found(parcels) => self.take(now, from, parcels, How::Found),
             Message::Announce(headers) => self.on_announce(now, from, &headers),
-            Message::Graft { tier, missing } => self.on_graft(from, tier, &missing),
+            Message::Graft(tier) => self.on_graft(from, tier),
             Message::Prune(tier) => self.on_prune(from, tier),
             Message::Digest { settled, sums } => self.on_digest(from, settled, &sums),
             Message::Have { settled, tier, buckets, headers } => {
@@ -282,6 +288,7 @@ impl Membership {
             Message::Ack(_) => {}
             Message::Probe(target) => self.on_probe(now, from, target),
             Message::Probed(target) => self.answered(now, target),
+            Message::Beat { tier, root, number, hops } => self.on_beat(now, from, tier, root, number, hops),
             Message::Watch(parcel) => self.on_watch(now, from, &parcel.0),
             Message::Subscribe(subjects) => self.on_subscribe(now, from, subjects),
             Message::Observers { inner, outer } => self.on_observers(now, from, inner, outer),
@@ -347,7 +354,8 @@ impl Membership {
             }
             Timer::Expire => self.expire(now),
             Timer::Announce => self.announce(),
-            Timer::Graft => self.graft(now),
+            Timer::Missing => self.fetch_missing(now),
+            Timer::Beat => self.beat(now),
             Timer::Fill => self.fill(now),
             Timer::Shuffle => self.shuffle(now),
             Timer::Repair => self.repair(now),

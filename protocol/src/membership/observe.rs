@@ -4,7 +4,7 @@
 //!
 //! A watcher who misses most of those that it watches holds its tongue: it is rather itself that is cut off.
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     time::Duration,
 };
 
@@ -33,7 +33,7 @@ pub(super) const fn inner_of(observers: usize) -> usize {
 const OUTER_WATCHED_MAX: usize = 40;
 
 /// How long a `Watch` or `Subscribe` holds; it is said again three times as often.
-pub(super) const ASKED_FOR: Duration = Duration::from_secs(60);
+pub(super) const ASKED_FOR: Duration = Duration::from_mins(1);
 
 /// Changes of the field are gathered for so long before observers are drawn again.
 const REDRAW_AFTER: Duration = Duration::from_millis(500);
@@ -183,8 +183,8 @@ impl Membership {
             self.unwant(node, Reason::Observer);
         }
         for node in drawn {
-            if !self.watch.outer.contains_key(&node) {
-                self.watch.outer.insert(node, now.instant);
+            if let Entry::Vacant(entry) = self.watch.outer.entry(node) {
+                entry.insert(now.instant);
                 self.want(node, Reason::Observer);
                 self.ask_to_watch(node);
             }
@@ -211,7 +211,9 @@ impl Membership {
     /// Tells the observers outside of a new presence, or again that they shall watch.
     pub(super) fn ask_all_to_watch(&mut self) {
         let outer: Vec<NodeId> = self.watch.outer.keys().copied().collect();
-        outer.into_iter().for_each(|node| self.ask_to_watch(node));
+        for node in outer {
+            self.ask_to_watch(node);
+        }
     }
 
     /// A link came up: to somebody who shall watch this node, perhaps.
@@ -255,7 +257,9 @@ impl Membership {
         }
         self.watch.neighbours.remove(&from);
         if let Some(waiting) = self.watch.for_others.remove(&from) {
-            waiting.into_keys().for_each(|node| self.send(node, Message::Probed(from)));
+            for node in waiting.into_keys() {
+                self.send(node, Message::Probed(from));
+            }
         }
         self.answered(now, from);
     }

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     codec::{self, Blob},
     id::NodeId,
-    record::{Kind, Subject, Tier},
+    record::{Kind, Settled, Subject, Tier},
     resources::Jurisdiction,
     time::{Instant, Now, Timestamp},
 };
@@ -103,7 +103,7 @@ impl Membership {
         if home {
             nodes.extend(self.set.of_kind(Tier::Home, Kind::PRESENCE).map(|known| NodeId(known.body.subject.0)));
         }
-        nodes.extend(self.gates.nodes(|jurisdiction| is_class(jurisdiction)));
+        nodes.extend(self.gates.nodes(is_class));
         nodes.sort_unstable();
         nodes.dedup();
         nodes.retain(|node| *node != self.me && !self.overlay.active.contains_key(node));
@@ -239,7 +239,7 @@ impl Membership {
         self.meet(now, from, jurisdiction, me, contacts);
         let accepted = self.admit(from, jurisdiction, urgent);
         if accepted {
-            self.add_neighbour(from, jurisdiction);
+            self.add_neighbour(now, from, jurisdiction);
         }
         let contacts = self.sample(now, jurisdiction, from);
         let me = self.me(now);
@@ -289,8 +289,7 @@ impl Membership {
                 self.send(from, Message::Part);
             }
         } else if accepted {
-            self.add_neighbour(from, jurisdiction);
-            self.compare(now, from);
+            self.add_neighbour(now, from, jurisdiction);
         } else {
             self.turned_down(now, from);
         }
@@ -304,11 +303,15 @@ impl Membership {
         }
     }
 
-    fn add_neighbour(&mut self, node: NodeId, jurisdiction: Jurisdiction) {
+    fn add_neighbour(&mut self, now: Now, node: NodeId, jurisdiction: Jurisdiction) {
         self.overlay.pending.remove(&node);
         self.want(node, Reason::Neighbour);
         if self.overlay.active.insert(node, jurisdiction).is_none() {
             self.join_trees(node);
+            // One of the two begins, whoever asked the other first.
+            if self.me < node {
+                self.compare(node, Settled::with_young(now.wall));
+            }
         }
     }
 
@@ -327,7 +330,9 @@ impl Membership {
 
     fn meet(&mut self, now: Now, from: NodeId, jurisdiction: Jurisdiction, me: Contact, contacts: Vec<Contact>) {
         self.remember(now, Contact { node: from, jurisdiction, seen: now.wall, ..me });
-        contacts.into_iter().for_each(|contact| self.remember(now, contact));
+        for contact in contacts {
+            self.remember(now, contact);
+        }
     }
 
     /// Keeps a contact, the latest word of each; beyond the bound a random one that is no neighbour goes.
@@ -410,7 +415,9 @@ impl Membership {
             let contacts = self.sample(now, link.jurisdiction, from);
             self.send(from, Message::Shuffle { answer: true, contacts });
         }
-        contacts.into_iter().for_each(|contact| self.remember(now, contact));
+        for contact in contacts {
+            self.remember(now, contact);
+        }
     }
 
     /// Writes the best contacts down for the next start: neighbours, then linked nodes, then the latest seen.

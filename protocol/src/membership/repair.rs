@@ -18,15 +18,14 @@ impl Membership {
     pub(super) fn repair(&mut self, now: Now) {
         let neighbours: Vec<NodeId> = self.overlay.active.keys().copied().collect();
         if let Some(chosen) = self.rng.index(neighbours.len()) {
-            self.compare(now, neighbours[chosen]);
+            self.compare(neighbours[chosen], Settled::at(now.wall));
         }
         let wait = self.jittered(self.config.repair);
         self.wake(Timer::Repair, now.instant + wait, "compare with a neighbour");
     }
 
     /// Starts a repair with a peer.
-    pub(super) fn compare(&mut self, now: Now, with: NodeId) {
-        let settled = Settled(now.wall);
+    pub(super) fn compare(&mut self, with: NodeId, settled: Settled) {
         let sums = [Tier::Mesh, Tier::Home]
             .into_iter()
             .filter(|tier| self.shares(*tier, with))

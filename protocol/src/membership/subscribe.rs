@@ -56,7 +56,9 @@ impl Membership {
             return;
         }
         let peers: Vec<NodeId> = self.links.keys().copied().collect();
-        peers.into_iter().for_each(|node| self.say_subscriptions_to(node));
+        for node in peers {
+            self.say_subscriptions_to(node);
+        }
         self.wake(Timer::Subscribe, now.instant + ASKED_FOR / 3, "renew subscriptions");
     }
 
@@ -167,7 +169,9 @@ impl Membership {
                 self.unwant(node, Reason::Subscribed);
             }
         }
-        now_wanted.into_iter().for_each(|node| self.want(node, Reason::Subscribed));
+        for node in now_wanted {
+            self.want(node, Reason::Subscribed);
+        }
     }
 
     /// This node's verdict on a node of another jurisdiction: some there spread it.
@@ -207,6 +211,8 @@ impl Membership {
         if self.set.of_kind(Tier::Asked, Kind::VERDICT).any(|it| ours(&it)) {
             return;
         }
-        self.wants.of(Reason::Gate).into_iter().for_each(|node| self.unwant(node, Reason::Gate));
+        for node in self.wants.of(Reason::Gate) {
+            self.unwant(node, Reason::Gate);
+        }
     }
 }

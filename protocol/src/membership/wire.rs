@@ -62,22 +62,16 @@ pub struct Contact {
 /// A frame of gossip.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum Message {
-    /// Down the broadcast tree. A receiver who knows one already answers `Prune`.
+    /// Down the broadcast tree. A receiver who does not count the link to the tree answers
+    /// a duplicate with `Prune`.
     #[n(0)]
     Records(#[n(0)] Vec<Parcel>),
-    /// Beside the tree: what the sender has. A receiver whom the tree does not bring it answers `Graft`.
+    /// Beside the tree: what the sender has. A receiver whom the tree does not bring it answers `Fetch`.
     #[n(1)]
     Announce(#[n(0)] Vec<Header>),
-    /// This link shall be in the tree of a tier; and send these.
+    /// The receiver is the sender's parent in the tree of a tier.
     #[n(2)]
-    Graft {
-        /// Of which tree.
-        #[n(0)]
-        tier: Tier,
-        /// Missing. May be empty.
-        #[n(1)]
-        missing: Vec<Header>,
-    },
+    Graft(#[n(0)] Tier),
     /// This link shall not be in the tree of a tier.
     #[n(3)]
     Prune(#[n(0)] Tier),
@@ -107,7 +101,7 @@ pub enum Message {
         #[n(3)]
         headers: Vec<Header>,
     },
-    /// Repair, third step: what the sender lacks of these.
+    /// What the sender lacks: of what was announced, or as the third step of repair.
     #[n(6)]
     Fetch(#[n(0)] Vec<Header>),
     /// Records that were asked for or lacked. Known ones are no reason to prune.
@@ -181,6 +175,22 @@ pub enum Message {
         #[n(1)]
         outer: Vec<Contact>,
     },
+    /// The root of a tier's tree beats; passed on once over every overlay link.
+    #[n(19)]
+    Beat {
+        /// Of which tree.
+        #[n(0)]
+        tier: Tier,
+        /// Who began it.
+        #[n(1)]
+        root: NodeId,
+        /// Rises; at least the root's wall milliseconds.
+        #[n(2)]
+        number: u64,
+        /// Links between the root and the sender.
+        #[n(3)]
+        hops: u32,
+    },
 }
 
 /// The bucket sums of one tier.
@@ -199,8 +209,8 @@ impl Message {
     #[must_use]
     pub const fn urgency(&self) -> Urgency {
         match self {
-            Self::Ping(_) | Self::Ack(_) | Self::Probe(_) | Self::Probed(_) => Urgency::Control,
-            Self::Graft { .. }
+            Self::Ping(_) | Self::Ack(_) | Self::Probe(_) | Self::Probed(_) | Self::Beat { .. } => Urgency::Control,
+            Self::Graft(_)
             | Self::Prune(_)
             | Self::Neighbour { .. }
             | Self::Welcome { .. }
@@ -223,9 +233,7 @@ impl Message {
     pub fn is_within_bounds(&self) -> bool {
         match self {
             Self::Records(records) | Self::Found(records) => records.len() <= RECORDS_MAX,
-            Self::Announce(headers) | Self::Graft { missing: headers, .. } | Self::Fetch(headers) => {
-                headers.len() <= HEADERS_MAX
-            }
+            Self::Announce(headers) | Self::Fetch(headers) => headers.len() <= HEADERS_MAX,
             Self::Digest { sums, .. } => {
                 sums.len() <= 2 && sums.iter().all(|sums| sums.buckets.len() == usize::from(BUCKETS))
             }
@@ -239,7 +247,9 @@ impl Message {
             Self::Observers { inner, outer } => within(inner) && within(outer),
             Self::Subscribe(subjects) => subjects.len() <= SUBJECTS_MAX,
             Self::Part
+            | Self::Graft(_)
             | Self::Prune(_)
+            | Self::Beat { .. }
             | Self::Ping(_)
             | Self::Ack(_)
             | Self::Probe(_)
@@ -268,11 +278,13 @@ impl Envelopes for Message {
     fn envelopes<'a>(&'a self, into: &mut Vec<&'a Envelope>) {
         match self {
             Self::Records(records) | Self::Found(records) => {
-                records.iter().for_each(|parcel| parcel.record.envelopes(into));
+                for parcel in records {
+                    parcel.record.envelopes(into);
+                }
             }
             Self::Watch(parcel) => parcel.record.envelopes(into),
             Self::Announce(_)
-            | Self::Graft { .. }
+            | Self::Graft(_)
             | Self::Prune(_)
             | Self::Digest { .. }
             | Self::Have { .. }
@@ -286,6 +298,7 @@ impl Envelopes for Message {
             | Self::Probe(_)
             | Self::Probed(_)
             | Self::Subscribe(_)
+            | Self::Beat { .. }
             | Self::Observers { .. } => {}
         }
     }

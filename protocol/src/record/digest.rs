@@ -43,10 +43,16 @@ pub struct Header {
     pub hash: u64,
 }
 
-/// Both sides of a comparison leave out what is young or dying at this moment of the asking side's clock.
+/// What both sides of a comparison look at, by the asking side's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
-#[cbor(transparent)]
-pub struct Settled(#[n(0)] pub Timestamp);
+pub struct Settled {
+    /// Later versions are left to the broadcast.
+    #[n(0)]
+    newest: u64,
+    /// What expires by then is left to die.
+    #[n(1)]
+    dying: Timestamp,
+}
 
 /// How this set stands to a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,8 +72,20 @@ fn prefix(bytes: &[u8; 32]) -> u64 {
 }
 
 impl Settled {
+    /// For a repair at `wall`.
+    #[must_use]
+    pub fn at(wall: Timestamp) -> Self {
+        Self { newest: (wall - YOUNG).0, dying: wall + DYING }
+    }
+
+    /// Leaves out only what is dying: for two nodes that have just met, whom no broadcast reached before.
+    #[must_use]
+    pub fn with_young(wall: Timestamp) -> Self {
+        Self { newest: u64::MAX, dying: wall + DYING }
+    }
+
     fn includes(self, known: &Known) -> bool {
-        Timestamp(known.body.order.version) + YOUNG <= self.0 && self.0 + DYING < known.body.expires
+        known.body.order.version <= self.newest && self.dying < known.body.expires
     }
 }
 

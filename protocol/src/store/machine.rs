@@ -27,6 +27,9 @@ use crate::{
     time::{Instant, Now},
 };
 
+/// How many loads read at once; more wait. Bounds memory and the verbs under way.
+const LOADS_MAX: usize = 16;
+
 /// The segment store. See the module's head for how it is built.
 ///
 /// Opening asks for reads and ends in [`Output::Booted`], or [`Output::Unopened`]. Before that, writes and loads wait.
@@ -356,7 +359,7 @@ impl Store {
 
     fn start_loads(&mut self) {
         while let Some((after, read, StoreKey::Cell(cell))) = self.waiting_loads.front().cloned() {
-            if self.durable < after {
+            if self.durable < after || self.loads.len() >= LOADS_MAX {
                 return;
             }
             self.waiting_loads.pop_front();

@@ -62,9 +62,11 @@ fn a_node_that_merely_stalled_is_back_within_two_seconds() {
     world.redial();
     let incarnation = world.hosts[&stalled].member.incarnation();
     world.run(secs(2));
-    let back = world.alive().into_iter().filter(|node| *node != stalled).all(|node| {
-        last_verdict(&world, node, stalled) == Some(Liveness::Alive)
-    });
+    let back = world
+        .alive()
+        .into_iter()
+        .filter(|node| *node != stalled)
+        .all(|node| last_verdict(&world, node, stalled) == Some(Liveness::Alive));
     assert!(back);
     assert!(world.hosts[&stalled].member.incarnation() >= incarnation);
     world.run(secs(10));

@@ -1,9 +1,9 @@
 //! The figures that a mesh must reach, measured.
 use std::time::Duration;
 
-use bocage_protocol::{id::NodeId, random::Rng, resources::Jurisdiction, time::Instant};
+use bocage_protocol::{id::NodeId, membership::Config, random::Rng, resources::Jurisdiction, time::Instant};
 
-use crate::world::{World, law, ms, secs, settled};
+use crate::world::{World, law, ms, secs, settled_with};
 
 struct Said {
     hash: [u8; 32],
@@ -14,6 +14,7 @@ struct Said {
 
 /// What a minute of churn came to.
 #[derive(Debug)]
+#[expect(dead_code, reason = "all of it is printed")]
 pub(crate) struct Measured {
     /// Thousandths of (offer, node) pairs known within a second.
     pub(crate) reached_per_mille: u64,
@@ -22,6 +23,7 @@ pub(crate) struct Measured {
     /// Payload copies received per 1,000 nodes reached.
     pub(crate) redundancy_per_mille: u64,
     pub(crate) slowest_99: Duration,
+    pub(crate) median: Duration,
 }
 
 fn replace_one(world: &mut World, number: usize, rng: &mut Rng, operators: usize, laws: &[Jurisdiction]) {
@@ -31,10 +33,17 @@ fn replace_one(world: &mut World, number: usize, rng: &mut Rng, operators: usize
     world.start(number, number % operators, laws[number % laws.len()]);
 }
 
-pub(crate) fn measure(seed: u64, count: usize, codes: &[&str], lasting: Duration) -> Measured {
+pub(crate) fn measure(
+    seed: u64,
+    count: usize,
+    codes: &[&str],
+    lasting: Duration,
+    config: Config,
+    churned: bool,
+) -> Measured {
     let operators = count / 4;
     let laws: Vec<Jurisdiction> = codes.iter().map(|code| law(code)).collect();
-    let mut world = settled(seed, count, codes, operators);
+    let mut world = settled_with(seed, count, codes, operators, config);
     let mut rng = world.rng.clone();
     let mut said: Vec<Said> = Vec::new();
     let end = world.now + lasting;
@@ -43,7 +52,7 @@ pub(crate) fn measure(seed: u64, count: usize, codes: &[&str], lasting: Duration
     let mut next_churn = world.now + churn;
     let mut number = 10_000;
     while world.now < end {
-        if world.now >= next_churn {
+        if churned && world.now >= next_churn {
             next_churn = next_churn + churn;
             number += 1;
             replace_one(&mut world, number, &mut rng, operators, &laws);
@@ -83,17 +92,29 @@ fn evaluate(world: &World, said: &[Said]) -> Measured {
         reached_per_mille: reached * 1_000 / pairs,
         worst_per_mille: worst,
         redundancy_per_mille: copies * 1_000 / held,
+        median: delays[delays.len() / 2],
         slowest_99: delays[delays.len() * 99 / 100],
     }
 }
 
-/// For people: `cargo test --release -p bocage-protocol --test membership figures -- --nocapture --ignored`.
+/// For people: `ACTIVE=6 cargo test --release -p bocage-protocol --test membership survey -- --nocapture --ignored`.
 #[test]
 #[ignore = "a measurement over many seeds, for people"]
 fn survey() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let defaults = Config::default();
+    let config = Config {
+        active_max: number("ACTIVE").map_or(defaults.active_max, |it| usize::try_from(it).unwrap()),
+        announce_after: number("ANNOUNCE_MS").map_or(defaults.announce_after, ms),
+        graft_after: number("GRAFT_MS").map_or(defaults.graft_after, ms),
+        beat: number("BEAT_MS").map_or(defaults.beat, ms),
+        ..defaults
+    };
+    println!("{config:?}");
     for laws in [&["FR"][..], &["FR", "DE", "BE", "CN"]] {
-        for seed in 1..=4 {
-            let measured = measure(seed, 200, laws, secs(60));
+        for seed in 1..=number("SEEDS").unwrap_or(4) {
+            let churned = number("STILL").is_none();
+            let measured = measure(seed, 200, laws, secs(60), config.clone(), churned);
             println!("{} jurisdictions, seed {seed}: {measured:?}", laws.len());
         }
     }
@@ -102,7 +123,7 @@ fn survey() {
 #[test]
 fn an_offers_change_is_known_to_99_percent_within_a_second_at_a_redundancy_of_1_5() {
     for (seed, laws) in [(1, &["FR"][..]), (2, &["FR", "DE", "BE", "CN"])] {
-        let measured = measure(seed, 200, laws, secs(60));
+        let measured = measure(seed, 200, laws, secs(60), Config::default(), true);
         assert!(measured.reached_per_mille >= 990, "{laws:?}: {measured:?}");
         assert!(measured.redundancy_per_mille <= 1_500, "{laws:?}: {measured:?}");
     }

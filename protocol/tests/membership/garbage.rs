@@ -40,27 +40,39 @@ fn message() -> impl Strategy<Value = Message> {
     let headers = || proptest::collection::vec(header(), 0..20);
     let contacts = || proptest::collection::vec(contact(), 0..20);
     let tier = || prop_oneof![Just(Tier::Mesh), Just(Tier::Home), Just(Tier::Asked)];
-    let sums = (tier(), proptest::collection::vec(any::<u64>(), 0..70))
-        .prop_map(|(tier, buckets)| Sums { tier, buckets });
+    let sums =
+        (tier(), proptest::collection::vec(any::<u64>(), 0..70)).prop_map(|(tier, buckets)| Sums { tier, buckets });
     prop_oneof![
         headers().prop_map(Message::Announce),
         headers().prop_map(Message::Fetch),
-        (tier(), headers()).prop_map(|(tier, missing)| Message::Graft { tier, missing }),
+        tier().prop_map(Message::Graft),
+        (tier(), any::<[u8; 32]>(), any::<u64>(), any::<u32>()).prop_map(|(tier, root, number, hops)| Message::Beat {
+            tier,
+            root: NodeId(root),
+            number,
+            hops
+        }),
         tier().prop_map(Message::Prune),
         (any::<u64>(), proptest::collection::vec(sums, 0..4))
-            .prop_map(|(at, sums)| Message::Digest { settled: Settled(Timestamp(at)), sums }),
+            .prop_map(|(at, sums)| Message::Digest { settled: Settled::at(Timestamp(at)), sums }),
         (any::<u64>(), tier(), proptest::collection::vec(any::<u8>(), 0..80), headers()).prop_map(
             |(at, tier, buckets, headers)| Message::Have {
-                settled: Settled(Timestamp(at)),
+                settled: Settled::at(Timestamp(at)),
                 tier,
                 buckets,
                 headers
             }
         ),
-        (any::<bool>(), contact(), contacts())
-            .prop_map(|(urgent, me, contacts)| Message::Neighbour { urgent, me, contacts }),
-        (any::<bool>(), contact(), contacts())
-            .prop_map(|(accepted, me, contacts)| Message::Welcome { accepted, me, contacts }),
+        (any::<bool>(), contact(), contacts()).prop_map(|(urgent, me, contacts)| Message::Neighbour {
+            urgent,
+            me,
+            contacts
+        }),
+        (any::<bool>(), contact(), contacts()).prop_map(|(accepted, me, contacts)| Message::Welcome {
+            accepted,
+            me,
+            contacts
+        }),
         (any::<bool>(), contacts()).prop_map(|(answer, contacts)| Message::Shuffle { answer, contacts }),
         any::<[u8; 32]>().prop_map(|node| Message::Probe(NodeId(node))),
         any::<[u8; 32]>().prop_map(|node| Message::Probed(NodeId(node))),

@@ -66,6 +66,9 @@ pub(crate) fn identity(number: usize, operator: usize, jurisdiction: Jurisdictio
     NodeIdentity::new(node_keys(number), certificate, mesh(), Timestamp(EPOCH_MS)).unwrap()
 }
 
+/// Whether what one sends to the other is lost.
+pub(crate) type Cut = Box<dyn Fn(&NodeId, &NodeId) -> bool>;
+
 /// One member and what it said so far.
 pub(crate) struct Host {
     pub(crate) member: Membership,
@@ -98,7 +101,7 @@ pub(crate) struct World {
     pub(crate) rng: Rng,
     pub(crate) delay: Duration,
     /// A message or link between them is lost.
-    pub(crate) cut: Box<dyn Fn(&NodeId, &NodeId) -> bool>,
+    pub(crate) cut: Cut,
     /// Copies of each record that were delivered, by hash.
     pub(crate) copies: BTreeMap<[u8; 32], u64>,
     pub(crate) messages: u64,
@@ -340,7 +343,14 @@ impl World {
         self.publish(node, Kind::OFFER, scope, Subject(node.0), content)
     }
 
-    pub(crate) fn publish(&mut self, node: NodeId, kind: Kind, scope: Scope, subject: Subject, content: &str) -> [u8; 32] {
+    pub(crate) fn publish(
+        &mut self,
+        node: NodeId,
+        kind: Kind,
+        scope: Scope,
+        subject: Subject,
+        content: &str,
+    ) -> [u8; 32] {
         let content = Blob::from(content);
         let draft = Draft { kind, scope, subject, line: 0, generation: 0, lifetime: secs(120), content };
         self.input(node, Input::Publish(draft));
@@ -392,7 +402,12 @@ pub(crate) fn demo(seed: u64) -> (World, Vec<NodeId>) {
 
 /// A mesh of `count` nodes spread evenly over jurisdictions and operators, started over ten seconds and settled.
 pub(crate) fn settled(seed: u64, count: usize, laws: &[&str], operators: usize) -> World {
+    settled_with(seed, count, laws, operators, Config::default())
+}
+
+pub(crate) fn settled_with(seed: u64, count: usize, laws: &[&str], operators: usize, config: Config) -> World {
     let mut world = World::new(seed);
+    world.config = config;
     world.bootstrap = (0..3).map(|n| node_keys(n).node()).collect();
     for n in 0..count {
         world.start(n, n % operators, law(laws[n % laws.len()]));

@@ -91,8 +91,8 @@ impl Shared {
             None => self.compile(content, source)?,
         };
         imports::check_type(&self.engine, &component.component_type())?;
-        let linked = self.linker.instantiate_pre(&component).map_err(mismatch)?;
-        ProxyPre::new(linked).map_err(mismatch)
+        let linked = self.linker.instantiate_pre(&component).map_err(|error| mismatch(&error))?;
+        ProxyPre::new(linked).map_err(|error| mismatch(&error))
     }
 
     fn compile(&self, content: ContentHash, source: Source) -> Result<Component, StartError> {
@@ -107,20 +107,20 @@ impl Shared {
             return Err(StartError::Bytes(format!("what lies under {content} is something else")));
         }
         self.compiled.fetch_add(1, Relaxed);
-        let compiled = self.engine.precompile_component(&bytes).map_err(words)?;
+        let compiled = self.engine.precompile_component(&bytes).map_err(|error| words(&error))?;
         drop(bytes);
-        let component = self.cache.keep(&self.engine, content, &compiled).map_err(words)?;
+        let component = self.cache.keep(&self.engine, content, &compiled).map_err(|error| words(&error))?;
         drop(compiled);
         give_back_memory();
         Ok(component)
     }
 }
 
-fn words(error: wasmtime::Error) -> StartError {
+fn words(error: &wasmtime::Error) -> StartError {
     StartError::Compile(format!("{error:#}"))
 }
 
-fn mismatch(error: wasmtime::Error) -> StartError {
+fn mismatch(error: &wasmtime::Error) -> StartError {
     StartError::Mismatch(format!("{error:#}"))
 }
 

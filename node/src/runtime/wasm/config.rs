@@ -40,7 +40,7 @@ impl WasmConfig {
             waiting_max: 512,
             compile_threads: 1,
             cpu_max: Duration::from_secs(5),
-            wall_max: Duration::from_secs(60),
+            wall_max: Duration::from_mins(1),
         }
     }
 }

@@ -2,7 +2,7 @@
 use std::sync::Arc;
 
 use http::uri::Scheme;
-use wasmtime::{Store, StoreContextMut, UpdateDeadline, component::ResourceTable};
+use wasmtime::{Store, UpdateDeadline, component::ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{
     DEFAULT_FORBIDDEN_HEADERS, Error as HttpError, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView,
@@ -63,8 +63,14 @@ impl Guest {
         store.set_hostcall_fuel(CALL_BYTES_MAX);
         store.set_max_component_handles(HANDLES_MAX);
         store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(turn_over);
+        store.epoch_deadline_callback(|mut store| Ok(store.data_mut().turn_over()));
         store
+    }
+
+    /// Called at a tick that finds the guest computing: gives others a turn, and counts.
+    fn turn_over(&mut self) -> UpdateDeadline {
+        self.ticks_left = self.ticks_left.saturating_sub(1);
+        if self.ticks_left == 0 { UpdateDeadline::Interrupt } else { UpdateDeadline::Yield(1) }
     }
 
     /// Why a guest failed, in words for its author.
@@ -77,13 +83,6 @@ impl Guest {
             None => RunError::Trapped(failure(error)),
         }
     }
-}
-
-/// Called at a tick that finds the guest computing: gives others a turn, and counts.
-fn turn_over(mut store: StoreContextMut<'_, Guest>) -> wasmtime::Result<UpdateDeadline> {
-    let guest = store.data_mut();
-    guest.ticks_left = guest.ticks_left.saturating_sub(1);
-    Ok(if guest.ticks_left == 0 { UpdateDeadline::Interrupt } else { UpdateDeadline::Yield(1) })
 }
 
 /// The cause first, then where it happened; no more than fits on a screen.

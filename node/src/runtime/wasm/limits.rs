@@ -15,36 +15,37 @@ pub(super) const POOLED_TABLE_ELEMENTS: usize = TABLE_ELEMENTS_MAX;
 /// Counts what an instance takes and says no beyond its bounds.
 #[derive(Debug)]
 pub(super) struct Limits {
+    /// Over all its memories.
     memory_bytes_max: u64,
-    memory_bytes: u64,
+    held_bytes: u64,
     /// It asked for more. It may live with the no; if it fails, this is why.
-    memory_refused: bool,
+    refused: bool,
 }
 
 impl Limits {
     pub(super) fn new(memory_bytes_max: u64) -> Self {
-        Self { memory_bytes_max, memory_bytes: 0, memory_refused: false }
+        Self { memory_bytes_max, held_bytes: 0, refused: false }
     }
 
     /// The bound, if the instance ran into it.
     pub(super) fn refused_at(&self) -> Option<u64> {
-        self.memory_refused.then_some(self.memory_bytes_max)
+        self.refused.then_some(self.memory_bytes_max)
     }
 
     /// Memories only grow, so what they hold is also the most they held.
     pub(super) fn memory_bytes(&self) -> u64 {
-        self.memory_bytes
+        self.held_bytes
     }
 }
 
 impl ResourceLimiter for Limits {
     fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
-        let memory_bytes = self.memory_bytes + desired.saturating_sub(current) as u64;
-        if memory_bytes > self.memory_bytes_max || maximum.is_some_and(|maximum| desired > maximum) {
-            self.memory_refused = true;
+        let held_bytes = self.held_bytes + desired.saturating_sub(current) as u64;
+        if held_bytes > self.memory_bytes_max || maximum.is_some_and(|maximum| desired > maximum) {
+            self.refused = true;
             return Ok(false);
         }
-        self.memory_bytes = memory_bytes;
+        self.held_bytes = held_bytes;
         Ok(true)
     }
 

@@ -66,7 +66,7 @@ where
     B::Error: std::fmt::Display,
 {
     let request = request.map(|body| body.map_err(|error| HttpError::InternalError(Some(error.to_string()))));
-    let (give, mut head) = oneshot::channel();
+    let (give, mut given) = oneshot::channel();
     let mut http = store.data_mut().http();
     let malformed = |error: wasmtime::Error| RunError::Malformed(error.root_cause().to_string());
     let request = http.new_incoming_request(Scheme::Http, request).map_err(malformed)?;
@@ -94,12 +94,14 @@ where
 
     let (given, ended) = std::future::poll_fn(|cx| {
         let ended = guest.as_mut().poll(cx);
-        match (Pin::new(&mut head).poll(cx), ended) {
+        // The head is given only while the guest is polled, so there is nothing to wake for. It is not polled itself: a
+        // task that has used up its share of the executor would be told that there is none.
+        match (given.try_recv(), ended) {
             // Failed at once: better an error than a broken answer.
             (_, Poll::Ready(Err(error))) => Poll::Ready(Err(error)),
-            (Poll::Ready(Ok(given)), ended) => Poll::Ready(Ok((given, ended.is_ready()))),
-            (Poll::Ready(Err(_)) | Poll::Pending, Poll::Ready(Ok(()))) => Poll::Ready(Err(RunError::NoAnswer)),
-            (Poll::Ready(Err(_)) | Poll::Pending, Poll::Pending) => Poll::Pending,
+            (Ok(given), ended) => Poll::Ready(Ok((given, ended.is_ready()))),
+            (Err(_), Poll::Ready(Ok(()))) => Poll::Ready(Err(RunError::NoAnswer)),
+            (Err(_), Poll::Pending) => Poll::Pending,
         }
     })
     .await?;
@@ -168,14 +170,11 @@ impl Body for GuestBody {
                 Some(Ok(frame))
             }
             Some(Err(error)) => Some(Err(self.fault(&error))),
-            None => match self.failed.get() {
-                Some(error) => Some(Err(BodyFault(error.to_string()))),
-                None => {
-                    // All is said. The guest may come to its own end, within its limits.
-                    self.running = None;
-                    None
-                }
-            },
+            None => {
+                // All is said. The guest may come to its own end, within its limits.
+                self.running = None;
+                self.failed.get().map(|error| Err(BodyFault(error.to_string())))
+            }
         })
     }
 

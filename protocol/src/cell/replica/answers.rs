@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// No caller on another node is kept waiting longer, whatever it says.
-pub(super) const LEFT_MAX: Duration = Duration::from_secs(60);
+pub(super) const LEFT_MAX: Duration = Duration::from_mins(1);
 /// An entry must fit in a frame with all else in it.
 const ENTRY_BYTES_MAX: usize = 1_800 << 10;
 /// Entries proposed in one step.
@@ -82,9 +82,7 @@ impl Replica {
             let Some((serial, command)) = self.proposals.queue.pop_front() else { break };
             let Some(data) = self.enter(serial, *command) else { continue };
             bytes += data.len();
-            let mut entry = Entry::default();
-            entry.data = data.0;
-            entries.push(entry);
+            entries.push(Entry { data: data.0, ..Entry::default() });
             serials.push(serial);
         }
         if !entries.is_empty() {
@@ -247,9 +245,10 @@ impl Replica {
         while let Some(serial) = self.proposals.asks.due(now) {
             let open = self.proposals.asks.get(serial) == Some(&Proposed(true));
             let detail = "the cell did not agree before the deadline";
-            let refusal = match open {
-                true => Refusal::indefinite(Code::Timeout, detail),
-                false => Refusal::definite(Code::Timeout, detail),
+            let refusal = if open {
+                Refusal::indefinite(Code::Timeout, detail)
+            } else {
+                Refusal::definite(Code::Timeout, detail)
             };
             self.answer(Some(serial), no(refusal));
         }
@@ -285,6 +284,7 @@ impl Replica {
     }
 
     /// It has stopped for good.
+    #[expect(clippy::needless_pass_by_value, reason = "an input is handed over, whatever becomes of it")]
     pub(super) fn refuse(&mut self, input: Input) {
         let refusal = self.stopped_refusal();
         match input {

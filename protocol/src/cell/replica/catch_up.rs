@@ -159,7 +159,7 @@ impl Replica {
 /// From a leader.
 impl Replica {
     /// A leader says that this replica needs a snapshot. Its bytes are fetched first; raft hears of it when they are here.
-    pub(super) fn offered(&mut self, from: NodeId, offer: SnapshotOffer, kept: RaftMessage, message: Message) {
+    pub(super) fn offered(&mut self, from: NodeId, offer: &SnapshotOffer, kept: RaftMessage, message: Message) {
         let raft = &self.raw.raft;
         let committed = raft.raft_log.committed;
         let known = raft.raft_log.match_term(offer.meta.index, offer.meta.term);

@@ -38,8 +38,8 @@ pub(super) struct Leading {
     pub(super) stirred: bool,
     /// Raft's membership may not be the agreed one.
     pub(super) members_due: bool,
-    /// A leader whose clock is too far ahead: not listened to in that term, so that another is elected.
-    pub(super) distrusted: Option<(u64, u64)>,
+    /// A leader whose clock is too far ahead: not listened to, so that another is elected.
+    distrusted: Option<Distrust>,
     looked: Instant,
     down: BTreeMap<NodeId, Vec<Signed<RecordBody>>>,
     unlinked: BTreeSet<NodeId>,
@@ -49,6 +49,13 @@ pub(super) struct Leading {
     proposed: BTreeMap<Proposed, Instant>,
     /// The joining learner, and an index by which it was a member.
     joined_by: Option<(ReplicaId, u64)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Distrust {
+    leader: u64,
+    term: u64,
+    until: Instant,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,6 +72,17 @@ impl Leading {
             self.unlinked.insert(node);
         }
         self.stirred = true;
+    }
+
+    /// Does not listen to a leader in its term for a while: whose clock is wrong, its or ours, others decide by electing
+    /// or not.
+    pub(super) fn distrust(&mut self, leader: u64, term: u64, until: Instant) {
+        self.distrusted = Some(Distrust { leader, term, until });
+    }
+
+    pub(super) fn distrusts(&self, leader: u64, term: u64, now: Instant) -> bool {
+        let meant = |distrust: &Distrust| distrust.leader == leader && distrust.term == term && now < distrust.until;
+        self.distrusted.as_ref().is_some_and(meant)
     }
 
     /// The verdicts on a node that is down; `None`: it is back.
@@ -198,7 +216,7 @@ impl Replica {
     }
 
     /// Placement found somebody, or nobody.
-    pub(super) fn found_candidate(&mut self, need: Need, found: Option<(Candidate, Signed<Grant>)>) {
+    pub(super) fn found_candidate(&mut self, need: &Need, found: Option<(Candidate, Signed<Grant>)>) {
         let now = self.now.instant;
         if !self.is_leader() {
             return;

@@ -240,7 +240,7 @@ pub(super) fn write(message: Message, offer: Option<SnapshotOffer>, bytes_max: u
     };
     let mut parts = Vec::new();
     let mut bytes = 0;
-    for entry in message.entries.iter() {
+    for entry in &message.entries {
         let cost = log::size(entry);
         if bytes > 0 && bytes + cost > bytes_max {
             let entries = std::mem::take(&mut part.entries);

@@ -234,9 +234,7 @@ pub(super) fn conf_state(meta: &SnapshotMeta) -> ConfState {
 
 /// A snapshot's place in raft's form.
 pub(super) fn to_raft_meta(meta: &SnapshotMeta) -> SnapshotMetadata {
-    let mut out = SnapshotMetadata::default();
-    out.index = meta.index;
-    out.term = meta.term;
+    let mut out = SnapshotMetadata { index: meta.index, term: meta.term, ..SnapshotMetadata::default() };
     out.set_conf_state(conf_state(meta));
     out
 }
@@ -264,11 +262,7 @@ mod tests {
     use super::*;
 
     fn entry(index: u64, term: u64) -> Entry {
-        let mut entry = Entry::default();
-        entry.index = index;
-        entry.term = term;
-        entry.data = vec![0; 100].into();
-        entry
+        Entry { index, term, data: vec![0; 100].into(), ..Entry::default() }
     }
 
     fn log() -> Log {

@@ -69,20 +69,21 @@ pub(super) fn mend(state: &State, seen: &Seen<'_>) -> Vec<Step> {
 
 fn mend_voters(state: &State, seen: &Seen<'_>) -> Option<Step> {
     let is_down = |replica: ReplicaId| state.node_of(replica).is_some_and(|node| seen.is_down(node));
-    let seek = |replaces| Step::Seek(Need { role: Seeking::Replica, replaces });
+    let search = |replaces| Step::Seek(Need { role: Seeking::Replica, replaces });
     if let Some((learner, leaves)) = state.joining() {
         if is_down(learner) {
-            return Some(seek(Some(learner)));
+            return Some(search(Some(learner)));
         }
         let known = |replica: ReplicaId| seen.logs.get(&replica).copied().unwrap_or_default();
-        let caught_up = known(learner).matched + CAUGHT_UP_WITHIN >= seen.committed;
+        let matched = known(learner).matched;
+        let caught_up = matched >= seen.joined_by && matched + CAUGHT_UP_WITHIN >= seen.committed;
         let stay = state.members().filter(|member| member.votes && Some(member.replica) != leaves);
         let introduced = stay.into_iter().all(|member| known(member.replica).committed >= seen.joined_by);
         return (caught_up && introduced).then_some(Step::Promote { learner, leaves });
     }
     let voters: Vec<ReplicaId> = state.members().filter(|member| member.votes).map(|member| member.replica).collect();
     if let Some(lost) = voters.iter().find(|replica| is_down(**replica)) {
-        return Some(seek(Some(*lost)));
+        return Some(search(Some(*lost)));
     }
     None
 }
@@ -146,5 +147,119 @@ impl Seen<'_> {
     fn lives(&self, lease: &LeaseInfo) -> bool {
         let failed = matches!(lease.state, InstanceState::Failed(_));
         !failed && !self.is_down(lease.node) && !self.is_unlinked(lease.node)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        cell::{Command, Outcome, Repair, Role, state::fixture},
+        membership::Liveness,
+    };
+
+    const LED: Duration = Duration::from_mins(1);
+
+    fn cell() -> (Vec<fixture::Host>, State) {
+        let hosts = fixture::hosts(6);
+        let mut founding = fixture::Founding::of(&hosts[..3]);
+        founding.release.policy.scale.max = 3;
+        (hosts, State::found(&founding.genesis()).unwrap())
+    }
+
+    fn apply(state: &mut State, command: Command) {
+        let entry = fixture::entry(state, command);
+        let outcome = state.apply(state.applied() + 1, &entry).outcome;
+        assert!(!matches!(outcome, Outcome::Refused(_)), "{outcome:?}");
+    }
+
+    fn repair(state: &mut State, repair: Repair) {
+        apply(state, Command::Repair(Box::new(repair)));
+    }
+
+    fn seen(state: &State) -> Seen<'static> {
+        Seen { stamp: state.time() + Duration::from_secs(1), led_for: LED, ..Seen::default() }
+    }
+
+    fn verdicts(hosts: &[fixture::Host], about: usize) -> BTreeMap<NodeId, Vec<Signed<RecordBody>>> {
+        let node = hosts[about].node();
+        [(node, vec![hosts[4].verdict(node, Liveness::Down), hosts[5].verdict(node, Liveness::Down)])].into()
+    }
+
+    fn seek(role: Seeking, replaces: Option<u64>) -> Step {
+        Step::Seek(Need { role, replaces: replaces.map(ReplicaId) })
+    }
+
+    #[test]
+    fn a_whole_cell_is_left_alone() {
+        let (_, state) = cell();
+        assert_eq!(mend(&state, &seen(&state)), []);
+    }
+
+    #[test]
+    fn a_voter_that_is_called_down_is_replaced_and_a_mere_lost_link_replaces_none() {
+        let (hosts, state) = cell();
+        let (down, unlinked) = (verdicts(&hosts, 1), BTreeSet::from([hosts[2].node()]));
+        let seen = Seen { down: Some(&down), unlinked: Some(&unlinked), ..seen(&state) };
+        assert_eq!(mend(&state, &seen), [seek(Seeking::Replica, Some(2))]);
+    }
+
+    #[test]
+    fn a_learner_is_promoted_only_when_it_caught_up_and_all_who_stay_know_it() {
+        let (hosts, mut state) = cell();
+        let down = verdicts(&hosts, 1);
+        let evidence = Evidence::Down(down[&hosts[1].node()].clone());
+        let (candidate, grant) = (hosts[3].candidate(), hosts[3].grant_to(&state, Role::Learn));
+        repair(&mut state, Repair::AddLearner { replaces: Some(ReplicaId(2)), evidence, candidate, grant });
+        let logs = |learner: u64, stays: u64| {
+            let known = |matched, committed| Known { matched, committed };
+            BTreeMap::from([
+                (ReplicaId(1), known(500, 500)),
+                (ReplicaId(3), known(500, stays)),
+                (ReplicaId(4), known(learner, 0)),
+            ])
+        };
+        let look = |learner, stays| {
+            let logs = logs(learner, stays);
+            mend(&state, &Seen { down: Some(&down), logs, committed: 500, joined_by: 40, ..seen(&state) })
+        };
+        assert_eq!(look(0, 500), [], "it has nothing yet");
+        assert_eq!(look(400, 500), [], "it is far behind");
+        assert_eq!(look(490, 39), [], "replica 3 would not listen to it");
+        let promote = Step::Promote { learner: ReplicaId(4), leaves: Some(ReplicaId(2)) };
+        assert_eq!(look(490, 40), [promote]);
+    }
+
+    #[test]
+    fn an_instance_whose_host_is_lost_gets_a_stand_in_at_once_and_loses_its_lease_when_it_ran_out() {
+        let (hosts, state) = cell();
+        let unlinked = BTreeSet::from([hosts[0].node()]);
+        let lost = Seen { unlinked: Some(&unlinked), ..seen(&state) };
+        assert_eq!(mend(&state, &lost), [seek(Seeking::Instance, None)]);
+        let lease = hosts[0].lease(&state);
+        let ends = Step::End { instance: lease.instance, generation: lease.generation, evidence: Evidence::Silent };
+        let late = state.time() + Duration::from_secs(13);
+        assert_eq!(mend(&state, &Seen { stamp: late, ..seen(&state) }), [ends, seek(Seeking::Instance, None)]);
+    }
+
+    #[test]
+    fn a_leader_that_has_just_come_ends_no_lease_for_a_silence_that_was_the_cells_own() {
+        let (_, state) = cell();
+        let late = state.time() + Duration::from_mins(1);
+        let new = Seen { stamp: late, led_for: Duration::from_secs(2), ..seen(&state) };
+        assert_eq!(mend(&state, &new), []);
+    }
+
+    #[test]
+    fn a_failed_instance_is_replaced_first_and_then_ended() {
+        let (hosts, mut state) = cell();
+        let failed = hosts[0].renewal(&state, 1, InstanceState::Failed("trap".to_owned()));
+        apply(&mut state, failed);
+        assert_eq!(mend(&state, &seen(&state)), [seek(Seeking::Instance, None)]);
+        let (candidate, grant) = (hosts[1].candidate(), hosts[1].grant_to(&state, Role::Instance));
+        repair(&mut state, Repair::GrantLease { candidate, grant });
+        let lease = hosts[0].lease(&state);
+        let ends = Step::End { instance: lease.instance, generation: lease.generation, evidence: Evidence::Policy };
+        assert_eq!(mend(&state, &seen(&state)), [ends]);
     }
 }

@@ -7,6 +7,7 @@
 //! `elections` says when a voter campaigns, `snapshots` how a far follower catches up.
 //!
 //! A panic inside is contained: this replica stops, says so, and its node goes on.
+mod start;
 mod letter;
 mod log;
 mod elections;
@@ -28,13 +29,9 @@ use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
-    time::Duration,
 };
 
-use raft::{
-    RawNode, ReadOnlyOption, StateRole,
-    eraftpb::{ConfState, HardState},
-};
+use raft::{RawNode, StateRole, eraftpb::ConfState};
 
 use self::{
     answers::Proposals,
@@ -46,29 +43,19 @@ use self::{
     ready::Writes,
     snapshots::{Fetching, Provided},
 };
-use super::{CellConfig, CellGenesis, Description, Input, Message, Output, RaftMessage, Reached, State};
+use super::{CellConfig, Description, Input, Message, Output, RaftMessage, Reached, State};
 use crate::{
     codec::Blob,
     id::{CellId, NodeId, ReplicaId},
-    identity::NodeIdentity,
     machine::{Deadline, Machine, Outbox},
     notice::Notice,
-    random::Seed,
     refusal::{Code, Refusal},
-    store::{CellBoot, SnapshotMeta, StoreOp},
+    store::SnapshotMeta,
     time::{Instant, Now},
 };
 
 /// After a suspend so many ticks are caught up at once, then the rest is skipped.
 const CATCH_UP_TICKS_MAX: u32 = 20;
-/// Appends under way to one peer.
-const INFLIGHT_MAX: usize = 32;
-/// Of entries in one append.
-const APPEND_BYTES_MAX: u64 = 256 << 10;
-/// Of entries not committed; beyond it proposals are refused.
-const UNCOMMITTED_BYTES_MAX: u64 = 8 << 20;
-/// Of entries applied in one go.
-const COMMITTED_BYTES_PER_READY_MAX: u64 = 16 << 20;
 /// A follower takes no more entries while its log holds more than so many times what a snapshot is made after.
 const LOG_SNAPSHOTS_MAX: u64 = 8;
 /// Attempts that founders, or followers that lost the link to their leader, make without waiting for its silence.
@@ -130,134 +117,7 @@ struct Saved {
     bytes_since: u64,
 }
 
-/// What a replica starts from.
-struct Origin {
-    id: ReplicaId,
-    log: Log,
-    /// Index that `state` has applied.
-    applied: u64,
-    state: Option<State>,
-}
-
 impl Replica {
-    /// A founding member. Raft starts behind a snapshot at index 1, term 1: the state that the genesis makes. Its first
-    /// output is the write of that snapshot; the founder with the lowest id campaigns once it is durable.
-    ///
-    /// # Errors
-    /// When the genesis does not hold, or gives this node no vote.
-    pub fn found(
-        config: CellConfig,
-        seed: Seed,
-        me: NodeIdentity,
-        genesis: &CellGenesis,
-        now: Now,
-    ) -> Result<Self, Refusal> {
-        let state = State::found(genesis)?;
-        let node = me.node();
-        let id = state.replica_of(node).ok_or_else(|| {
-            Refusal::definite(
-                Code::Invalid,
-                format!("the genesis of cell {:?} gives node {node:?} no vote", state.cell()),
-            )
-        })?;
-        let target = state.target_membership();
-        let meta = SnapshotMeta {
-            index: 1,
-            term: 1,
-            voters: target.voters.iter().map(|id| id.0).collect(),
-            ..SnapshotMeta::default()
-        };
-        let hard_state = HardState { term: 1, commit: 1, ..HardState::default() };
-        let snapshot = StoreOp::Snapshot { cell: state.cell(), meta: meta.clone(), state: state.encode() };
-        let log = Log::new(hard_state, &meta, Vec::new());
-        let cell = state.cell();
-        let mut this = Self::new(config, seed, node, cell, Origin { id, log, applied: 1, state: Some(state) }, now);
-        let first = target.voters.first() == Some(&id);
-        this.begin_founding(snapshot, first);
-        Ok(this)
-    }
-
-    /// A member that starts again, from what its disk held.
-    ///
-    /// # Errors
-    /// When the disk holds no sound state of this cell with this node in it: a newcomer that never got its first
-    /// snapshot, or a member that has left. Forget the cell then; a member is told by its leader's next message to join.
-    pub fn open(
-        config: CellConfig,
-        seed: Seed,
-        me: NodeIdentity,
-        cell: CellId,
-        boot: CellBoot,
-        now: Now,
-    ) -> Result<Self, Refusal> {
-        let node = me.node();
-        let unfit =
-            |why: &str| Refusal::definite(Code::NotFound, format!("the replica of cell {cell:?} on disk {why}"));
-        let snapshot = boot.snapshot.ok_or_else(|| unfit("has no snapshot yet"))?;
-        let state = State::decode(&snapshot.state).map_err(|error| unfit(&format!("is damaged: {error}")))?;
-        if state.cell() != cell || state.applied() != snapshot.meta.index {
-            return Err(unfit("is of another cell or index"));
-        }
-        let id = state.replica_of(node).ok_or_else(|| unfit("is no member any more"))?;
-        letter::check_meta(&snapshot.meta, id.0).map_err(|_| unfit("is no member of raft's group any more"))?;
-        let meta = snapshot.meta;
-        let entries = catch_up::read_back(&meta, boot.entries).ok_or_else(|| unfit("has a log with gaps"))?;
-        let last = entries.last().map_or((meta.index, meta.term), |entry| (entry.index, entry.term));
-        let hard_state = HardState {
-            term: boot.hard_state.term.max(last.1),
-            vote: if boot.hard_state.term < last.1 { 0 } else { boot.hard_state.vote },
-            commit: boot.hard_state.commit.clamp(meta.index, last.0),
-            ..HardState::default()
-        };
-        let log = Log::new(hard_state, &meta, entries);
-        Ok(Self::new(config, seed, node, cell, Origin { id, log, applied: meta.index, state: Some(state) }, now))
-    }
-
-    /// A newcomer that was told of its membership by the first message to `id`: an empty log, waiting for a snapshot.
-    #[must_use]
-    pub fn join(config: CellConfig, seed: Seed, me: NodeIdentity, cell: CellId, id: ReplicaId, now: Now) -> Self {
-        let id = ReplicaId(id.0.max(1));
-        Self::new(config, seed, me.node(), cell, Origin { id, log: Log::default(), applied: 0, state: None }, now)
-    }
-
-    fn new(config: CellConfig, seed: Seed, me: NodeId, cell: CellId, origin: Origin, now: Now) -> Self {
-        let round_trip = origin.state.as_ref().map_or(Duration::ZERO, State::round_trip);
-        let timing = Timing::of(&config, round_trip);
-        let Origin { id, log, applied, state } = origin;
-        let next_tick = now.instant + first_tick(&config, seed);
-        let mut this = Self {
-            raw: start_raft(id, &timing, applied, log),
-            elections: Elections::new(cell, timing),
-            saved: Saved { index: applied, bytes_since: 0 },
-            config,
-            cell,
-            me,
-            id,
-            state,
-            contacts: BTreeMap::new(),
-            line_heard: 0,
-            writes: Writes::default(),
-            next_tick,
-            proposals: Proposals::default(),
-            reads: Reads::default(),
-            provided: None,
-            fetching: None,
-            arrived: None,
-            leading: Leading::default(),
-            told_leader: (0, 0),
-            description: None,
-            head_changed: true,
-            stopped: None,
-            now,
-            outbox: Outbox::default(),
-            #[cfg(test)]
-            hasty: false,
-        };
-        this.elections.settle(&mut this.raw.raft);
-        this.outbox.push(Output::Notice(Notice::CellOpened { cell, replica: id }));
-        this
-    }
-
     /// The head of the state as of the last change; `None`: a newcomer without state.
     #[must_use]
     pub fn description(&self) -> Option<Arc<Description>> {
@@ -355,7 +215,7 @@ impl Replica {
             }
             Input::Link { node, up } => self.link(node, up),
             Input::Verdict { node, down, evidence } => self.leading.verdict(node, down.then_some(evidence)),
-            Input::Found { need, found } => self.found_candidate(need, found),
+            Input::Found { need, found } => self.found_candidate(&need, found),
         }
     }
 
@@ -387,17 +247,20 @@ impl Replica {
         let kept = offer.is_some().then(|| message.clone());
         let sender = message.from;
         match letter::admit(message, &self.receiver()) {
-            Ok(_) if self.leading.distrusted == Some((sender, term)) => {}
+            Ok(_) if self.leading.distrusts(sender, term, self.now.instant) => {}
             Ok(message) => {
                 if self.state.is_none() {
                     self.heard(sender, from, line);
                 }
                 match (offer, kept) {
-                    (Some(offer), Some(kept)) => self.offered(from, offer, kept, message),
+                    (Some(offer), Some(kept)) => self.offered(from, &offer, kept, message),
                     _ => self.step(message),
                 }
             }
-            Err(letter::Dropped::FromTheFuture) => self.leading.distrusted = Some((sender, term)),
+            Err(letter::Dropped::FromTheFuture) => {
+                let ticks = u32::try_from(self.elections.timing.bound()).unwrap_or(u32::MAX);
+                self.leading.distrust(sender, term, self.now.instant + self.config.tick.saturating_mul(ticks));
+            }
             Err(letter::Dropped::Malformed(_) | letter::Dropped::Untimely) => {}
         }
     }
@@ -545,7 +408,7 @@ impl Replica {
         let hard_state = self.raw.raft.hard_state();
         let conf = self.conf();
         let log = std::mem::take(self.raw.mut_store()).restarted(hard_state, conf);
-        self.raw = start_raft(self.id, &timing, applied, log);
+        self.raw = start::start_raft(self.id, &timing, applied, log);
         self.elections = Elections::new(self.cell, timing);
         self.elections.settle(&mut self.raw.raft);
         self.writes.restarted();
@@ -559,35 +422,6 @@ impl Replica {
     fn send(&mut self, to: NodeId, message: Message) {
         self.outbox.push(Output::Send { to, message });
     }
-}
-
-/// raft as it starts, and as it starts anew.
-fn start_raft(id: ReplicaId, timing: &Timing, applied: u64, log: Log) -> RawNode<Log> {
-    let config = raft::Config {
-        id: id.0,
-        election_tick: timing.election,
-        heartbeat_tick: timing.heartbeat,
-        min_election_tick: timing.election,
-        max_election_tick: timing.bound(),
-        applied,
-        max_size_per_msg: APPEND_BYTES_MAX,
-        max_inflight_msgs: INFLIGHT_MAX,
-        check_quorum: true,
-        pre_vote: true,
-        read_only_option: ReadOnlyOption::Safe,
-        batch_append: true,
-        max_uncommitted_size: UNCOMMITTED_BYTES_MAX,
-        max_committed_size_per_ready: COMMITTED_BYTES_PER_READY_MAX,
-        ..raft::Config::default()
-    };
-    let silent = slog::Logger::root(slog::Discard, slog::o!());
-    RawNode::new(&config, log, &silent)
-        .expect("the settings hold by construction, and the log starts where applied does")
-}
-
-/// Replicas of one process do not all tick at once.
-fn first_tick(config: &CellConfig, seed: Seed) -> Duration {
-    seed.split("ticks").rng().duration_below(config.tick)
 }
 
 impl Machine for Replica {

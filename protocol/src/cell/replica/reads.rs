@@ -53,9 +53,12 @@ impl Reads {
 
     /// Starts a round for all that wait for one, unless one is under way. What raft is to be asked with.
     pub(super) fn start_round(&mut self, now: Instant) -> Option<Vec<u8>> {
+        if self.round.is_some() || self.next.is_empty() {
+            return None;
+        }
         let asks = &self.asks;
         self.next.retain(|serial| asks.get(*serial).is_some());
-        if self.round.is_some() || self.next.is_empty() {
+        if self.next.is_empty() {
             return None;
         }
         self.rounds += 1;
@@ -95,7 +98,8 @@ impl Reads {
         self.next.clear();
         let linear = |serial: &Serial| self.asks.get(*serial).is_some_and(|read| read.linear);
         let abandoned: Vec<Serial> = self.asks.serials().into_iter().filter(linear).collect();
-        self.until.retain(|(_, serial)| !abandoned.contains(serial));
+        // Serials rise, so they are in order.
+        self.until.retain(|(_, serial)| abandoned.binary_search(serial).is_err());
         abandoned
     }
 

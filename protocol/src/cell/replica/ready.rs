@@ -35,6 +35,8 @@ struct Held {
     /// raft's own number of what is in the write; `None`: a snapshot of our own.
     ready: Option<u64>,
     messages: Vec<Message>,
+    /// It holds a new term or vote.
+    votes: bool,
 }
 
 impl Writes {
@@ -54,6 +56,11 @@ impl Writes {
             matches!(message.get_msg_type(), MessageType::MsgRequestVote | MessageType::MsgRequestPreVote)
         };
         !self.held.iter().any(|held| held.messages.iter().any(asks))
+    }
+
+    /// A new term or vote is not durable yet.
+    fn vote_under_way(&self) -> bool {
+        self.held.iter().any(|held| held.votes)
     }
 
     /// Nothing held will ever be sent.
@@ -80,7 +87,7 @@ impl Replica {
     pub(super) fn write(&mut self, ops: Vec<StoreOp>, ready: Option<u64>, messages: Vec<Message>) -> WriteId {
         self.writes.last += 1;
         let write = WriteId(self.writes.last);
-        self.writes.held.push_back(Held { write, ready, messages });
+        self.writes.held.push_back(Held { write, ready, messages, votes: false });
         self.outbox.push(Output::Persist { write, batch: WriteBatch { ops } });
         write
     }
@@ -104,9 +111,9 @@ impl Replica {
         let received = (!ready.snapshot().is_empty()).then(|| ready.snapshot().get_metadata().clone());
 
         let vote_changed = self.writes.voted != (self.raw.raft.term, self.raw.raft.vote);
-        if vote_changed {
+        if vote_changed || self.writes.vote_under_way() {
             // A single voter leads in the step in which it votes: its learners must not hear of a term that a crash
-            // could take back.
+            // could take back. Any other leader's vote was durable before it was asked for.
             held.splice(0..0, at_once.drain(..));
         }
         let mut ops = Vec::new();
@@ -132,6 +139,8 @@ impl Replica {
         self.post(at_once);
         if !ops.is_empty() {
             self.write(ops, Some(number), held);
+            let newest = self.writes.held.back_mut().expect("it was pushed just above");
+            newest.votes = vote_changed;
         } else if let Some(last) = self.writes.held.back_mut() {
             last.ready = Some(number);
             last.messages.append(&mut held);

@@ -11,9 +11,9 @@ use crate::{
 };
 
 /// A message with an offer is repeated so often.
-const REPEAT_EVERY: Duration = Duration::from_secs(2);
+const REPEAT_EVERY: Duration = Duration::from_secs(1);
 /// An offer stands so long, and longer for more bytes; then it is withdrawn and the peer is probed again.
-const OFFER_LASTS: Duration = Duration::from_secs(60);
+const OFFER_LASTS: Duration = Duration::from_mins(1);
 /// The slowest peer that an offer waits for.
 const FETCH_BYTES_PER_S_MIN: u64 = 256 << 10;
 

@@ -109,6 +109,7 @@ impl Leases {
             renewed: now,
             state: InstanceState::Starting,
             why,
+            sealing: place.sealing,
         };
         self.by_number.insert(instance.number, Held { info, serial: 0, cost });
     }

@@ -116,6 +116,7 @@ impl Members {
             jurisdiction: place.jurisdiction,
             votes: joining.is_none(),
             why,
+            sealing: place.sealing,
         };
         self.by_id.insert(replica, Seat { member, joining, cost, supports });
     }

@@ -35,6 +35,7 @@ pub(super) struct Place {
     pub(super) site: Site,
     pub(super) jurisdiction: Jurisdiction,
     pub(super) cost: Cost,
+    pub(super) sealing: PublicKey,
 }
 
 /// What a vote or lease costs an hour.
@@ -125,6 +126,7 @@ impl Wanted<'_> {
             site: certificate.site,
             jurisdiction: certificate.jurisdiction,
             cost: Cost { per_hour: grant.price_per_hour, currency: offer.price.currency },
+            sealing: certificate.sealing,
         })
     }
 }

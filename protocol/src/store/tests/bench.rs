@@ -13,6 +13,9 @@ use crate::{
     time::{Instant, Now, Timestamp},
 };
 
+/// What a load found.
+type Found = Result<Option<Box<CellBoot>>, DiskFault>;
+
 pub(super) struct Bench {
     pub(super) blocks: Blocks,
     pub(super) store: Store,
@@ -23,7 +26,7 @@ pub(super) struct Bench {
     pub(super) unopened: Option<DiskFault>,
     pub(super) persisted: Vec<WriteId>,
     pub(super) failed: Vec<(WriteId, DiskFault)>,
-    pub(super) loaded: Vec<(ReadId, Result<Option<Box<CellBoot>>, DiskFault>)>,
+    pub(super) loaded: Vec<(ReadId, Found)>,
     pub(super) now: Now,
     config: StoreConfig,
     writes: u64,

@@ -6,7 +6,7 @@ use super::{
 use crate::{
     id::{ReadId, WriteId},
     random::{Rng, Seed},
-    store::{Input, StoreConfig, StoreKey},
+    store::{Input, Rot, StoreConfig, StoreKey},
 };
 
 /// A world of one store: what was submitted, and what of it was acknowledged.
@@ -81,7 +81,7 @@ impl World {
         bench.run();
         let found = Model::of(bench.boot());
         assert!(bench.boot().boots > boots);
-        assert_eq!(bench.boot().rot, Default::default(), "a crash is not rot");
+        assert_eq!(bench.boot().rot, Rot::default(), "a crash is not rot");
         let kept = self.states.iter().skip(acknowledged).any(|state| *state == found);
         assert!(kept, "found neither what was acknowledged nor a longer prefix of what was submitted");
         self.states = vec![found];

@@ -3,7 +3,7 @@ use super::bench::{Bench, append, cell, entry, put, small, snapshot};
 use crate::{
     codec::Blob,
     id::WriteId,
-    store::{Blocks, DiskFault, KEY_BYTES_MAX, SegmentId, StoreConfig, StoreOp, VALUE_BYTES_MAX},
+    store::{Blocks, DiskFault, KEY_BYTES_MAX, SegmentId, SnapshotMeta, StoreConfig, StoreOp, VALUE_BYTES_MAX},
 };
 
 fn is_failed(fault: &DiskFault) -> bool {
@@ -102,7 +102,7 @@ fn a_batch_beyond_the_bounds_is_refused_and_so_is_all_after_it() {
     let far = StoreOp::Append { cell: cell(1), entries: vec![entry(u64::MAX, 1)] };
     let long_key = StoreOp::Put { key: vec![0; KEY_BYTES_MAX + 1].into(), value: Blob::default() };
     let long_value = StoreOp::Put { key: "k".into(), value: vec![0; VALUE_BYTES_MAX + 1].into() };
-    let late = StoreOp::Snapshot { cell: cell(1), meta: Default::default(), state: vec![0; 81 << 20].into() };
+    let late = StoreOp::Snapshot { cell: cell(1), meta: SnapshotMeta::default(), state: vec![0; 81 << 20].into() };
     for op in [gap, far, long_key, long_value, late] {
         let mut bench = Bench::opened(small());
         bench.submit(vec![op]);

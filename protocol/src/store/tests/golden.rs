@@ -24,7 +24,7 @@ fn to_hex(bytes: &[u8]) -> String {
     let mut text = String::new();
     for line in bytes.chunks(32) {
         if line.iter().any(|byte| *byte != 0) {
-            line.iter().for_each(|byte| text.push_str(&format!("{byte:02x}")));
+            text.push_str(&data_encoding::HEXLOWER.encode(line));
             text.push('\n');
         } else if !text.ends_with("*\n") {
             text.push_str("*\n");
@@ -61,11 +61,7 @@ fn from_hex(text: &str) -> Vec<u8> {
         match line {
             // The only runs of zeros are those behind the two copies of the head.
             "*" => bytes.resize(if bytes.len() < 2048 { 2048 } else { 4096 }, 0),
-            hex => bytes.extend(
-                hex.as_bytes()
-                    .chunks(2)
-                    .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()),
-            ),
+            hex => bytes.extend(data_encoding::HEXLOWER.decode(hex.as_bytes()).unwrap()),
         }
     }
     bytes

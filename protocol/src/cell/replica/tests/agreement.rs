@@ -9,7 +9,14 @@ const SEEDS: u64 = 64;
 /// Three replicas under crashes, loss, cuts and slow disks, with clients that count; then calm, and all must be heard.
 fn stormy(seed: u64, hasty: bool) -> World {
     let config = CellConfig { snapshot_entries: 40, ..CellConfig::default() };
-    let knobs = Knobs { delay_us: (200, 30_000), write_us: (200, 150_000), loss_per_mille: 30, config, hasty, ..Knobs::default() };
+    let knobs = Knobs {
+        delay_us: (200, 30_000),
+        write_us: (200, 150_000),
+        loss_per_mille: 30,
+        config,
+        hasty,
+        ..Knobs::default()
+    };
     let mut world = World::new(seed, 3, 0, knobs);
     for target in 0..4 {
         world.add_client(target % 3);
@@ -39,12 +46,19 @@ fn replicas_agree_and_nothing_acknowledged_is_lost_doubled_or_read_stale() {
     let (mut written, mut read) = (0, 0);
     for seed in 0..SEEDS {
         let mut world = stormy(seed, false);
-        assert!(world.run_until(Duration::from_secs(5), World::clients_are_idle).is_some(), "seed {seed}: a client hangs");
+        assert!(
+            world.run_until(Duration::from_secs(5), World::clients_are_idle).is_some(),
+            "seed {seed}: a client hangs"
+        );
         world.run(Duration::from_secs(1));
         world.assert_sound();
         // Every op was repeated until it was acknowledged: so the values are 1 to n without a gap, each given once.
         let count = i64::try_from(world.acknowledged.len()).unwrap();
-        assert_eq!(world.acknowledged.last().copied().unwrap_or(0), count, "seed {seed}: an op was applied twice, or lost");
+        assert_eq!(
+            world.acknowledged.last().copied().unwrap_or(0),
+            count,
+            "seed {seed}: an op was applied twice, or lost"
+        );
         let applied: Vec<u64> = (0..3).map(|site| world.applied(site)).collect();
         assert!(applied.iter().all(|index| *index == applied[0]), "seed {seed}: {applied:?}");
         assert!(count > 10, "seed {seed}: only {count} writes");
@@ -63,10 +77,13 @@ fn the_same_seed_gives_the_same_outputs_and_another_seed_others() {
 
 #[test]
 fn a_replica_that_sends_before_its_write_is_durable_is_caught() {
-    let caught = (0..SEEDS).any(|seed| {
-        let world = stormy(seed, true);
-        let count = i64::try_from(world.acknowledged.len()).unwrap();
-        !world.broken.is_empty() || !world.quarantined.is_empty() || world.acknowledged.last() != Some(&count)
+    let caught = (0..SEEDS).filter(|seed| {
+        let mut world = stormy(*seed, true);
+        world.run(Duration::from_secs(3));
+        // Replicas that disagree, a value given twice, a read that forgets what was acknowledged.
+        !world.broken.is_empty()
     });
-    assert!(caught, "the checkers would not notice that durability is ignored");
+    let caught = caught.count();
+    assert!(caught >= 5, "the checkers noticed on {caught} of {SEEDS} seeds only that durability was ignored");
+    println!("caught on {caught} of {SEEDS} seeds");
 }

@@ -42,11 +42,10 @@ fn a_killed_leader_is_replaced_and_the_cell_writes_again_within_a_second() {
         let mut world = World::near(seed, 3, Knobs { config, ..Knobs::default() });
         world.run_until(Duration::from_secs(1), |world| world.leader().is_some()).unwrap();
         world.run(Duration::from_millis(300 + 37 * seed));
-        world.add_client(1);
+        world.add_impatient_client(1);
         world.run(Duration::from_millis(200));
         let (leader, before) = (world.leader().unwrap(), world.acknowledged.len());
         world.kill(leader);
-        world.outage_ends_for_clients();
         let took = world.run_until(Duration::from_secs(5), |world| world.acknowledged.len() > before + 1).unwrap();
         assert!(took <= Duration::from_secs(1), "seed {seed}: {took:?}");
         world.assert_sound();
@@ -108,6 +107,20 @@ fn rafts_own_election_draw_is_never_used() {
         }
     }));
     assert!(unsettled.is_err(), "a forgotten settling would go unnoticed");
+}
+
+#[test]
+fn a_leader_whose_clock_runs_ahead_is_not_followed_and_does_not_move_cell_time() {
+    let mut world = led(3);
+    let fast = world.leader().unwrap();
+    world.sites[fast].wall_ahead = Duration::from_mins(1);
+    world.add_client(fast);
+    world.run(Duration::from_secs(8));
+    let leader = world.leader().unwrap();
+    assert_ne!(leader, fast);
+    assert!(world.acknowledged.len() > 10);
+    assert!(world.state(leader).time() <= world.clock().wall);
+    world.assert_sound();
 }
 
 #[test]

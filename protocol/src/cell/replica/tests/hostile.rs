@@ -20,8 +20,13 @@ fn blob() -> impl Strategy<Value = Blob> {
 }
 
 fn entry() -> impl Strategy<Value = LogEntry> {
-    (number(), number(), 0..4_u8, blob(), blob())
-        .prop_map(|(index, term, kind, data, context)| LogEntry { index, term, kind, data, context })
+    (number(), number(), 0..4_u8, blob(), blob()).prop_map(|(index, term, kind, data, context)| LogEntry {
+        index,
+        term,
+        kind,
+        data,
+        context,
+    })
 }
 
 fn offer() -> impl Strategy<Value = SnapshotOffer> {
@@ -52,8 +57,21 @@ fn message() -> impl Strategy<Value = RaftMessage> {
         let (kind, to, from, term, log_term, index) = place;
         let (entries, commit, commit_term, snapshot, reject, reject_hint, request_snapshot, priority, context) = rest;
         RaftMessage {
-            kind, to, from, term, log_term, index, entries, commit, commit_term, snapshot, reject, reject_hint,
-            request_snapshot, priority, context,
+            kind,
+            to,
+            from,
+            term,
+            log_term,
+            index,
+            entries,
+            commit,
+            commit_term,
+            snapshot,
+            reject,
+            reject_hint,
+            request_snapshot,
+            priority,
+            context,
         }
     })
 }

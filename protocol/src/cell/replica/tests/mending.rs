@@ -19,8 +19,7 @@ fn condemn(world: &mut World, lost: usize) {
     let node = world.sites[lost].host.node();
     for site in 0..world.sites.len() {
         if site != lost {
-            let evidence =
-                [3, 4].iter().map(|other| world.sites[*other].host.verdict(node, Liveness::Down)).collect();
+            let evidence = [3, 4].iter().map(|other| world.sites[*other].host.verdict(node, Liveness::Down)).collect();
             world.input(site, Input::Verdict { node, down: true, evidence });
         }
     }
@@ -41,7 +40,10 @@ fn a_lost_voter_is_replaced_by_a_learner_that_caught_up_through_one_joint_swap()
         let conf = world.replica(leader).conf();
         let mut voters = conf.voters.clone();
         voters.sort_unstable();
-        conf.voters_outgoing.is_empty() && voters.contains(&newcomer.0) && !voters.contains(&gone.0) && voters.len() == 3
+        conf.voters_outgoing.is_empty()
+            && voters.contains(&newcomer.0)
+            && !voters.contains(&gone.0)
+            && voters.len() == 3
     };
     let took = world.run_until(Duration::from_secs(10), swapped).expect("the lost voter is replaced");
     assert!(took < Duration::from_secs(3), "{took:?}");

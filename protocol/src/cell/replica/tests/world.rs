@@ -76,6 +76,8 @@ pub(super) struct Site {
     unsynced: VecDeque<(WriteId, WriteBatch)>,
     provides: BTreeMap<ContentHash, Blob>,
     armed: Option<Instant>,
+    /// Its wall clock is ahead by so much.
+    pub(super) wall_ahead: Duration,
 }
 
 /// A client that adds to the counter and reads it, one after the other.
@@ -130,13 +132,7 @@ impl World {
         Self::with_round_trip(seed, voters, 0, knobs, Some(Duration::from_micros(500)))
     }
 
-    fn with_round_trip(
-        seed: u64,
-        voters: usize,
-        spare: usize,
-        knobs: Knobs,
-        round_trip: Option<Duration>,
-    ) -> Self {
+    fn with_round_trip(seed: u64, voters: usize, spare: usize, knobs: Knobs, round_trip: Option<Duration>) -> Self {
         let mut bytes = [7; 32];
         bytes[..8].copy_from_slice(&seed.to_le_bytes());
         let hosts = fixture::hosts(voters + spare);
@@ -152,6 +148,7 @@ impl World {
             unsynced: VecDeque::new(),
             provides: BTreeMap::new(),
             armed: None,
+            wall_ahead: Duration::ZERO,
         };
         let mut this = Self {
             now: Instant::START,
@@ -180,7 +177,8 @@ impl World {
         for at in 0..voters {
             let host = &this.sites[at].host;
             let mut replica =
-                Replica::found(this.knobs.config.clone(), this.seed_of(at), host.identity(), &genesis, this.clock()).unwrap();
+                Replica::found(this.knobs.config.clone(), Self::seed_of(at), host.identity(), &genesis, this.clock())
+                    .unwrap();
             replica.hasty = this.knobs.hasty;
             this.sites[at].replica = Some(replica);
             this.drain(at);
@@ -188,12 +186,17 @@ impl World {
         this
     }
 
-    fn seed_of(&self, site: usize) -> Seed {
+    fn seed_of(site: usize) -> Seed {
         Seed([u8::try_from(site).unwrap(); 32])
     }
 
     pub(super) fn clock(&self) -> Now {
         Now { instant: self.now, wall: FOUNDED + self.now.as_duration() }
+    }
+
+    fn clock_of(&self, site: usize) -> Now {
+        let clock = self.clock();
+        Now { wall: clock.wall + self.sites[site].wall_ahead, ..clock }
     }
 
     fn at(&mut self, delay: Duration, event: Event) {
@@ -217,12 +220,23 @@ impl World {
 
     pub(super) fn cut(&mut self, one: usize, other: usize, on: bool) {
         let pair = (one.min(other), one.max(other));
-        if on { self.cuts.insert(pair) } else { self.cuts.remove(&pair) };
+        if on {
+            self.cuts.insert(pair)
+        } else {
+            self.cuts.remove(&pair)
+        };
     }
 
     /// A client starts to count, asking `target` first.
     pub(super) fn add_client(&mut self, target: usize) {
-        self.clients.push(Client { seq: 1, target, waits: None, reads_next: false, stop: false, patience: Duration::from_millis(600) });
+        self.clients.push(Client {
+            seq: 1,
+            target,
+            waits: None,
+            reads_next: false,
+            stop: false,
+            patience: Duration::from_millis(600),
+        });
         let client = self.clients.len() - 1;
         self.at(Duration::ZERO, Event::Client { client });
     }
@@ -233,11 +247,10 @@ impl World {
         }
     }
 
-    /// Clients notice that nobody answers, and ask another.
-    pub(super) fn outage_ends_for_clients(&mut self) {
-        for client in &mut self.clients {
-            client.patience = Duration::from_millis(25);
-        }
+    /// A client that asks another as soon as nobody answers.
+    pub(super) fn add_impatient_client(&mut self, target: usize) {
+        self.add_client(target);
+        self.clients.last_mut().expect("it was just added").patience = Duration::from_millis(25);
     }
 
     pub(super) fn clients_are_idle(&self) -> bool {
@@ -292,7 +305,7 @@ impl World {
     }
 
     pub(super) fn input(&mut self, site: usize, input: Input) {
-        let now = self.clock();
+        let now = self.clock_of(site);
         if !self.sites[site].up {
             return;
         }
@@ -477,17 +490,18 @@ impl World {
             return;
         }
         let now = self.clock();
-        let seed = self.seed_of(at);
+        let seed = Self::seed_of(at);
         let (cell, config) = (self.cell, self.knobs.config.clone());
         let genesis = self.founding.genesis();
         assert!(genesis.cell() == self.cell || self.sites[at].disk.is_some(), "only a usual cell is founded again");
         let site = &mut self.sites[at];
         site.up = true;
         let me = site.host.identity();
-        let boot = site.disk.clone().unwrap_or_default();
-        let opened = Replica::open(config.clone(), seed, me.clone(), cell, boot, now);
         // A founder that crashed before its first write was durable is founded again.
-        let mut replica = opened.ok().or_else(|| Replica::found(config, seed, me, &genesis, now).ok());
+        let mut replica = match site.disk.clone() {
+            Some(boot) => Some(Replica::open(config, seed, me, cell, boot, now).expect("what was kept opens")),
+            None => Replica::found(config, seed, me, &genesis, now).ok(),
+        };
         if let Some(replica) = &mut replica {
             replica.hasty = self.knobs.hasty;
         }
@@ -500,11 +514,12 @@ impl World {
         if self.cuts.contains(&(to.min(from_site), to.max(from_site))) || !self.sites[to].up {
             return;
         }
-        let (now, seed, config, cell) = (self.clock(), self.seed_of(to), self.knobs.config.clone(), self.cell);
+        let (now, seed, config, cell) = (self.clock(), Self::seed_of(to), self.knobs.config.clone(), self.cell);
         let site = &mut self.sites[to];
         if let (None, Message::Raft { message, .. }) = (&site.replica, &message) {
             let me = site.host.identity();
             site.replica = Some(Replica::join(config, seed, me, cell, ReplicaId(message.to), now));
+            self.drain(to);
         }
         self.input(to, Input::Received { from, message });
     }
@@ -569,7 +584,7 @@ impl World {
             Event::Wake { site, epoch } => {
                 if self.sites[site].epoch == epoch {
                     self.sites[site].armed = None;
-                    let now = self.clock();
+                    let now = self.clock_of(site);
                     if let Some(replica) = &mut self.sites[site].replica {
                         replica.handle_timeout(now);
                     }

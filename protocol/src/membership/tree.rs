@@ -1,0 +1,192 @@
+//! The shape of the broadcast trees. The root of a tier beats once a second; a beat goes over every overlay link, and
+//! each node takes the neighbour that brought it first for its parent. So each tree is one of shortest paths, and mends
+//! itself with the next beat.
+//!
+//! Plumtree shapes its tree by the duplicates of the payload. With many senders at once that breaks it: two floods under
+//! way prune by two different trees, and what is left is only what both have in common. One sender, one tree.
+//!
+//! The root is the node with the lowest rank that beats, as in spanning trees of bridges. Beats are not signed: a liar
+//! bends the tree, and headers beside the tree (`broadcast`) make up for it.
+use std::{collections::BTreeMap, time::Duration};
+
+use super::{Membership, Timer, wire::Message};
+use crate::{
+    id::NodeId,
+    random::mix,
+    record::Tier,
+    time::{Instant, Now},
+};
+
+/// A parent that is later than the first by less stays the parent, so that jitter changes nothing.
+const LATER_MAX: Duration = Duration::from_millis(20);
+
+/// Beats missed before the root counts as lost.
+const MISSED_MAX: u32 = 3;
+
+/// One tier's tree as seen from here.
+#[derive(Debug, Default)]
+pub(super) struct Tree {
+    root: Option<NodeId>,
+    number: u64,
+    /// Links from the root to here, on the way of the first arrival.
+    hops: u32,
+    /// `None` at the root, or with no neighbour.
+    parent: Option<NodeId>,
+    /// Who brought this beat, after how many links, when.
+    brought: BTreeMap<NodeId, (u32, Instant)>,
+    heard: Instant,
+}
+
+/// Lower is better. Mixed, so that a low id earns nothing by being low.
+fn rank(node: NodeId) -> (u64, NodeId) {
+    let mut first = [0; 8];
+    first.copy_from_slice(&node.0[..8]);
+    (mix(u64::from_le_bytes(first)), node)
+}
+
+impl Tree {
+    fn yields_to(&self, root: NodeId) -> bool {
+        self.root.is_none_or(|ours| rank(root) < rank(ours))
+    }
+
+    /// Whoever brought the beat from nearer to the root than this node is: nobody below it.
+    fn next_parent(&self) -> Option<NodeId> {
+        let above = self.brought.iter().filter(|(_, (hops, _))| *hops <= self.hops);
+        above.min_by_key(|(_, (hops, at))| (*hops == self.hops, *at)).map(|(node, _)| *node)
+    }
+
+    /// Whether the parent still is as good as any, by the beat that ends now.
+    fn parent_keeps_up(&self) -> bool {
+        let first = self.brought.values().map(|(_, at)| *at).min();
+        let parents = self.parent.and_then(|parent| self.brought.get(&parent));
+        first.zip(parents).is_some_and(|(first, (hops, at))| *hops < self.hops && at.since(first) <= LATER_MAX)
+    }
+}
+
+impl Membership {
+    fn tree(&mut self, tier: Tier) -> &mut Tree {
+        self.shape.entry(tier).or_default()
+    }
+
+    /// Beats where this node is the root, and takes the root's place where none is heard.
+    pub(super) fn beat(&mut self, now: Now) {
+        let every = self.config.beat;
+        self.wake(Timer::Beat, now.instant + every, "beat");
+        for tier in [Tier::Mesh, Tier::Home] {
+            let me = self.me;
+            let tree = self.tree(tier);
+            let lost = tree.root != Some(me) && now.instant.since(tree.heard) > every * MISSED_MAX;
+            if tree.root.is_none() || lost {
+                tree.root = Some(me);
+                (tree.hops, tree.brought) = (0, BTreeMap::new());
+                self.set_parent(tier, None);
+            }
+            let tree = self.tree(tier);
+            if tree.root == Some(me) {
+                tree.number = now.wall.0.max(tree.number.saturating_add(1));
+                tree.heard = now.instant;
+                self.pass_on(tier, None);
+            }
+        }
+    }
+
+    fn pass_on(&mut self, tier: Tier, except: Option<NodeId>) {
+        let to: Vec<NodeId> = self.overlay.active.keys().copied().filter(|node| Some(*node) != except).collect();
+        for node in to {
+            self.pass_on_to(tier, node);
+        }
+    }
+
+    fn pass_on_to(&mut self, tier: Tier, node: NodeId) {
+        let tree = self.tree(tier);
+        let (Some(root), number, hops) = (tree.root, tree.number, tree.hops) else { return };
+        if self.shares(tier, node) {
+            self.send(node, Message::Beat { tier, root, number, hops });
+        }
+    }
+
+    pub(super) fn on_beat(&mut self, now: Now, from: NodeId, tier: Tier, root: NodeId, number: u64, hops: u32) {
+        // A root that beats ahead of time would outlive itself; numbers are its wall milliseconds.
+        let ahead = number > now.wall.0.saturating_add(60_000);
+        if root == self.me || ahead || !self.shares(tier, from) || !self.overlay.active.contains_key(&from) {
+            return;
+        }
+        let tree = self.tree(tier);
+        let same = tree.root == Some(root);
+        if same && number == tree.number {
+            tree.brought.entry(from).or_insert((hops, now.instant));
+            return;
+        }
+        if (same && number < tree.number) || (!same && !tree.yields_to(root)) {
+            return;
+        }
+        let keeps = same && tree.parent_keeps_up();
+        let successor = if same { tree.next_parent() } else { None };
+        let parent = if keeps { tree.parent } else { successor.or(Some(from)) };
+        (tree.root, tree.number, tree.heard) = (Some(root), number, now.instant);
+        tree.hops = hops.saturating_add(1);
+        tree.brought = BTreeMap::from([(from, (hops, now.instant))]);
+        self.set_parent(tier, parent);
+        self.pass_on(tier, Some(from));
+    }
+
+    /// Puts the link to the parent into the tree, and that to the one before out of it.
+    fn set_parent(&mut self, tier: Tier, parent: Option<NodeId>) {
+        let parent = parent.filter(|node| self.overlay.active.contains_key(node));
+        let before = std::mem::replace(&mut self.tree(tier).parent, parent);
+        if before == parent {
+            return;
+        }
+        if let Some(parent) = parent {
+            self.trees.eager.insert((tier, parent));
+            self.send(parent, Message::Graft(tier));
+        }
+        if let Some(before) = before
+            && self.trees.eager.remove(&(tier, before))
+        {
+            self.send(before, Message::Prune(tier));
+        }
+    }
+
+    /// A child.
+    pub(super) fn on_graft(&mut self, from: NodeId, tier: Tier) {
+        if self.shares(tier, from) && self.overlay.active.contains_key(&from) {
+            self.trees.eager.insert((tier, from));
+        }
+    }
+
+    /// A child no more, or a link that was in the tree by mistake.
+    pub(super) fn on_prune(&mut self, from: NodeId, tier: Tier) {
+        if self.tree(tier).parent != Some(from) {
+            self.trees.eager.remove(&(tier, from));
+        }
+    }
+
+    /// A new neighbour hears the beat at once; without a parent, it is one until the next.
+    pub(super) fn join_trees(&mut self, node: NodeId) {
+        for tier in [Tier::Mesh, Tier::Home] {
+            if !self.shares(tier, node) {
+                continue;
+            }
+            let (me, tree) = (self.me, self.tree(tier));
+            if tree.parent.is_none() && tree.root != Some(me) {
+                self.set_parent(tier, Some(node));
+            }
+            self.pass_on_to(tier, node);
+        }
+    }
+
+    /// A neighbour is gone: another that brought the last beat takes its place.
+    pub(super) fn leave_trees(&mut self, node: NodeId) {
+        self.trees.forget(node);
+        for tier in [Tier::Mesh, Tier::Home] {
+            let tree = self.tree(tier);
+            tree.brought.remove(&node);
+            if tree.parent == Some(node) {
+                tree.parent = None;
+                let next = tree.next_parent();
+                self.set_parent(tier, next);
+            }
+        }
+    }
+}
