@@ -63,7 +63,8 @@ pub(crate) async fn open(target: &Target, asked: Asked<'_>) -> Result<Response<I
     let late = |_| Broken::Connect(std::io::Error::from(std::io::ErrorKind::TimedOut));
     match target {
         Target::Unix(path) => {
-            let stream = timeout(CONNECT_MAX, UnixStream::connect(path)).await.map_err(late)?;
+            let (fitting, _folder) = bocage_node::control::fitting(path).map_err(Broken::Connect)?;
+            let stream = timeout(CONNECT_MAX, UnixStream::connect(fitting)).await.map_err(late)?;
             send(stream.map_err(Broken::Connect)?, "localhost", asked).await
         }
         Target::Tcp(address) => {

@@ -33,7 +33,7 @@ const START_MAX: Duration = Duration::from_secs(60);
 /// The edge answers within this after an instance runs.
 const ANSWER_MAX: Duration = Duration::from_secs(15);
 /// Between two looks.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  bocage deploy examples/guestbook\n  bocage deploy app.wasm --name my-app\n\n\
@@ -119,7 +119,7 @@ async fn found(control: &Control, tenant: &Tenant, app: &str, action: TenantActi
             let host = found.hosts.into_iter().next().unwrap_or_default();
             return Ok(Deployed { app: found.app, cell: found.cell, release: 1, host });
         }
-        tokio::time::sleep(LOOK_EVERY * 10).await;
+        tokio::time::sleep(LOOK_EVERY * 20).await;
     }
     Err(unknown.next(format!("look before you repeat it: bocage status {app}")))
 }

@@ -2,6 +2,7 @@
 use std::process::ExitCode;
 
 use bocage_node::{
+    control,
     settings::{Folder as NodeFolder, wall},
     transport::node_of_address,
 };
@@ -53,7 +54,9 @@ impl Join {
             at.say.step(format!("{known} to dial first."));
             return Run::of(self.folder).run(at);
         }
-        let runs = std::os::unix::net::UnixStream::connect(bocage_node::control::socket_of(&path)).is_ok();
+        let runs = control::fitting(&control::socket_of(&path))
+            .and_then(|(socket, _folder)| std::os::unix::net::UnixStream::connect(socket))
+            .is_ok();
         let next = if runs { "It runs now: restart it to dial them." } else { "Run it:" };
         at.say.done(
             &json!({ "dir": path, "added": added, "running": runs }),
