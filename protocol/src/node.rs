@@ -33,7 +33,7 @@ use crate::{
     notice::Notice,
     random::Seed,
     reach::{self, Reach, Wanter},
-    record::{Kind, Shared},
+    record::{Kind, Shared, Subject},
     route::{self, Router},
     store::{Boot, DiskFault, Rot, StoreOp, WriteBatch},
     time::Now,
@@ -404,6 +404,9 @@ impl Node {
         for member in &description.members {
             let (peer, addresses) = (member.node, self.reach.addresses(member.node));
             self.hand(HandOver::Reach(reach::Input::Want { by, peer, addresses, wanted: true }));
+            // Verdicts stay in the watched node's jurisdiction: whoever depends on a node elsewhere asks for them.
+            let subject = Subject(peer.0);
+            self.hand(HandOver::Membership(membership::Input::Subscribe { subject, wanted: true }));
         }
     }
 

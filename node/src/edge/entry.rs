@@ -106,11 +106,7 @@ impl Entry {
                     if let Err(refusal) = self.node.ask(ask, Command::Resolve { host: host.clone() }).await {
                         return problem(&refusal);
                     }
-                    // Served before the reply: the table in hand is older.
-                    if self.node.table().route(&host).is_none() {
-                        let detail = format!("no app answers for {host} in this mesh");
-                        return problem(&Refusal::definite(Code::NotFound, detail));
-                    }
+                    attempt.resolved = true;
                 }
                 Decision::Hold { at_most, .. } => {
                     let _ = tokio::time::timeout(at_most, changed.changed()).await;

@@ -70,6 +70,8 @@ pub struct RequestFacts<'a> {
 pub struct Attempt {
     /// Instances that were tried and failed.
     pub tried: Vec<InstanceId>,
+    /// The machine was asked to resolve the host.
+    pub resolved: bool,
     /// Bytes of the request may have reached an instance that did not answer.
     pub perhaps_done: bool,
 }
@@ -156,7 +158,7 @@ impl Table {
             return Decision::Refuse(Refusal::indefinite(Code::Unreachable, detail));
         }
         let Some(route) = self.route(request.host) else {
-            if request.waited.is_zero() {
+            if !attempt.resolved {
                 return Decision::Resolve;
             }
             let detail = format!("no app answers for {} in this mesh", request.host);

@@ -1,0 +1,7 @@
+//! What must hold, one property per file. Each checker keeps its own memory, asks no node's opinion of another's, and
+//! looks only at what changed.
+pub(crate) mod agreement;
+pub(crate) mod exactly_once;
+pub(crate) mod fencing;
+pub(crate) mod convergence;
+pub(crate) mod no_panic;

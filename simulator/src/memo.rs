@@ -1,0 +1,108 @@
+//! Signatures that were checked and records that were seen, shared by the whole world: each distinct envelope is verified
+//! once, however many nodes receive it.
+use std::collections::HashMap;
+
+use bocage_protocol::{
+    codec,
+    frame::Frame,
+    identity::{BadSignature, Envelope, PublicKey, Statement, Verified},
+    record::{Kind, RecordBody},
+};
+
+use crate::trace::Mixer;
+
+/// What is known of an envelope with a valid signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Seen {
+    /// A record, by its number here.
+    Record(u32),
+    /// Anything else.
+    Other,
+}
+
+/// A record that somebody sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RecordSeen {
+    pub(crate) kind: Kind,
+    pub(crate) signer: PublicKey,
+}
+
+/// The world's memo.
+#[derive(Debug, Default)]
+pub(crate) struct Memo {
+    checked: HashMap<u128, Seen>,
+    pub(crate) records: Vec<RecordSeen>,
+}
+
+/// What a frame carried.
+#[derive(Debug, Default)]
+pub(crate) struct Carried {
+    /// Records in it, as numbered in the memo.
+    pub(crate) records: Vec<u32>,
+    /// Those of them never seen before.
+    pub(crate) new: Vec<u32>,
+}
+
+impl Memo {
+    /// Checks every signature of a frame, each distinct one once in this world. Records are listed in `carried` if the
+    /// frame is gossip.
+    pub(crate) fn check(&mut self, frame: Frame, carried: &mut Carried) -> Result<Verified<Frame>, BadSignature> {
+        carried.records.clear();
+        carried.new.clear();
+        let gossip = matches!(frame, Frame::Gossip(_));
+        frame.check(|envelope| {
+            let Some((seen, new)) = self.look(envelope) else { return false };
+            if let (Seen::Record(number), true) = (seen, gossip) {
+                carried.records.push(number);
+                if new {
+                    carried.new.push(number);
+                }
+            }
+            true
+        })
+    }
+
+    /// What is known of an envelope, checked now if it never was; `None` if its signature is not valid.
+    fn look(&mut self, envelope: &Envelope) -> Option<(Seen, bool)> {
+        let mut mixer = Mixer::default();
+        mixer.bytes(envelope.domain.as_bytes());
+        mixer.bytes(&envelope.payload);
+        mixer.bytes(&envelope.key.0);
+        mixer.bytes(&envelope.signature.0);
+        let digest = mixer.finish();
+        if let Some(seen) = self.checked.get(&digest) {
+            return Some((*seen, false));
+        }
+        envelope.check().ok()?;
+        let seen = self.read(envelope).unwrap_or(Seen::Other);
+        self.checked.insert(digest, seen);
+        Some((seen, true))
+    }
+
+    fn read(&mut self, envelope: &Envelope) -> Option<Seen> {
+        if envelope.domain != RecordBody::DOMAIN {
+            return None;
+        }
+        let body: RecordBody = codec::decode(RecordBody::DOMAIN, &envelope.payload).ok()?;
+        let number = u32::try_from(self.records.len()).expect("no run sees four thousand million records");
+        self.records.push(RecordSeen { kind: body.kind, signer: envelope.key });
+        Some(Seen::Record(number))
+    }
+}
+
+/// A set of small numbers.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Bits(Vec<u64>);
+
+impl Bits {
+    /// Adds a number; false if it was there.
+    pub(crate) fn insert(&mut self, number: u32) -> bool {
+        let (word, bit) = (number as usize / 64, 1 << (number % 64));
+        if self.0.len() <= word {
+            self.0.resize(word + 1, 0);
+        }
+        let new = self.0[word] & bit == 0;
+        self.0[word] |= bit;
+        new
+    }
+}

@@ -1,0 +1,191 @@
+//! Who there is: operators, sites, nodes, tenants, with keys and certificates that follow from the seed alone.
+use std::time::Duration;
+
+use bocage_protocol::{
+    cell::CellConfig,
+    command::Terms,
+    config::Config,
+    id::{MeshId, NodeId},
+    identity::{Genesis, Keypair, NodeCertificate, NodeIdentity, Party, PublicKey, Signed},
+    membership,
+    random::Seed,
+    resources::{Jurisdiction, Price, Resources, Site},
+    time::Timestamp,
+};
+
+use crate::{
+    clock::EPOCH_MS,
+    scenario::{Knobs, Scenario, Select},
+};
+
+/// Where a node stands. Numbers index [`Population`]'s lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) jurisdiction: Jurisdiction,
+    pub(crate) operator: u32,
+    pub(crate) site: u32,
+}
+
+/// All parties of a world.
+#[derive(Debug)]
+pub(crate) struct Population {
+    pub(crate) mesh: MeshId,
+    seed: Seed,
+    operators: Vec<Operator>,
+    sites: Vec<String>,
+    /// Of the nodes that the mesh starts with.
+    pub(crate) places: Vec<Place>,
+    knobs: Knobs,
+}
+
+#[derive(Debug)]
+struct Operator {
+    keys: Keypair,
+    genesis: Genesis,
+}
+
+const YEAR: Duration = Duration::from_hours(365 * 24);
+
+/// Parties and certificates were made a day before the world begins, so that no node's wrong clock comes before them.
+const MADE: Timestamp = Timestamp(EPOCH_MS - 24 * 3_600 * 1_000);
+
+/// What every node offers.
+pub(crate) fn terms() -> Terms {
+    let total = Resources { cpu_millis: 16_000, memory_bytes: 32 << 30, disk_bytes: 1 << 40 };
+    let currency = "EUR".parse().expect("EUR is a currency");
+    let price = Price { currency, cpu_core_hour: 1_000_000, memory_gib_hour: 300_000, disk_gib_hour: 5_000 };
+    Terms { total, price }
+}
+
+impl Population {
+    pub(crate) fn new(scenario: &Scenario, seed: Seed) -> Self {
+        let mut this = Self {
+            mesh: MeshId::of(&seed.split("mesh").0),
+            seed,
+            operators: Vec::new(),
+            sites: Vec::new(),
+            places: Vec::new(),
+            knobs: scenario.knobs.clone(),
+        };
+        let mut counts = std::collections::BTreeMap::<Jurisdiction, u32>::new();
+        for group in &scenario.population {
+            for _ in 0..group.operators {
+                let count = counts.entry(group.jurisdiction).or_default();
+                *count += 1;
+                let name = format!("{}-{count}", group.jurisdiction);
+                this.settle(&name, group.jurisdiction, group.sites.max(1), group.nodes);
+            }
+        }
+        this
+    }
+
+    fn settle(&mut self, name: &str, jurisdiction: Jurisdiction, sites: u32, nodes: u32) {
+        let keys = self.keys("operator", name.as_bytes());
+        let genesis = Genesis::new(Party::Operator, name, keys.public(), MADE);
+        let operator = u32::try_from(self.operators.len()).expect("operators are fewer than nodes");
+        self.operators.push(Operator { keys, genesis });
+        let first = u32::try_from(self.sites.len()).expect("sites are fewer than nodes");
+        self.sites.extend((1..=sites).map(|site| format!("{name}/{site}")));
+        for node in 0..nodes {
+            self.places.push(Place { jurisdiction, operator, site: first + node % sites });
+        }
+    }
+
+    /// The key of a party or node.
+    pub(crate) fn keys(&self, kind: &str, of: &[u8]) -> Keypair {
+        Keypair::from_secret(&self.seed.split("keys").split_for(kind, of).0)
+    }
+
+    /// The identity of the node with this number at this place, certified by its operator.
+    pub(crate) fn identity(&self, number: u32, place: &Place) -> NodeIdentity {
+        let keys = self.keys("node", &number.to_be_bytes());
+        let operator = &self.operators[place.operator as usize];
+        let certificate = NodeCertificate {
+            mesh: self.mesh,
+            operator: operator.genesis.clone(),
+            node: keys.node(),
+            site: Site(self.sites[place.site as usize].clone()),
+            jurisdiction: place.jurisdiction,
+            domains: Vec::new(),
+            not_before: MADE,
+            expires: MADE + YEAR,
+            serial: 1,
+            sealing: PublicKey(self.seed.split_for("sealing", &number.to_be_bytes()).0),
+        };
+        let signed = Signed::seal(&operator.keys, &certificate);
+        NodeIdentity::new(keys, signed, self.mesh, Timestamp(EPOCH_MS)).expect("the certificate is valid for a year")
+    }
+
+    /// The settings of a node that starts with these peers to dial.
+    pub(crate) fn config(&self, number: u32, identity: &NodeIdentity, bootstrap: &[(u32, NodeId)]) -> Config {
+        let knobs = &self.knobs;
+        let mut cell = CellConfig::default();
+        knobs.tick_ms.inspect(|tick| cell.tick = Duration::from_millis(*tick));
+        knobs.snapshot_entries.inspect(|entries| cell.snapshot_entries = *entries);
+        knobs.lease_ms.inspect(|lease| cell.lease = Duration::from_millis(*lease));
+        let mut membership = membership::Config::default();
+        knobs.active_max.inspect(|active| membership.active_max = *active);
+        knobs.observers.inspect(|observers| membership.observers = *observers);
+        knobs.probe_ms.inspect(|probe| membership.probe = Duration::from_millis(*probe));
+        knobs.repair_ms.inspect(|repair| membership.repair = Duration::from_millis(*repair));
+        Config {
+            mesh: self.mesh,
+            identity: identity.clone(),
+            zone: "bocage.test".into(),
+            bootstrap: bootstrap.iter().map(|(number, node)| (*node, vec![address(*number)])).collect(),
+            announce: vec![address(number)],
+            offer: Some(terms()),
+            cell,
+            membership,
+        }
+    }
+
+    /// The tenant of an app.
+    pub(crate) fn tenant(&self, app: &str) -> (Keypair, Signed<Genesis>) {
+        let keys = self.keys("tenant", app.as_bytes());
+        let genesis = Genesis::new(Party::Tenant, &format!("tenant of {app}"), keys.public(), MADE);
+        let signed = Signed::seal(&keys, &genesis);
+        (keys, signed)
+    }
+
+    /// Whether the node with this number at this place is among those selected, `any` aside.
+    pub(crate) fn matches(&self, select: &Select, number: u32, place: &Place) -> bool {
+        let operator = &self.operators[place.operator as usize].genesis.name;
+        select.node.is_none_or(|node| node == number)
+            && select.operator.as_ref().is_none_or(|name| name == operator)
+            && select.site.as_ref().is_none_or(|name| *name == self.sites[place.site as usize])
+            && select.jurisdiction.is_none_or(|jurisdiction| jurisdiction == place.jurisdiction)
+    }
+}
+
+/// Where a node is reached: in this world a node's address is its number.
+pub(crate) fn address(number: u32) -> membership::Address {
+    format!("/sim/{number}")
+}
+
+/// The number in an address.
+pub(crate) fn number_of(address: &str) -> Option<u32> {
+    address.strip_prefix("/sim/")?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parties_follow_from_the_seed_alone_and_stand_where_the_scenario_says() {
+        let text = "name = \"x\"\nduration_s = 1\n[[population]]\njurisdiction = \"FR\"\noperators = 2\nsites = 2\nnodes = 3\n";
+        let scenario = Scenario::parse(text).unwrap();
+        let [one, same] = [7, 7].map(|seed| Population::new(&scenario, Seed([seed; 32])));
+        let other = Population::new(&scenario, Seed([8; 32]));
+        let node = |population: &Population| population.identity(3, &population.places[3]).node();
+        assert_eq!(node(&one), node(&same));
+        assert_ne!(node(&one), node(&other));
+        let sites: Vec<&str> = one.places.iter().map(|place| one.sites[place.site as usize].as_str()).collect();
+        assert_eq!(sites, ["FR-1/1", "FR-1/2", "FR-1/1", "FR-2/1", "FR-2/2", "FR-2/1"]);
+        let select = Select { site: Some("FR-2/2".into()), ..Select::default() };
+        let matching = (0..6).filter(|number| one.matches(&select, *number, &one.places[*number as usize]));
+        assert_eq!(matching.collect::<Vec<_>>(), [4]);
+        assert_eq!(number_of(&address(41)), Some(41));
+    }
+}

@@ -1,0 +1,266 @@
+//! The tables of a scenario file, each with its defaults.
+use bocage_protocol::resources::Jurisdiction;
+use serde::Deserialize;
+
+use crate::measure;
+
+/// Operators of one jurisdiction, all alike.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Population {
+    /// The law that they and their sites answer to.
+    pub jurisdiction: Jurisdiction,
+    /// How many. Named `FR-1`, `FR-2`, and so on.
+    #[serde(default = "one")]
+    pub operators: u32,
+    /// Sites of each. Named `FR-1/1`, `FR-1/2`, and so on.
+    #[serde(default = "one")]
+    pub sites: u32,
+    /// Nodes of each, dealt out to its sites in turn.
+    #[serde(default = "one")]
+    pub nodes: u32,
+}
+
+const fn one() -> u32 {
+    1
+}
+
+/// How nodes are linked. All delays are one way.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Network {
+    /// Between jurisdictions that no `between` names.
+    pub delay_ms: u64,
+    /// Within a jurisdiction.
+    pub inside_ms: u64,
+    /// Within a site, in microseconds.
+    pub site_us: u64,
+    /// Of pairs of jurisdictions.
+    pub between: Vec<Between>,
+    /// Most that a frame's delay is drawn longer, as a share of the delay; mostly far less.
+    pub jitter_percent: u64,
+    /// Of frames, on links that are up. A stream loses none; this is what full queues drop.
+    pub loss_per_mille: u64,
+    /// Of each node to each other: what a transfer gets.
+    pub bandwidth_mbit: u64,
+    /// A cut link or a machine without power is noticed within this range.
+    pub silence_noticed_ms: [u64; 2],
+    /// A process that died is noticed within this range.
+    pub crash_noticed_ms: [u64; 2],
+    /// A dial gives up after so long.
+    pub dial_ms_max: u64,
+}
+
+/// The delay between two jurisdictions.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Between {
+    /// Both, in any order.
+    pub jurisdictions: [Jurisdiction; 2],
+    /// One way.
+    pub delay_ms: u64,
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        Self {
+            delay_ms: 20,
+            inside_ms: 8,
+            site_us: 250,
+            between: Vec::new(),
+            jitter_percent: 25,
+            loss_per_mille: 0,
+            bandwidth_mbit: 200,
+            silence_noticed_ms: [1_000, 3_000],
+            crash_noticed_ms: [20, 250],
+            dial_ms_max: 3_000,
+        }
+    }
+}
+
+impl Network {
+    pub(super) fn ranges(&self) -> Vec<(&'static str, [u64; 2])> {
+        vec![("silence_noticed_ms", self.silence_noticed_ms), ("crash_noticed_ms", self.crash_noticed_ms)]
+    }
+}
+
+/// How fast disks are.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Disk {
+    /// A sync takes this long, in microseconds.
+    pub sync_us: [u64; 2],
+    /// Any other block verb, in microseconds.
+    pub verb_us: u64,
+}
+
+impl Default for Disk {
+    fn default() -> Self {
+        Self { sync_us: [400, 4_000], verb_us: 30 }
+    }
+}
+
+impl Disk {
+    pub(super) fn ranges(&self) -> Vec<(&'static str, [u64; 2])> {
+        vec![("sync_us", self.sync_us)]
+    }
+}
+
+/// How wrong clocks are.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Clocks {
+    /// Wall clocks are off by at most so much either way.
+    pub offset_ms_max: u64,
+    /// All clocks run too fast or slow by at most so much.
+    pub drift_ppm_max: u64,
+}
+
+impl Default for Clocks {
+    fn default() -> Self {
+        Self { offset_ms_max: 200, drift_ppm_max: 20 }
+    }
+}
+
+/// Apps, all alike.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct App {
+    /// A DNS label; with `count`, a number is added.
+    pub name: String,
+    /// How many.
+    #[serde(default = "one")]
+    pub count: u32,
+    /// See the policy's. Empty: any.
+    #[serde(default)]
+    pub home: Vec<Jurisdiction>,
+    /// See the policy's.
+    #[serde(default)]
+    pub away: Vec<Jurisdiction>,
+    /// 1, 3 or 5.
+    #[serde(default = "voters")]
+    pub voters: u32,
+    /// Instances, at least.
+    #[serde(default = "one")]
+    pub min: u32,
+    /// Instances, at most.
+    #[serde(default = "instances_max")]
+    pub max: u32,
+    /// Run below the grade that the voters promise.
+    #[serde(default)]
+    pub allow_degraded: bool,
+    /// How long the component is.
+    #[serde(default = "component_bytes")]
+    pub component_bytes: usize,
+}
+
+const fn voters() -> u32 {
+    3
+}
+
+const fn instances_max() -> u32 {
+    20
+}
+
+const fn component_bytes() -> usize {
+    64 << 10
+}
+
+/// What clients do: each has one operation under way, and repeats it until it is answered.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Workload {
+    /// Of each app.
+    pub clients: u32,
+    /// Between an answer and the next operation: this on average.
+    pub think_ms: u64,
+    /// Of operations; the others write.
+    pub reads_per_mille: u64,
+    /// A client gives an attempt up after so long and repeats it.
+    pub attempt_ms_max: u64,
+    /// Offers change so often, all nodes together.
+    pub offer_changes_per_minute: u64,
+}
+
+impl Default for Workload {
+    fn default() -> Self {
+        Self { clients: 1, think_ms: 1_000, reads_per_mille: 200, attempt_ms_max: 15_000, offer_changes_per_minute: 0 }
+    }
+}
+
+/// Random faults, evenly spread over the duration. All zero: none.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Churn {
+    /// Of all nodes, per minute: gone for ever, a new one in its place.
+    pub replaced_per_mille: u64,
+    /// Of all nodes, per minute: the process dies and starts again.
+    pub crashed_per_mille: u64,
+    /// How long a crashed one is down.
+    pub down_ms: [u64; 2],
+}
+
+/// Settings of the protocol. Left out: its own default.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Knobs {
+    /// See `CellConfig::tick`.
+    pub tick_ms: Option<u64>,
+    /// See `CellConfig::snapshot_entries`.
+    pub snapshot_entries: Option<u64>,
+    /// See `CellConfig::lease`.
+    pub lease_ms: Option<u64>,
+    /// See `membership::Config::active_max`.
+    pub active_max: Option<usize>,
+    /// See `membership::Config::observers`.
+    pub observers: Option<usize>,
+    /// See `membership::Config::probe`.
+    pub probe_ms: Option<u64>,
+    /// See `membership::Config::repair`.
+    pub repair_ms: Option<u64>,
+}
+
+/// Which checkers watch. All, unless said otherwise.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Checks {
+    /// Replicas apply the same.
+    pub agreement: bool,
+    /// Each operation takes effect once, and in order.
+    pub exactly_once: bool,
+    /// No write of a lease that ended.
+    pub fencing: bool,
+    /// After the faults all agree and every app is writable.
+    pub convergence: bool,
+}
+
+impl Default for Checks {
+    fn default() -> Self {
+        Self { agreement: true, exactly_once: true, fencing: true, convergence: true }
+    }
+}
+
+/// A bound of a measure. One that was not taken, or lies outside, is a violation.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Expect {
+    /// Its name in the report.
+    pub measure: String,
+    /// No more.
+    pub at_most: Option<f64>,
+    /// No less.
+    pub at_least: Option<f64>,
+}
+
+impl Expect {
+    /// What is wrong with it, if anything.
+    pub(super) fn validate(&self) -> Result<(), String> {
+        if !measure::NAMES.contains(&self.measure.as_str()) {
+            return Err(format!("there is no measure {:?}; there are {}", self.measure, measure::NAMES.join(", ")));
+        }
+        if self.at_most.is_none() && self.at_least.is_none() {
+            return Err("at_most or at_least is missing".into());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,246 @@
+//! What befalls the world: the scenario's timeline and its random churn, each fault with what it touched.
+use super::{Event, MILLI, SECOND, WORLD, World};
+use crate::{
+    host::{Daemon, State},
+    population::{Place, Population},
+    report::{FaultShown, Property},
+    scenario::{self, Select, What},
+};
+
+/// A fault of this run.
+#[derive(Clone, Debug)]
+pub(super) struct Fault {
+    spec: scenario::Fault,
+    /// Its line in the report; many random ones share one.
+    shown: usize,
+    declared: bool,
+    /// Nodes that it holds down.
+    holds: Vec<u32>,
+    heals_after: Option<u64>,
+    active: bool,
+}
+
+/// A stall without `for_s` lasts so long.
+const STALL: u64 = 5 * SECOND;
+
+/// A node that takes another's place starts so long after it left.
+const REPLACED_MS: [u64; 2] = [500, 3_000];
+
+impl Fault {
+    /// Whether a node at a place stands on the side that is cut off, and on the other.
+    pub(super) fn sides(&self, population: &Population, number: u32, place: &Place) -> (bool, bool) {
+        let who = population.matches(&self.spec.who, number, place);
+        let from = self.spec.from.as_ref().map_or(!who, |from| population.matches(from, number, place));
+        (who, from)
+    }
+}
+
+impl<D: Daemon> World<D> {
+    /// Puts the timeline and the churn on the calendar.
+    pub(super) fn plan_faults(&mut self) {
+        let declared: Vec<scenario::Fault> = self.scenario.fault.iter().map(|fault| fault.get_ref().clone()).collect();
+        for spec in declared {
+            self.shown.push(FaultShown { what: spec.what, at_s: spec.at_s, touched: 0 });
+            let (at, heals_after) = (spec.at_s * SECOND, spec.for_s.map(|seconds| seconds * SECOND));
+            self.plan_fault(at, spec, heals_after, true);
+        }
+        let churn = self.scenario.churn.clone();
+        self.plan_churn(What::Replace, churn.replaced_per_mille, None);
+        self.plan_churn(What::Crash, churn.crashed_per_mille, Some(churn.down_ms));
+    }
+
+    fn plan_fault(&mut self, after: u64, spec: scenario::Fault, heals_after: Option<u64>, declared: bool) {
+        let shown = self.shown.len() - 1;
+        let number = u32::try_from(self.faults.len()).expect("faults are fewer than numbers");
+        self.faults.push(Fault { spec, shown, declared, holds: Vec::new(), heals_after, active: false });
+        self.queue.push(self.at + after, WORLD, Event::Fault { fault: number });
+    }
+
+    fn plan_churn(&mut self, what: What, per_mille_per_minute: u64, down_ms: Option<[u64; 2]>) {
+        let duration = self.scenario.duration_s * SECOND;
+        let nodes = self.hosts.len() as u64;
+        let count = per_mille_per_minute * nodes * self.scenario.duration_s / 60_000;
+        if count == 0 {
+            return;
+        }
+        self.shown.push(FaultShown { what, at_s: 0, touched: 0 });
+        for number in 0..count {
+            let share = duration / count;
+            let after = number * share + self.streams.faults.below(share);
+            let who = Select { any: Some(1), ..Select::default() };
+            let spec = scenario::Fault { at_s: 0, for_s: None, what, who, from: None, one_way: false, per_mille: 0 };
+            let heals_after = down_ms
+                .map(|[least, most]| least * MILLI + self.streams.faults.below((most.max(least) - least) * MILLI + 1));
+            self.plan_fault(after, spec, heals_after, false);
+        }
+    }
+
+    /// Those selected, by number.
+    fn selected(&mut self, select: &Select, runs: bool) -> Vec<u32> {
+        let network = &self.network;
+        let mut chosen: Vec<u32> = (0u32..)
+            .zip(&self.hosts)
+            .filter(|(_, host)| if runs { host.daemon.is_some() } else { host.state != State::Gone })
+            .map(|(number, _)| number)
+            .filter(|number| self.population.matches(select, *number, network.place(*number)))
+            .collect();
+        if let Some(any) = select.any {
+            self.streams.faults.shuffle(&mut chosen);
+            chosen.truncate(any as usize);
+            chosen.sort_unstable();
+        }
+        chosen
+    }
+
+    pub(super) fn fault(&mut self, number: u32) {
+        let Fault { spec, shown, heals_after, .. } = self.faults[number as usize].clone();
+        if self.healed.is_some() {
+            return;
+        }
+        let (touched, holds) = self.befall(number, &spec);
+        self.shown[shown].touched += touched;
+        let fault = &mut self.faults[number as usize];
+        fault.holds = holds;
+        fault.active = true;
+        if let Some(after) = heals_after {
+            self.queue.push(self.at + after, WORLD, Event::Heal { fault: number });
+        }
+    }
+
+    /// Does it; how many nodes or links were touched, and which nodes it holds down.
+    fn befall(&mut self, number: u32, spec: &scenario::Fault) -> (u64, Vec<u32>) {
+        if spec.what == What::Cut {
+            return (self.cut(number, spec), Vec::new());
+        }
+        let chosen = self.selected(&spec.who, true);
+        if spec.what == What::Loss {
+            let mut whom = vec![false; self.hosts.len()];
+            for node in &chosen {
+                whom[*node as usize] = true;
+            }
+            self.network.lose(number as usize, whom, spec.per_mille);
+            return (chosen.len() as u64, Vec::new());
+        }
+        for node in &chosen {
+            self.befall_node(*node, spec);
+        }
+        (chosen.len() as u64, chosen)
+    }
+
+    fn befall_node(&mut self, node: u32, spec: &scenario::Fault) {
+        match spec.what {
+            What::Crash => self.die(node, false),
+            What::Power => self.die(node, true),
+            What::Wipe => {
+                self.die(node, false);
+                let host = self.host(node);
+                host.disk.wipe();
+                host.content.clear();
+            }
+            What::Stall => self.stall(node, spec.for_s.map_or(STALL, |seconds| seconds * SECOND)),
+            What::FailSync => self.host(node).disk.failing = true,
+            What::Leave => self.leave(node),
+            What::Replace => {
+                self.leave(node);
+                let place = *self.network.place(node);
+                let new = self.settle(place);
+                let [least, most] = REPLACED_MS;
+                let after = least * MILLI + self.streams.faults.below((most - least) * MILLI);
+                self.queue.push(self.at + after, new, Event::Start);
+            }
+            What::Cut | What::Loss => unreachable!("befalls links"),
+        }
+    }
+
+    fn leave(&mut self, node: u32) {
+        self.die(node, true);
+        let host = self.host(node);
+        host.state = State::Gone;
+        host.disk.wipe();
+        host.content.clear();
+    }
+
+    fn stall(&mut self, node: u32, lasts: u64) {
+        let until = self.at + lasts;
+        self.host(node).stalled_until = until;
+        let peers: Vec<u32> = self.host(node).peers.iter().copied().collect();
+        for peer in peers {
+            let epoch = self.network.link(node, peer).epoch;
+            let noticed = self.network.silence_noticed();
+            if noticed < lasts {
+                self.queue.push(self.at + noticed, peer, Event::LinkLost { peer: node, epoch });
+                self.queue.push(until, node, Event::LinkLost { peer, epoch });
+            }
+        }
+    }
+
+    fn cut(&mut self, number: u32, spec: &scenario::Fault) -> u64 {
+        let mut from = vec![false; self.hosts.len()];
+        self.selected(&spec.who, false).iter().for_each(|node| from[*node as usize] = true);
+        let mut to: Vec<bool> = from.iter().map(|inside| !inside).collect();
+        if let Some(other) = &spec.from {
+            to = vec![false; self.hosts.len()];
+            self.selected(other, false).iter().for_each(|node| to[*node as usize] = true);
+        }
+        let pairs = self.network.cut(number as usize, from, to, spec.one_way);
+        self.silence(&pairs);
+        pairs.len() as u64
+    }
+
+    /// A dial came to nothing because of cuts: they touched something.
+    pub(super) fn cut_touches(&mut self, a: u32, b: u32) {
+        for fault in self.network.cuts_between(a, b) {
+            let shown = self.faults[fault].shown;
+            self.shown[shown].touched += 1;
+        }
+    }
+
+    pub(super) fn heal(&mut self, number: u32) {
+        let fault = &mut self.faults[number as usize];
+        if !std::mem::take(&mut fault.active) {
+            return;
+        }
+        let holds = std::mem::take(&mut fault.holds);
+        let what = fault.spec.what;
+        match what {
+            What::Cut | What::Loss => self.network.heal(number as usize),
+            What::Crash | What::Power | What::Wipe => {
+                for node in holds {
+                    self.queue.push(self.at, node, Event::Start);
+                }
+            }
+            What::FailSync => {
+                for node in holds {
+                    self.host(node).disk.failing = false;
+                    if self.runs(node) {
+                        self.die(node, false);
+                    }
+                    self.queue.push(self.at + SECOND, node, Event::Start);
+                }
+            }
+            What::Stall | What::Replace | What::Leave => {}
+        }
+    }
+
+    /// The time of faults is over: everything heals. A declared fault that touched nothing is told.
+    pub(super) fn heal_all(&mut self) {
+        for number in 0..u32::try_from(self.faults.len()).expect("faults are fewer than numbers") {
+            self.heal(number);
+        }
+        let idle: Vec<FaultShown> = self
+            .faults
+            .iter()
+            .filter(|fault| fault.declared && self.shown[fault.shown].touched == 0)
+            .map(|fault| self.shown[fault.shown].clone())
+            .collect();
+        for FaultShown { what, at_s, .. } in idle {
+            self.violated(Property::Fault, None, format!("the declared {what:?} at {at_s} s touched nothing"));
+        }
+        for node in 0..u32::try_from(self.hosts.len()).expect("nodes are fewer than numbers") {
+            if self.hosts[node as usize].state == State::Down {
+                self.queue.push(self.at, node, Event::Start);
+            }
+        }
+        self.healed = Some(self.at);
+    }
+}

@@ -1,0 +1,165 @@
+//! What links do to nodes: dialling, frames, silence.
+use bocage_protocol::{
+    frame::Frame,
+    id::NodeId,
+    io::{Input, LinkChange},
+    membership::Address,
+};
+
+use super::{Event, World};
+use crate::{
+    host::Daemon,
+    network::end,
+    population::{address, number_of},
+    trace::{self, FrameMark, Way},
+};
+
+impl<D: Daemon> World<D> {
+    /// A node wants a link. It hears `Up` or `Unreachable`, unless it has the link.
+    pub(super) fn dial(&mut self, node: u32, peer: NodeId, addresses: &[Address]) {
+        let peer_number = self.numbers.get(&peer).copied().filter(|number| *number != node);
+        let found = peer_number.filter(|number| addresses.iter().any(|address| number_of(address) == Some(*number)));
+        let Some(number) = found else {
+            let after = self.network.dial_max();
+            return self.unreachable(node, peer, after, "nobody of that name is there");
+        };
+        let mine = end(node, number);
+        let link = *self.network.link(node, number);
+        if link.up[mine] || link.coming[mine] {
+            return;
+        }
+        if !self.network.linked(node, number) {
+            self.cut_touches(node, number);
+            let after = self.network.dial_max();
+            return self.unreachable(node, peer, after, "no answer");
+        }
+        let (there, back) = (self.network.delay_now(node, number), self.network.delay_now(number, node));
+        if !self.runs(number) {
+            return self.unreachable(node, peer, there + back, "nobody listens there");
+        }
+        let link = self.network.link(node, number);
+        link.epoch += 1;
+        link.coming = [true; 2];
+        let epoch = link.epoch;
+        let (here_at, there_at) = (self.at + there + back, self.at + 2 * there + back);
+        self.network.not_before(node, number, there_at);
+        self.network.not_before(number, node, here_at);
+        self.host(node).peers.insert(number);
+        self.host(number).peers.insert(node);
+        self.queue.push(here_at, node, Event::LinkUp { peer: number, epoch, dialled: true });
+        self.queue.push(there_at, number, Event::LinkUp { peer: node, epoch, dialled: false });
+    }
+
+    fn unreachable(&mut self, node: u32, peer: NodeId, after: u64, why: &str) {
+        let change = LinkChange::Unreachable { why: why.into() };
+        self.tally.count("dials_in_vain");
+        self.later(node, after, Input::Link { peer, change });
+    }
+
+    /// Gives an input to the process of a host after some time.
+    pub(super) fn later(&mut self, node: u32, after: u64, input: Input) {
+        let life = self.hosts[node as usize].life;
+        let slot = self.later.put(input);
+        self.queue.push(self.at + after, node, Event::Later { life, slot });
+    }
+
+    pub(super) fn link_up(&mut self, node: u32, peer: u32, epoch: u32, dialled: bool) {
+        let mine = end(node, peer);
+        let link = self.network.link(node, peer);
+        if link.epoch != epoch || !link.coming[mine] {
+            return;
+        }
+        link.coming[mine] = false;
+        let stale = std::mem::replace(&mut link.up[mine], true);
+        let id = self.hosts[peer as usize].id;
+        if stale {
+            self.give(node, Input::Link { peer: id, change: LinkChange::Down });
+        }
+        let address = dialled.then(|| address(peer));
+        self.give(node, Input::Link { peer: id, change: LinkChange::Up { address } });
+        let round_trip = self.network.round_trip(node, peer);
+        self.give(node, Input::Link { peer: id, change: LinkChange::RoundTrip(round_trip) });
+    }
+
+    /// One end notices that the link is gone.
+    pub(super) fn link_lost(&mut self, node: u32, peer: u32, epoch: u32) {
+        let mine = end(node, peer);
+        let link = self.network.link(node, peer);
+        if link.epoch != epoch {
+            return;
+        }
+        let was_coming = std::mem::take(&mut link.coming[mine]);
+        let was_up = std::mem::take(&mut link.up[mine]);
+        let peer_id = self.hosts[peer as usize].id;
+        if was_up {
+            self.give(node, Input::Link { peer: peer_id, change: LinkChange::Down });
+        } else if was_coming {
+            let change = LinkChange::Unreachable { why: "it went away".into() };
+            self.give(node, Input::Link { peer: peer_id, change });
+        }
+    }
+
+    pub(super) fn hang_up(&mut self, node: u32, peer: NodeId) {
+        let Some(number) = self.numbers.get(&peer).copied() else { return };
+        let epoch = self.network.link(node, number).epoch;
+        let there = self.network.delay_now(node, number);
+        self.queue.push(self.at, node, Event::LinkLost { peer: number, epoch });
+        self.queue.push(self.at + there, number, Event::LinkLost { peer: node, epoch });
+    }
+
+    /// Both ends of these links will notice a silence.
+    pub(super) fn silence(&mut self, pairs: &[(u32, u32)]) {
+        for (a, b) in pairs {
+            let epoch = self.network.link(*a, *b).epoch;
+            for (node, peer) in [(*a, *b), (*b, *a)] {
+                let noticed = self.network.silence_noticed();
+                self.queue.push(self.at + noticed, node, Event::LinkLost { peer, epoch });
+            }
+        }
+    }
+
+    /// A node sends a frame.
+    pub(super) fn send(&mut self, node: u32, to: NodeId, frame: Frame) {
+        let mark = FrameMark::of(&frame);
+        self.tally.sent(mark.size_bytes);
+        let mut digest = trace::Mixer::default();
+        digest.bytes(&to.0);
+        digest.bytes(&mark.digest.to_le_bytes());
+        self.trace.note(self.at, node, Way::Output, digest.finish());
+        let Some(peer) = self.numbers.get(&to).copied() else { return self.tally.count("frames_to_nobody") };
+        let link = *self.network.link(node, peer);
+        if !link.up[end(node, peer)] {
+            return self.tally.count("frames_without_link");
+        }
+        if self.network.loses(node, peer) {
+            return self.tally.count("frames_lost");
+        }
+        let mut arrival = self.network.arrival(node, peer, self.at);
+        if let Some(left) = &mut self.nudge {
+            arrival += u64::from(*left == 0);
+            self.nudge = left.checked_sub(1);
+        }
+        let slot = self.frames.put((frame, mark));
+        self.queue.push(arrival, peer, Event::Frame { from: node, epoch: link.epoch, slot });
+    }
+
+    pub(super) fn arrive(&mut self, node: u32, from: u32, epoch: u32, slot: u32) {
+        let (frame, mark) = self.frames.take(slot);
+        let link = *self.network.link(node, from);
+        let open = link.epoch == epoch && link.up[end(node, from)] && self.network.reaches(from, node);
+        if !open || !self.runs(node) || self.deaf(node) {
+            return self.tally.count("frames_lost");
+        }
+        let mut carried = std::mem::take(&mut self.carried);
+        match self.memo.check(frame, &mut carried) {
+            Ok(frame) => {
+                self.tally.count("frames_received");
+                self.carried_to(node, &carried);
+                let from = self.hosts[from as usize].id;
+                self.give_frame(node, Input::Received { from, frame }, mark);
+            }
+            Err(_) => self.tally.count("frames_with_bad_signatures"),
+        }
+        self.carried = carried;
+    }
+}

@@ -1,0 +1,154 @@
+//! Whole nodes on their stores in a world of faults. Every seed here is a run that must pass, and every planted bug one
+//! that must not.
+use bocage_protocol::node::Node;
+use bocage_simulator::{Bug, Options, Property, Report, Scenario, run, run_with};
+
+/// One cell of three nodes whose processes die again and again.
+fn three() -> Scenario {
+    Scenario::parse(include_str!("../scenarios/three.toml")).unwrap()
+}
+
+/// Five nodes in two jurisdictions, two apps, short; `more` befalls them.
+fn five(more: &str) -> Scenario {
+    let text = format!(
+        r#"
+        name = "five"
+        duration_s = 40
+        settle_s = 60
+        [[population]]
+        jurisdiction = "FR"
+        operators = 3
+        [[population]]
+        jurisdiction = "DE"
+        operators = 2
+        [[app]]
+        name = "guestbook"
+        home = ["FR"]
+        [[app]]
+        name = "ledger"
+        home = ["FR"]
+        [workload]
+        clients = 2
+        think_ms = 200
+        {more}"#
+    );
+    Scenario::parse(&text).unwrap()
+}
+
+const POWER: &str = r#"
+    [[fault]]
+    at_s = 10
+    for_s = 3
+    what = "power"
+    [[fault]]
+    at_s = 25
+    for_s = 3
+    what = "power"
+    who = { jurisdiction = "FR" }
+"#;
+
+fn planted(scenario: &Scenario, seed: u64, bug: Bug) -> Report {
+    run_with::<Node>(scenario, seed, &Options { bug: Some(bug), ..Options::default() }).0
+}
+
+fn violates(report: &Report, property: Property) -> bool {
+    report.violations.iter().any(|violation| violation.property == property)
+}
+
+/// How many of ten seeds find the bug.
+fn found(scenario: &Scenario, bug: Bug, property: Property) -> usize {
+    (0..10).filter(|seed| violates(&planted(scenario, *seed, bug), property)).count()
+}
+
+#[test]
+fn three_nodes_lose_and_double_nothing_however_they_crash() {
+    let scenario = three();
+    for seed in 0..60 {
+        let report = run(&scenario, seed);
+        let grave = |property: &Property| violates(&report, *property);
+        let graves =
+            [Property::Agreement, Property::ExactlyOnce, Property::Fencing, Property::Crash, Property::Founding];
+        let graves: Vec<_> = graves.iter().filter(|property| grave(property)).collect();
+        assert!(graves.is_empty(), "seed {seed}: {}", report.to_text());
+        assert!(report.counts["writes_acknowledged"] > 150, "seed {seed}: {}", report.to_text());
+        assert!(report.counts["agreements_compared"] > 300, "seed {seed}: {}", report.to_text());
+    }
+}
+
+#[test]
+fn a_quiet_mesh_violates_nothing_at_all() {
+    for seed in 0..3 {
+        let report = run(&five(""), seed);
+        assert_eq!(report.violations, [], "seed {seed}: {}", report.to_text());
+        assert_eq!(report.exit_code(), 0);
+        assert!(report.counts["reads_answered"] > 20 && report.counts["fenced_writes_looked_at"] > 100);
+    }
+}
+
+#[test]
+fn one_seed_gives_one_trace_and_a_delivery_moved_by_a_nanosecond_another() {
+    let scenario = three();
+    let trace = |seed, nudge| run_with::<Node>(&scenario, seed, &Options { nudge, ..Options::default() }).0.trace_hash;
+    let first = trace(7, None);
+    assert_eq!(first, trace(7, None));
+    assert_ne!(first, trace(8, None));
+    assert_ne!(first, trace(7, Some(500)));
+}
+
+#[test]
+fn a_tape_of_a_real_node_plays_back_the_same_outputs() {
+    for node in 0..3 {
+        let (_, tape) = run_with::<Node>(&three(), 3, &Options { tape: Some(node), ..Options::default() });
+        let tape = tape.expect("the node started");
+        assert!(tape.len() > 200, "{} steps", tape.len());
+        tape.replay::<Node>().unwrap_or_else(|output| panic!("output {output} of node {node} differs"));
+    }
+}
+
+#[test]
+fn a_disk_that_lies_about_syncs_is_found() {
+    let scenario = five(POWER);
+    assert!(!violates(&run(&scenario, 0), Property::ExactlyOnce));
+    let caught = |seed| {
+        let report = planted(&scenario, seed, Bug::LyingDisk);
+        violates(&report, Property::ExactlyOnce)
+            || violates(&report, Property::Agreement)
+            || violates(&report, Property::Convergence)
+    };
+    assert!((0..10).filter(|seed| caught(*seed)).count() == 10);
+}
+
+#[test]
+fn a_replica_that_applies_something_else_is_found() {
+    assert!(found(&five(""), Bug::CorruptDigest, Property::Agreement) >= 4);
+}
+
+#[test]
+fn a_retry_under_a_new_op_is_found() {
+    assert!(found(&five(POWER), Bug::NewOpOnRetry, Property::ExactlyOnce) >= 1);
+}
+
+#[test]
+fn an_answer_that_no_write_stands_behind_is_found() {
+    assert!(found(&five(POWER), Bug::InventedAnswer, Property::ExactlyOnce) >= 5);
+}
+
+#[test]
+fn a_write_under_a_lease_that_ended_is_found() {
+    let silent = five("[[fault]]\nat_s = 5\nfor_s = 30\nwhat = \"power\"\nwho = { any = 1, jurisdiction = \"FR\" }\n");
+    assert!((0..10).all(|seed| !violates(&run(&silent, seed), Property::Fencing)));
+    assert!(found(&silent, Bug::StaleLease, Property::Fencing) >= 1);
+}
+
+#[test]
+fn a_node_that_hears_nothing_is_found() {
+    let newcomer = five("[[fault]]\nat_s = 39\nwhat = \"replace\"\nwho = { node = 1 }\n");
+    assert_eq!(found(&newcomer, Bug::DeafNode, Property::Convergence), 10);
+}
+
+#[test]
+fn a_panic_is_a_crash_and_its_exit_code_says_so() {
+    let report = planted(&five(""), 1, Bug::Panic);
+    assert!(violates(&report, Property::Crash));
+    assert_eq!(report.exit_code(), 3);
+}
