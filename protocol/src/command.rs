@@ -167,7 +167,7 @@ pub struct NodeStatus {
     pub offer: Option<(Terms, Resources)>,
     /// Peers with a link now.
     pub peers: Vec<PeerShown>,
-    /// Nodes known by their certificates, this one included.
+    /// Nodes of this jurisdiction that are present and not down, this one included.
     pub known_nodes: usize,
     /// Records held.
     pub records: usize,

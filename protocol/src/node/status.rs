@@ -3,6 +3,12 @@ use super::Node;
 use crate::command::{NodeStatus, PeerShown};
 
 impl Node {
+    /// Nodes of this jurisdiction with a presence in force. What is known of others depends on whom this node works with.
+    fn known_here(&self) -> usize {
+        let here = self.identity.certificate().jurisdiction;
+        self.market.inventory().present().filter(|(_, place, _)| place.jurisdiction == here).count()
+    }
+
     pub(super) fn status(&self) -> NodeStatus {
         let certificate = self.identity.certificate();
         let peers = self.reach.linked().map(|(node, certificate, round_trip)| PeerShown {
@@ -20,7 +26,7 @@ impl Node {
             site: certificate.site.clone(),
             offer: self.host.terms().map(|terms| (terms, self.leases.used())),
             peers: peers.collect(),
-            known_nodes: self.market.inventory().present().count(),
+            known_nodes: self.known_here(),
             records: self.membership.records().len(),
             cells: self.cells.len(),
             leases: self.leases.held(),

@@ -54,7 +54,7 @@ use crate::{
     time::{Instant, Now},
 };
 
-/// After a suspend so many ticks are caught up at once, then the rest is skipped.
+/// After a suspend so many ticks are caught up at once (an election timeout if that is more), then the rest is skipped.
 const CATCH_UP_TICKS_MAX: u32 = 20;
 /// A follower takes no more entries while its log holds more than so many times what a snapshot is made after.
 const LOG_SNAPSHOTS_MAX: u64 = 8;
@@ -292,6 +292,38 @@ impl Replica {
         self.elections.settle(&mut self.raw.raft);
     }
 
+    /// Ticks for the time since the last step. A replica is woken only for a tick at which something is due (see
+    /// `idle_ticks`); those before it are made up for here, at the latest before anything else happens.
+    fn catch_up(&mut self) {
+        let ticks_max = u32::try_from(self.elections.timing.bound()).unwrap_or(u32::MAX).max(CATCH_UP_TICKS_MAX);
+        for _ in 0..ticks_max {
+            if self.now.instant < self.next_tick {
+                return;
+            }
+            self.next_tick = self.next_tick + self.config.tick;
+            self.tick();
+            if self.raw.has_ready() {
+                self.pump();
+            }
+        }
+        self.next_tick = self.now.instant + self.config.tick;
+    }
+
+    /// How many ticks after the next one nothing can be due but counting: a follower counts up to its timeout, a leader
+    /// to its next heartbeat.
+    fn idle_ticks(&self) -> u32 {
+        let raft = &self.raw.raft;
+        let left = match raft.state {
+            StateRole::Follower => raft.randomized_election_timeout().saturating_sub(raft.election_elapsed),
+            StateRole::Leader => {
+                let heartbeat = raft.heartbeat_timeout().saturating_sub(raft.heartbeat_elapsed());
+                heartbeat.min(raft.election_timeout().saturating_sub(raft.election_elapsed))
+            }
+            StateRole::Candidate | StateRole::PreCandidate => 1,
+        };
+        u32::try_from(left.saturating_sub(1)).unwrap_or(u32::MAX)
+    }
+
     fn tick(&mut self) {
         let raft = &mut self.raw.raft;
         self.elections.assert_settled(raft);
@@ -435,7 +467,10 @@ impl Machine for Replica {
             self.refuse(input);
             return;
         }
-        self.contained(now, |this| this.react(input));
+        self.contained(now, |this| {
+            this.catch_up();
+            this.react(input);
+        });
     }
 
     fn handle_timeout(&mut self, now: Now) {
@@ -444,17 +479,7 @@ impl Machine for Replica {
             return;
         }
         self.contained(now, |this| {
-            for _ in 0..CATCH_UP_TICKS_MAX {
-                if now.instant < this.next_tick {
-                    break;
-                }
-                this.next_tick = this.next_tick + this.config.tick;
-                this.tick();
-                this.pump();
-            }
-            if this.next_tick <= now.instant {
-                this.next_tick = now.instant + this.config.tick;
-            }
+            this.catch_up();
             this.give_up_late();
         });
     }
@@ -467,7 +492,7 @@ impl Machine for Replica {
         if self.stopped.is_some() {
             return None;
         }
-        let tick = Deadline { at: self.next_tick, reason: "raft tick" };
+        let tick = Deadline { at: self.next_tick + self.config.tick * self.idle_ticks(), reason: "raft tick" };
         let asked = self.first_deadline().map(|at| Deadline { at, reason: "a caller's deadline" });
         Some(asked.map_or(tick, |asked| asked.min(tick)))
     }
