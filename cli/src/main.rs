@@ -1,1 +1,44 @@
-fn main() {}
+//! `bocage`: everything a person types. One verb per file under `verb/`; around them: the command tree (`tree`), what a
+//! verb is given (`invocation`), who is asked (`target`, `connection`, `control`), in whose name (`tenant`), and how the
+//! answer is said (`say`, `failure`).
+//!
+//! | exit code | means |
+//! |---|---|
+//! | 0 | done |
+//! | 1 | failed |
+//! | 2 | wrong usage, or a file that a person wrote is wrong |
+//! | 3 | there is no such thing |
+//! | 4 | a conflict, or a precondition does not hold |
+//! | 5 | not allowed |
+//! | 6 | not known whether it happened: a timeout, a lost connection |
+//! | 7 | done in part |
+//! | 130 | interrupted |
+//!
+//! `sim run` has codes of its own, which its help lists.
+#![forbid(unsafe_code)]
+
+mod tree;
+mod invocation;
+mod target;
+mod connection;
+mod control;
+mod tenant;
+mod verb;
+mod manifest;
+mod quantity;
+mod folders;
+mod say;
+mod failure;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    let cli = tree::Cli::parse();
+    cli.globals.color.apply();
+    match verb::run(cli) {
+        Ok(code) => code,
+        Err(failure) => failure.report(),
+    }
+}

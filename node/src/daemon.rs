@@ -162,6 +162,7 @@ impl Daemon {
             me,
             mesh_id: settings.mesh.id,
             zone: settings.mesh.zone.clone(),
+            edge: edge_addr,
             node: node.clone(),
             mesh: mesh.clone(),
             content: contents,

@@ -199,6 +199,8 @@ pub struct Node {
     pub zone: String,
     /// Which mesh.
     pub mesh: String,
+    /// Where HTTP for apps comes in: `host:port`, as the node listens.
+    pub edge: Option<String>,
 }
 
 /// What a node offers.
@@ -444,6 +446,7 @@ impl Node {
             clock_off_ms: status.clock_off_ms,
             zone: zone.to_owned(),
             mesh: mesh.to_owned(),
+            edge: None,
         }
     }
 }

@@ -7,7 +7,9 @@ mod logs;
 mod routes;
 
 use std::{
-    os::unix::fs::PermissionsExt as _,
+    fs::File,
+    net::SocketAddr,
+    os::{fd::AsRawFd as _, unix::fs::PermissionsExt as _},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -21,6 +23,9 @@ pub use logs::serve_peers;
 
 use crate::{content::Contents, handle::NodeHandle, runtime::Logs, transport::Mesh};
 
+/// A socket's address holds no longer path, whatever the file system allows (`sun_path`, less its last zero).
+const SOCKET_PATH_BYTES_MAX: usize = 107;
+
 /// What the API needs of its node.
 pub struct Control {
     /// This node.
@@ -29,6 +34,8 @@ pub struct Control {
     pub mesh_id: MeshId,
     /// Suffix of self-certifying hosts.
     pub zone: String,
+    /// Where HTTP for apps comes in.
+    pub edge: SocketAddr,
     /// The machine.
     pub node: NodeHandle,
     /// Links, for logs of instances elsewhere.
@@ -52,9 +59,23 @@ pub fn listen_unix(path: &Path) -> std::io::Result<UnixListener> {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}
     }
-    let listener = UnixListener::bind(path)?;
+    let (fitting, _folder) = fitting(path)?;
+    let listener = UnixListener::bind(fitting)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
     Ok(listener)
+}
+
+/// A name of a socket that fits into a socket's address, however deep its folder lies; good while the folder is held open.
+///
+/// # Errors
+/// When the folder cannot be opened.
+pub fn fitting(path: &Path) -> std::io::Result<(PathBuf, Option<File>)> {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return Ok((path.to_owned(), None)) };
+    if path.as_os_str().len() <= SOCKET_PATH_BYTES_MAX {
+        return Ok((path.to_owned(), None));
+    }
+    let folder = File::open(folder)?;
+    Ok((PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd())).join(name), Some(folder)))
 }
 
 /// Serves both doors until the runtime stops.
@@ -73,4 +94,21 @@ pub async fn serve(control: Arc<Control>, unix: UnixListener, tcp: TcpListener) 
 #[must_use]
 pub fn socket_of(folder: &Path) -> PathBuf {
     folder.join("control.sock")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_socket_in_a_deep_folder_is_reached() {
+        let home = tempfile::tempdir().unwrap();
+        let deep = home.path().join("f".repeat(100)).join("g".repeat(100));
+        std::fs::create_dir_all(&deep).unwrap();
+        let socket = socket_of(&deep);
+        let listener = listen_unix(&socket).unwrap();
+        let (short, _folder) = fitting(&socket).unwrap();
+        let (connected, accepted) = tokio::join!(tokio::net::UnixStream::connect(short), listener.accept());
+        assert!(connected.is_ok() && accepted.is_ok());
+    }
 }

@@ -143,7 +143,8 @@ fn unexpected() -> No {
 #[utoipa::path(get, path = "/v1/status", responses((status = 200, body = api::Node)))]
 async fn status(State(control): State<Shared>) -> Said<api::Node> {
     let Reply::Status(status) = ask(&control, COMMAND_MAX, Command::Status).await? else { return Err(unexpected()) };
-    Ok(Json(api::Node::of(*status, &control.zone, &control.mesh_id.to_string())))
+    let node = api::Node::of(*status, &control.zone, &control.mesh_id.to_string());
+    Ok(Json(api::Node { edge: Some(control.edge.to_string()), ..node }))
 }
 
 #[derive(Deserialize)]

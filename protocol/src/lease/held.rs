@@ -4,10 +4,10 @@ use std::time::Duration;
 use super::{AGAIN, content_of};
 use crate::{
     cell::{Description, InstanceState, LeaseInfo, ReleaseInfo, Secrets},
-    id::{ContentHash, InstanceId, NodeId},
+    id::{ContentHash, InstanceId},
     io::Start,
     machine::Deadline,
-    time::{Instant, Now, Timestamp},
+    time::{Instant, Timestamp},
 };
 
 /// How far an instance is.
@@ -17,12 +17,6 @@ pub(super) enum Phase {
     Fetching {
         /// Which.
         content: ContentHash,
-        /// How many.
-        size_bytes: u64,
-        /// How many holders were asked.
-        asked: usize,
-        /// All were: again from then on.
-        again: Option<Instant>,
     },
     /// Ordered from the runtime.
     Starting,
@@ -66,8 +60,8 @@ impl Held {
         }
     }
 
-    /// Takes in what the cell says; the bytes to look for when something else shall run.
-    pub(super) fn take(&mut self, description: &Description, lease: &LeaseInfo) -> Option<(ContentHash, u64)> {
+    /// Takes in what the cell says.
+    pub(super) fn take(&mut self, description: &Description, lease: &LeaseInfo) {
         let wanted = description.release().map(|release| {
             let release = ReleaseInfo { deployed: Timestamp(0), ..release.clone() };
             (release, description.env.clone(), description.secrets.clone())
@@ -78,16 +72,14 @@ impl Held {
         self.writer = description.writer;
         self.duration = lease.duration;
         if same {
-            return None;
+            return;
         }
         let content = wanted.as_ref().and_then(|(release, _, _)| content_of(&release.workload));
         self.running = wanted;
-        let Some((content, size_bytes)) = content else {
-            self.phase = Phase::Failed("this kind of workload does not run on this node".into());
-            return None;
+        self.phase = match content {
+            Some((content, _)) => Phase::Fetching { content },
+            None => Phase::Failed("this kind of workload does not run on this node".into()),
         };
-        self.phase = Phase::Fetching { content, size_bytes, asked: 0, again: None };
-        Some((content, size_bytes))
     }
 
     /// What the cell is told.
@@ -101,7 +93,7 @@ impl Held {
     }
 
     pub(super) fn wants(&self, wanted: ContentHash) -> bool {
-        matches!(self.phase, Phase::Fetching { content, .. } if content == wanted)
+        matches!(self.phase, Phase::Fetching { content } if content == wanted)
     }
 
     /// The order, now that the bytes are here.
@@ -121,37 +113,8 @@ impl Held {
         })
     }
 
-    /// Who else may have the bytes; after the last one, a pause.
-    pub(super) fn next_holder(&mut self, now: Now, description: &Description, me: NodeId) -> Option<(NodeId, u64)> {
-        let Phase::Fetching { size_bytes, asked, again, .. } = &mut self.phase else { return None };
-        let members = description.members.iter().map(|member| member.node);
-        let holders = members.chain(description.leases.iter().map(|lease| lease.node)).filter(|node| *node != me);
-        let next = holders.skip(*asked).next();
-        *asked += 1;
-        if next.is_none() {
-            *again = Some(now.instant + AGAIN);
-        }
-        Some((next?, *size_bytes))
-    }
-
-    /// Looks for the bytes from the beginning, after the pause.
-    pub(super) fn fetch_again(&mut self, now: Now) -> Option<(ContentHash, u64)> {
-        let Phase::Fetching { content, size_bytes, asked, again } = &mut self.phase else { return None };
-        if again.is_none_or(|again| now.instant < again) {
-            return None;
-        }
-        *asked = 0;
-        *again = None;
-        Some((*content, *size_bytes))
-    }
-
     pub(super) fn deadline(&self) -> Option<Deadline> {
-        let again = match self.phase {
-            Phase::Fetching { again, .. } => again,
-            Phase::Starting | Phase::Running | Phase::Failed(_) => None,
-        };
-        let at = again.map_or(self.renew_at, |again| again.min(self.renew_at));
-        Some(Deadline { at, reason: "renew a lease" })
+        Some(Deadline { at: self.renew_at, reason: "renew a lease" })
     }
 }
 

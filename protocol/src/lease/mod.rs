@@ -4,6 +4,7 @@
 //! before the cell, which counts from the moment of the renewal's entry, gives it to anybody else. Silence ends nothing
 //! here: an instance is stopped only because a cell says that the lease is over.
 mod held;
+mod search;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,6 +13,7 @@ use std::{
 };
 
 use held::{Held, Phase};
+use search::Searches;
 
 use crate::{
     agenda::Agenda,
@@ -155,6 +157,14 @@ enum Asked {
     Look(CellId),
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Due {
+    /// A renewal.
+    Instance(InstanceId),
+    /// Bytes that nobody had are looked for again.
+    Content(ContentHash),
+}
+
 /// What is known of a cell with leases or a replica here.
 #[derive(Debug)]
 struct Seen {
@@ -174,7 +184,8 @@ pub struct Leases {
     asked: BTreeMap<u64, Asked>,
     last_call: u64,
     used: Resources,
-    agenda: Agenda<InstanceId>,
+    searches: Searches,
+    agenda: Agenda<Due>,
     outbox: Outbox<Output>,
 }
 
@@ -189,6 +200,7 @@ impl Leases {
             asked: BTreeMap::new(),
             last_call: 0,
             used: Resources::default(),
+            searches: Searches::default(),
             agenda: Agenda::default(),
             outbox: Outbox::default(),
         };
@@ -238,10 +250,10 @@ impl Leases {
         }
         for lease in description.leases.iter().filter(|lease| lease.node == me) {
             let held = self.held.entry(lease.instance).or_insert_with(|| Held::new(now.instant));
-            if let Some(content) = held.take(&description, lease) {
-                self.outbox.push(Output::Fetch { from: me, content: content.0, size_bytes: content.1 });
-            }
+            held.take(&description, lease);
         }
+        let is_member = description.members.iter().any(|member| member.node == me);
+        let content = description.release().and_then(|release| content_of(&release.workload));
         self.keep(&description, !mine.is_empty());
         let concerns = local || !mine.is_empty();
         if concerns && !local {
@@ -251,6 +263,9 @@ impl Leases {
             self.cells.insert(cell, Seen { description, local, looking: false });
         } else {
             self.cells.remove(&cell);
+        }
+        if let Some((content, size_bytes)) = content.filter(|_| is_member || !mine.is_empty()) {
+            self.need(cell, content, size_bytes);
         }
         mine.into_iter().for_each(|instance| self.arm(instance));
         self.count_used();
@@ -277,7 +292,7 @@ impl Leases {
 
     fn end(&mut self, instance: InstanceId) {
         let Some(held) = self.held.remove(&instance) else { return };
-        self.agenda.set(instance, None);
+        self.agenda.set(Due::Instance(instance), None);
         self.outbox.push(Output::Run(Order::Stop { instance, generation: held.generation }));
         if held.serving {
             self.outbox.push(Output::Serving { instance, running: false });
@@ -300,24 +315,42 @@ impl Leases {
     }
 
     fn arm(&mut self, instance: InstanceId) {
-        self.agenda.set(instance, self.held.get(&instance).and_then(Held::deadline));
+        self.agenda.set(Due::Instance(instance), self.held.get(&instance).and_then(Held::deadline));
+    }
+
+    /// These bytes must be here: what waits for them starts when they are.
+    fn need(&mut self, cell: CellId, content: ContentHash, size_bytes: u64) {
+        if self.searches.is_here(content) {
+            self.start_all(content);
+        } else if self.searches.begin(cell, content, size_bytes) {
+            self.outbox.push(Output::Fetch { from: self.identity.node(), content, size_bytes });
+        }
+    }
+
+    fn start_all(&mut self, content: ContentHash) {
+        for (instance, held) in self.held.iter_mut().filter(|(_, held)| held.wants(content)) {
+            let Some(seen) = self.cells.get(&instance.cell) else { continue };
+            if let Some(start) = held.start(&seen.description, *instance) {
+                self.outbox.push(Output::Run(Order::Start(Box::new(start))));
+            }
+        }
     }
 
     fn on_fetched(&mut self, now: Now, content: ContentHash, here: bool) {
-        let me = self.identity.node();
-        let waiting: Vec<InstanceId> =
-            self.held.iter().filter(|(_, held)| held.wants(content)).map(|(instance, _)| *instance).collect();
-        for instance in waiting {
-            let Some(seen) = self.cells.get(&instance.cell) else { continue };
-            let Some(held) = self.held.get_mut(&instance) else { continue };
-            if here {
-                let Some(start) = held.start(&seen.description, instance) else { continue };
-                self.outbox.push(Output::Run(Order::Start(Box::new(start))));
-            } else if let Some((from, size_bytes)) = held.next_holder(now, &seen.description, me) {
-                self.outbox.push(Output::Fetch { from, content, size_bytes });
-            }
-            self.arm(instance);
+        if here {
+            self.searches.found(content);
+            self.agenda.set(Due::Content(content), None);
+            return self.start_all(content);
         }
+        let me = self.identity.node();
+        let Some(seen) = self.searches.cell(content).and_then(|cell| self.cells.get(&cell)) else {
+            return self.searches.forget(content);
+        };
+        if let Some((from, size_bytes)) = self.searches.next(now, content, &seen.description, me) {
+            self.outbox.push(Output::Fetch { from, content, size_bytes });
+        }
+        let again = self.searches.again_at(content).map(|at| Deadline { at, reason: "bytes that nobody had" });
+        self.agenda.set(Due::Content(content), again);
     }
 
     fn on_instance(&mut self, now: Now, id: InstanceId, generation: u64, change: InstanceChange) {
@@ -448,16 +481,20 @@ impl Machine for Leases {
 
     fn handle_timeout(&mut self, now: Now) {
         self.outbox.begin_step();
-        while let Some(instance) = self.agenda.pop_due(now) {
-            let Some(held) = self.held.get_mut(&instance) else { continue };
-            if let Some((content, size_bytes)) = held.fetch_again(now) {
-                let from = self.identity.node();
-                self.outbox.push(Output::Fetch { from, content, size_bytes });
+        while let Some(due) = self.agenda.pop_due(now) {
+            match due {
+                Due::Instance(instance) => {
+                    if self.held.get(&instance).is_some_and(|held| held.renew_at <= now.instant) {
+                        self.renew(now, instance);
+                    }
+                    self.arm(instance);
+                }
+                Due::Content(content) => {
+                    if let Some(size_bytes) = self.searches.again(content) {
+                        self.outbox.push(Output::Fetch { from: self.identity.node(), content, size_bytes });
+                    }
+                }
             }
-            if held.renew_at <= now.instant {
-                self.renew(now, instance);
-            }
-            self.arm(instance);
         }
     }
 

@@ -18,9 +18,10 @@ use crate::{
     time::{Instant, Now, millis},
 };
 
-/// How far ahead of the last version a floor is stored: so many milliseconds pass between two writes of it at least. Less
-/// than the 60 s that readers tolerate, since a restarted node goes on from the floor.
-const FLOOR_AHEAD_MS: u64 = 30_000;
+/// How far ahead of the last version a floor is stored: so many milliseconds pass between two writes of it at least. A
+/// restarted node goes on from the floor, so a node that crashes again and again runs ahead by this much each time; 25
+/// crashes within one such time would bring it past the 60 s that readers tolerate.
+const FLOOR_AHEAD_MS: u64 = 2_000;
 
 /// A withdrawn record is void after so long: long enough to cross the mesh.
 const WITHDRAWN_LIFETIME: Duration = Duration::from_secs(5);

@@ -98,13 +98,13 @@ impl<'a> Draft<'a> {
     fn all(request: &Request, sifted: &Sifted<'a>, aim: Aim) -> Result<Self, Unplaceable> {
         let policy = &request.policy;
         let wanted = usize::try_from(policy.voters).unwrap_or(usize::MAX);
-        let voters = spread::voters(policy, &sifted.feasible, aim)
+        let voters = spread::voters(policy, &sifted.feasible, aim, request.salt)
             .map_err(|shortage| explain::shortage(policy, sifted, shortage, wanted))?;
         let mut loads = Loads::default();
         for voter in &voters {
             loads.vote(voter, &policy.replica);
         }
-        let hosts = rank::hosts(&sifted.feasible, aim);
+        let hosts = rank::hosts(&sifted.feasible, aim, request.salt);
         let wanted = usize::try_from(policy.scale.min).unwrap_or(usize::MAX);
         let at_home = hosts.iter().filter(|host| host.of.home).copied();
         let mut instances = spread::instances(at_home, &policy.instance, &mut loads, wanted);
@@ -129,7 +129,7 @@ impl<'a> Draft<'a> {
     ) -> Result<Self, Unplaceable> {
         let policy = &request.policy;
         let others: Vec<_> = staying(request, replaces).map(|current| &current.standing).collect();
-        let voter = spread::newcomer(policy, &sifted.feasible, &others, aim)
+        let voter = spread::newcomer(policy, &sifted.feasible, &others, aim, request.salt)
             .map_err(|shortage| explain::newcomer_shortage(policy, sifted, shortage))?;
         let instances = request.current.iter().filter(|current| current.role == Role::Instance);
         let stays = staying(request, replaces).chain(instances).map(|current| current.price_per_hour);
@@ -151,7 +151,7 @@ impl<'a> Draft<'a> {
             at_home += u32::from(feasible::is_home(policy, current.standing.jurisdiction));
             served.insert(current.standing.jurisdiction);
         }
-        let hosts = rank::hosts(&sifted.feasible, aim);
+        let hosts = rank::hosts(&sifted.feasible, aim, request.salt);
         let unserved = policy.away.iter().filter(|law| !served.contains(law) && at_home >= policy.scale.min.max(1));
         let mut chosen = Vec::new();
         for law in unserved {

@@ -1,8 +1,9 @@
-//! Second stage: of those who may serve, who is better. Integers only; equal ones are ordered by id.
+//! Second stage: of those who may serve, who is better. Integers only; equal ones are ordered by a draw from the request's
+//! salt, so that apps placed at one time do not all land on the same nodes.
 use std::time::Duration;
 
 use super::feasible::Feasible;
-use crate::id::NodeId;
+use crate::{capacity::Offer, id::NodeId, random::mix};
 
 /// A round trip of so many microseconds weighs as much as the price itself: at 100 ms a node must ask half to be as good
 /// as one next door.
@@ -11,7 +12,10 @@ const ROUND_TRIP_UNIT_US: u128 = 100_000;
 /// Assumed where no link has measured it.
 const ROUND_TRIP_UNKNOWN: Duration = Duration::from_millis(50);
 
-/// Lower is better. At most 2⁹⁷.
+/// A node that is full to the last byte weighs as if it asked twice as much.
+const FULL: u128 = 1_000;
+
+/// Lower is better. At most 2¹⁰⁸.
 pub(super) type Score = u128;
 
 /// What a plan tries for, in turn.
@@ -35,37 +39,55 @@ impl Ranked<'_> {
         self.of.capacity.offer.node
     }
 
-    fn key(&self) -> (Score, NodeId) {
-        (self.score, self.node())
+    fn key(&self, salt: u64) -> (Score, u64, NodeId) {
+        let node = self.node();
+        let drawn = node.0.first_chunk().map_or(0, |bytes| mix(salt ^ u64::from_be_bytes(*bytes)));
+        (self.score, drawn, node)
     }
 }
 
 /// Those that may vote, best first.
-pub(super) fn voters<'a>(feasible: &[Feasible<'a>], aim: Aim) -> Vec<Ranked<'a>> {
-    ranked(feasible, aim, |candidate| candidate.votes.then_some(candidate.replica_price))
+pub(super) fn voters<'a>(feasible: &[Feasible<'a>], aim: Aim, salt: u64) -> Vec<Ranked<'a>> {
+    ranked(feasible, aim, salt, |candidate| candidate.votes.then_some(candidate.replica_price))
 }
 
 /// Those that may host, best first.
-pub(super) fn hosts<'a>(feasible: &[Feasible<'a>], aim: Aim) -> Vec<Ranked<'a>> {
-    ranked(feasible, aim, |candidate| candidate.hosts.then_some(candidate.instance_price))
+pub(super) fn hosts<'a>(feasible: &[Feasible<'a>], aim: Aim, salt: u64) -> Vec<Ranked<'a>> {
+    ranked(feasible, aim, salt, |candidate| candidate.hosts.then_some(candidate.instance_price))
 }
 
-fn ranked<'a>(feasible: &[Feasible<'a>], aim: Aim, asks: impl Fn(&Feasible<'a>) -> Option<u64>) -> Vec<Ranked<'a>> {
-    let rank = |of: &Feasible<'a>| Some(Ranked { score: score(asks(of)?, of.capacity.round_trip, aim), of: *of });
+fn ranked<'a>(
+    feasible: &[Feasible<'a>],
+    aim: Aim,
+    salt: u64,
+    asks: impl Fn(&Feasible<'a>) -> Option<u64>,
+) -> Vec<Ranked<'a>> {
+    let rank = |of: &Feasible<'a>| {
+        let fullness = fullness(&of.capacity.offer);
+        Some(Ranked { score: score(asks(of)?, of.capacity.round_trip, fullness, aim), of: *of })
+    };
     let mut ranked: Vec<_> = feasible.iter().filter_map(rank).collect();
-    ranked.sort_unstable_by_key(Ranked::key);
+    ranked.sort_unstable_by_key(|one| one.key(salt));
     ranked
 }
 
-/// The price, made worse by distance. A price of nothing counts as one micro-unit, so that distance still decides among
+/// How full a node is in the dimension of which it has least left, in thousandths.
+fn fullness(offer: &Offer) -> u128 {
+    let share = |used: u64, total: u64| (u128::from(used) * FULL).checked_div(u128::from(total)).unwrap_or(0).min(FULL);
+    share(offer.used.cpu_millis, offer.total.cpu_millis)
+        .max(share(offer.used.memory_bytes, offer.total.memory_bytes))
+        .max(share(offer.used.disk_bytes, offer.total.disk_bytes))
+}
+
+/// The price, made worse by distance and by being full. A price of nothing counts as one micro-unit, so that distance still decides among
 /// those who ask nothing.
-fn score(price: u64, round_trip: Option<Duration>, aim: Aim) -> Score {
+fn score(price: u64, round_trip: Option<Duration>, fullness: u128, aim: Aim) -> Score {
     let price = u128::from(price.max(1));
     match aim {
         Aim::Cheapest => price,
         Aim::Best => {
             let micros = round_trip.unwrap_or(ROUND_TRIP_UNKNOWN).as_micros().min(u128::from(u32::MAX));
-            price * (ROUND_TRIP_UNIT_US + micros)
+            price * (ROUND_TRIP_UNIT_US + micros) * (FULL + fullness) / FULL
         }
     }
 }
@@ -80,18 +102,18 @@ mod tests {
 
     #[test]
     fn a_hundred_milliseconds_weigh_as_much_as_the_price() {
-        assert_eq!(score(200, Some(ms(0)), Aim::Best), score(100, Some(ms(100)), Aim::Best));
-        assert!(score(101, Some(ms(470)), Aim::Best) > score(110, Some(ms(10)), Aim::Best));
+        assert_eq!(score(200, Some(ms(0)), 0, Aim::Best), score(100, Some(ms(100)), 0, Aim::Best));
+        assert!(score(101, Some(ms(470)), 0, Aim::Best) > score(110, Some(ms(10)), 0, Aim::Best));
     }
 
     #[test]
     fn the_cheapest_is_the_cheapest_however_far() {
-        assert!(score(100, Some(ms(470)), Aim::Cheapest) < score(101, Some(ms(1)), Aim::Cheapest));
+        assert!(score(100, Some(ms(470)), 0, Aim::Cheapest) < score(101, Some(ms(1)), 0, Aim::Cheapest));
     }
 
     #[test]
     fn no_price_and_no_distance_overflows() {
-        assert!(score(u64::MAX, Some(Duration::MAX), Aim::Best) < 1 << 97);
-        assert!(score(0, Some(ms(2)), Aim::Best) < score(0, Some(ms(3)), Aim::Best));
+        assert!(score(u64::MAX, Some(Duration::MAX), 0, Aim::Best) < 1 << 108);
+        assert!(score(0, Some(ms(2)), 0, Aim::Best) < score(0, Some(ms(3)), 0, Aim::Best));
     }
 }

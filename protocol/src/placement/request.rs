@@ -32,6 +32,9 @@ pub struct Request {
     pub exclude: BTreeSet<NodeId>,
     /// Offers and certificates that end by then do not count.
     pub at: Timestamp,
+    /// Orders nodes that are equally good, so that apps placed at one time by one inventory do not all land on the same.
+    /// Any number that differs between apps.
+    pub salt: u64,
 }
 
 /// What is missing.

@@ -27,8 +27,13 @@ pub(super) enum Shortage {
 /// With `allow_degraded`, where the whole of the policy cannot be had: fewer voters of distinct operators at distinct
 /// sites, at least three; else three or more at shared sites; else three or more on distinct nodes, spread as evenly as
 /// can be; else one. Always an odd number.
-pub(super) fn voters<'a>(policy: &Policy, feasible: &[Feasible<'a>], aim: Aim) -> Result<Vec<Ranked<'a>>, Shortage> {
-    let ranked = rank::voters(feasible, aim);
+pub(super) fn voters<'a>(
+    policy: &Policy,
+    feasible: &[Feasible<'a>],
+    aim: Aim,
+    salt: u64,
+) -> Result<Vec<Ranked<'a>>, Shortage> {
+    let ranked = rank::voters(feasible, aim, salt);
     let wanted = usize::try_from(policy.voters).unwrap_or(usize::MAX);
     let rules = Rules {
         votes: wanted,
@@ -112,8 +117,9 @@ pub(super) fn newcomer<'a>(
     feasible: &[Feasible<'a>],
     others: &[&VoterPlace],
     aim: Aim,
+    salt: u64,
 ) -> Result<Ranked<'a>, Shortage> {
-    let ranked = rank::voters(feasible, aim);
+    let ranked = rank::voters(feasible, aim, salt);
     let keeps_quorum = policy.cut.home_cut.filter(|_| others.len() >= 2);
     let majority = others.len().div_ceil(2) + 1 - others.len() % 2;
     let on_side = others.iter().filter(|other| Some(other.jurisdiction) == keeps_quorum).count();

@@ -43,7 +43,7 @@ fn policy(home: &[&str], away: &[&str]) -> Policy {
 }
 
 fn all(policy: Policy) -> Request {
-    Request { policy, current: Vec::new(), want: Want::All, exclude: BTreeSet::new(), at: WALL }
+    Request { policy, current: Vec::new(), want: Want::All, exclude: BTreeSet::new(), at: WALL, salt: 0 }
 }
 
 fn as_current(capacity: &Capacity, role: Role, number: u64) -> Current {

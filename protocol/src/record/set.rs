@@ -24,10 +24,10 @@ use crate::{
 
 /// Records of one signer held at once, expired ones that must not return included; more are refused. A node needs a
 /// presence, an offer, a few summaries and bindings, and a verdict for each node that it watches.
-pub const RECORDS_PER_SIGNER_MAX: usize = 64;
+pub const RECORDS_PER_SIGNER_MAX: usize = 1_024;
 
 /// Bytes of one signer's records held at once; more are refused.
-pub const BYTES_PER_SIGNER_MAX: usize = 256 << 10;
+pub const BYTES_PER_SIGNER_MAX: usize = 1 << 20;
 
 /// Records of all nodes of one operator; more are refused.
 pub const RECORDS_PER_OPERATOR_MAX: usize = 4_096;

@@ -6,6 +6,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
+    time::Instant,
 };
 
 use bocage_protocol::id::ContentHash;
@@ -107,7 +108,9 @@ impl Shared {
             return Err(StartError::Bytes(format!("what lies under {content} is something else")));
         }
         self.compiled.fetch_add(1, Relaxed);
+        let began = Instant::now();
         let compiled = self.engine.precompile_component(&bytes).map_err(|error| words(&error))?;
+        tracing::info!(%content, took_ms = began.elapsed().as_millis(), "compiled");
         drop(bytes);
         let component = self.cache.keep(&self.engine, content, &compiled).map_err(|error| words(&error))?;
         drop(compiled);

@@ -216,7 +216,9 @@ impl Project {
             Goal::Deploy { .. } | Goal::Plan { .. } | Goal::Release { .. } => (Want::All, Vec::new()),
         };
         let exclude = self.exclude.keys().copied().collect();
-        let request = placement::Request { policy: self.policy.clone(), current, want, exclude, at: now.wall };
+        let salt = self.purpose.0.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+        let policy = self.policy.clone();
+        let request = placement::Request { policy, current, want, exclude, at: now.wall, salt };
         placement::plan(&request, self.inventory.candidates())
     }
 

@@ -1,0 +1,124 @@
+//! A demo of its own for each measurement, with a home of its own; its processes end with it.
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use serde::Deserialize;
+use serde_json::Value;
+
+/// The binary under measurement.
+pub(crate) struct Bocage {
+    path: PathBuf,
+}
+
+/// A running demo.
+pub(crate) struct Demo {
+    binary: PathBuf,
+    home: tempfile::TempDir,
+    pub(crate) said: Said,
+    /// From the command to its document.
+    pub(crate) took: Duration,
+}
+
+/// As `bocage demo --output json` says it.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Said {
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) app: App,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Node {
+    pub(crate) operator: String,
+    pub(crate) pid: u32,
+    pub(crate) node_id: String,
+    pub(crate) control: String,
+    pub(crate) edge: String,
+    pub(crate) dir: PathBuf,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct App {
+    pub(crate) host: String,
+}
+
+impl Bocage {
+    pub(crate) fn at(path: PathBuf) -> anyhow::Result<Self> {
+        anyhow::ensure!(path.is_file(), "there is no {}", path.display());
+        Ok(Self { path })
+    }
+
+    pub(crate) fn demo(&self) -> anyhow::Result<Demo> {
+        let home = tempfile::tempdir()?;
+        let began = Instant::now();
+        let dir = home.path().join("demo");
+        let said = run(&self.path, home.path(), &["demo", "--detach", "--dir", &dir.to_string_lossy()])?;
+        let took = began.elapsed();
+        let said = serde_json::from_value(said).context("the demo's document")?;
+        Ok(Demo { binary: self.path.clone(), home, said, took })
+    }
+}
+
+impl Demo {
+    /// Runs a verb, as JSON.
+    pub(crate) fn run(&self, args: &[&str]) -> anyhow::Result<Value> {
+        run(&self.binary, self.home.path(), args)
+    }
+
+    pub(crate) fn status(&self, through: &Node) -> anyhow::Result<Value> {
+        self.run(&["status", "guestbook", "--node", &through.control])
+    }
+
+    /// The node that leads the app's cell.
+    pub(crate) fn leader(&self) -> anyhow::Result<Node> {
+        let status = self.status(&self.said.nodes[0])?;
+        let leader = status["cells"][0]["leader"].as_str().context("nobody leads")?;
+        self.node(leader)
+    }
+
+    pub(crate) fn node(&self, node_id: &str) -> anyhow::Result<Node> {
+        let found = self.said.nodes.iter().find(|node| node.node_id == node_id);
+        found.cloned().context("a node that is none of the demo's")
+    }
+
+    /// Nodes on which an instance runs.
+    pub(crate) fn serving(&self) -> anyhow::Result<Vec<String>> {
+        let status = self.status(&self.said.nodes[0])?;
+        let instances = status["instances"].as_array().context("no instances")?;
+        let running = instances.iter().filter(|instance| instance["state"] == "running");
+        Ok(running.filter_map(|instance| instance["node_id"].as_str().map(str::to_owned)).collect())
+    }
+
+    pub(crate) fn home(&self) -> &Path {
+        self.home.path()
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        let dir = self.home.path().join("demo");
+        let _ = run(&self.binary, self.home.path(), &["demo", "stop", "--dir", &dir.to_string_lossy()]);
+    }
+}
+
+/// `kill -9`.
+pub(crate) fn kill(node: &Node) -> anyhow::Result<Instant> {
+    let killed = Command::new("kill").args(["-9", &node.pid.to_string()]).status()?;
+    anyhow::ensure!(killed.success(), "{} was not running", node.operator);
+    Ok(Instant::now())
+}
+
+fn run(binary: &Path, home: &Path, args: &[&str]) -> anyhow::Result<Value> {
+    let mut command = Command::new(binary);
+    command.args(args).args(["--output", "json"]).stdin(Stdio::null()).env("HOME", home);
+    for (name, folder) in [("XDG_CONFIG_HOME", "config"), ("XDG_CACHE_HOME", "cache"), ("XDG_DATA_HOME", "data")] {
+        command.env(name, home.join(folder));
+    }
+    let output = command.env_remove("BOCAGE_NODE").env_remove("BOCAGE_KEY").output()?;
+    let err = String::from_utf8_lossy(&output.stderr);
+    anyhow::ensure!(output.status.success(), "bocage {}: {err}", args.join(" "));
+    serde_json::from_slice(&output.stdout).with_context(|| format!("bocage {}", args.join(" ")))
+}

@@ -1,0 +1,89 @@
+//! Measures what `docs/figures.md` promises, on the demo: real processes, real disks, loopback.
+//!
+//!     cargo build --release && target/release/bocage-bench all
+//!
+//! Every run is listed; the worst counts. Read: a demo and its end (`demo`), a client that writes down what it saw
+//! (`client`), what is measured (one file each), and the table (`table`).
+#![forbid(unsafe_code)]
+
+mod demo;
+mod client;
+mod start;
+mod failover;
+mod serving;
+mod deploy;
+mod idle;
+mod table;
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use demo::Bocage;
+use table::Figure;
+
+#[derive(Debug, Parser)]
+#[command(name = "bocage-bench", version, about = "Measures Bocage's figures on the demo")]
+struct Args {
+    /// The binary to measure [default: bocage beside this one]
+    #[arg(long, global = true, value_name = "FILE")]
+    bocage: Option<PathBuf>,
+    /// How often each is run
+    #[arg(long, global = true, default_value_t = 20, value_name = "N")]
+    runs: usize,
+    /// One JSON document instead of Markdown
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+enum What {
+    /// From the command to an app that answers
+    Start,
+    /// `kill -9` the cell's leader while a client writes through another edge
+    Failover,
+    /// `kill -9` a node that serves requests
+    Serving,
+    /// A component that no node has seen, to its first 200
+    Deploy,
+    /// Memory and CPU 60 s after 1,000 requests
+    Idle,
+    /// All of them
+    All,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    let bocage = Bocage::at(match args.bocage {
+        Some(path) => path,
+        None => std::env::current_exe()?.with_file_name("bocage"),
+    })
+    .context("build it first: cargo build --release")?;
+    let mut figures: Vec<Figure> = Vec::new();
+    let wants = |what| args.what == what || args.what == What::All;
+    if wants(What::Start) {
+        figures.extend(start::measure(&bocage, args.runs).await?);
+    }
+    if wants(What::Failover) {
+        figures.extend(failover::measure(&bocage, args.runs).await?);
+    }
+    if wants(What::Serving) {
+        figures.extend(serving::measure(&bocage, args.runs).await?);
+    }
+    if wants(What::Deploy) {
+        figures.extend(deploy::measure(&bocage, args.runs).await?);
+    }
+    if wants(What::Idle) {
+        figures.extend(idle::measure(&bocage).await?);
+    }
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&figures)?);
+    } else {
+        println!("{}", table::markdown(&figures));
+    }
+    anyhow::ensure!(figures.iter().all(Figure::is_kept), "a figure is not kept");
+    Ok(())
+}

@@ -1,0 +1,100 @@
+//! The command tree: every verb, and the flags that all share.
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand};
+
+use crate::{
+    say::{Color, Format},
+    target::Target,
+    verb,
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  bocage demo                              five hosters and an app, on this machine
+  bocage deploy examples/guestbook         deploy an app from its manifest
+  bocage status guestbook                  where it runs, and why there
+  bocage logs guestbook -f                 what it prints
+  bocage node init --found my-mesh --name me --jurisdiction FR --site home
+  bocage node run                          be a hoster
+
+Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 conflict, 5 not allowed, 6 not known whether it happened,
+7 done in part, 130 interrupted.";
+
+/// A cloud that nobody owns: independent hosters run nodes, and apps outlive any one of them.
+#[derive(Debug, Parser)]
+#[command(name = "bocage", version, after_help = EXAMPLES, arg_required_else_help = true, propagate_version = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) globals: Globals,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Flags of every command")]
+pub(crate) struct Globals {
+    /// The node to ask: host:port of its control API, its control.sock, or its folder [default: the newest demo]
+    #[arg(long, global = true, env = "BOCAGE_NODE", value_name = "CONTROL")]
+    pub(crate) node: Option<Target>,
+    /// The tenant's key file [default: $XDG_CONFIG_HOME/bocage/tenant.key]
+    #[arg(long, global = true, env = "BOCAGE_KEY", value_name = "FILE", hide_env_values = true)]
+    pub(crate) key: Option<PathBuf>,
+    /// How results are written
+    #[arg(long, short, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) output: Format,
+    /// When to use colour
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    pub(crate) color: Color,
+    /// Say only results and errors
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+    /// Say more
+    #[arg(long, short, global = true, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Run five hosters and an app on this machine
+    Demo(verb::demo::Demo),
+    /// Make or load your tenant key
+    Login(verb::login::Login),
+    /// Show in whose name you ask, and whom
+    Whoami(verb::whoami::Whoami),
+    /// Deploy an app, or a new release of it
+    Deploy(verb::deploy::Deploy),
+    /// Show where a deploy would place an app, and why; changes nothing
+    Plan(verb::plan::Plan),
+    /// List your apps
+    Apps(verb::apps::Apps),
+    /// Show an app's replicas and instances, and why each is where it is
+    Status(verb::status::Status),
+    /// Show what an app prints
+    Logs(verb::logs::Logs),
+    /// Change how many instances of an app run
+    Scale(verb::scale::Scale),
+    /// List the releases of an app that it can go back to
+    Releases(verb::releases::Releases),
+    /// Go back to an earlier release
+    Rollback(verb::rollback::Rollback),
+    /// Read and write an app's keys
+    #[command(subcommand)]
+    Kv(verb::kv::Kv),
+    /// Set and list an app's secrets
+    #[command(subcommand)]
+    Secrets(verb::secrets::Secrets),
+    /// End an app
+    Rm(verb::rm::Rm),
+    /// Be a hoster: make, run and look at a node
+    #[command(subcommand)]
+    Node(verb::node::Node),
+    /// Show and change what a node offers to the mesh
+    #[command(subcommand)]
+    Offer(verb::offer::Offer),
+    /// Run the mesh in a simulated world
+    #[command(subcommand)]
+    Sim(verb::sim::Sim),
+    /// Write completions for a shell
+    Completion(verb::completion::Completion),
+}

@@ -1,0 +1,76 @@
+//! One verb per file.
+pub(crate) mod demo;
+pub(crate) mod login;
+pub(crate) mod whoami;
+pub(crate) mod deploy;
+pub(crate) mod plan;
+pub(crate) mod apps;
+pub(crate) mod status;
+pub(crate) mod logs;
+pub(crate) mod scale;
+pub(crate) mod releases;
+pub(crate) mod rollback;
+pub(crate) mod kv;
+pub(crate) mod secrets;
+pub(crate) mod rm;
+pub(crate) mod node;
+pub(crate) mod offer;
+pub(crate) mod sim;
+pub(crate) mod completion;
+
+use std::process::ExitCode;
+
+use crate::{
+    failure::Failure,
+    invocation::Invocation,
+    tree::{Cli, Verb},
+};
+
+/// Does what was asked. Verbs that ask a node share one small loop; a node and the simulator bring their own.
+pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    let at = Invocation::new(cli.globals);
+    match cli.verb {
+        Verb::Node(node) => node.run(&at),
+        Verb::Sim(sim) => sim.run(&at),
+        Verb::Completion(completion) => completion.run(),
+        Verb::Whoami(whoami) => whoami.run(&at),
+        Verb::Login(login) => login.run(&at),
+        Verb::Demo(demo) => wait(demo.run(&at)),
+        Verb::Deploy(deploy) => wait(deploy.run(&at)),
+        Verb::Plan(plan) => wait(plan.run(&at)),
+        Verb::Apps(apps) => wait(apps.run(&at)),
+        Verb::Status(status) => wait(status.run(&at)),
+        Verb::Logs(logs) => wait(logs.run(&at)),
+        Verb::Scale(scale) => wait(scale.run(&at)),
+        Verb::Releases(releases) => wait(releases.run(&at)),
+        Verb::Rollback(rollback) => wait(rollback.run(&at)),
+        Verb::Kv(kv) => wait(kv.run(&at)),
+        Verb::Secrets(secrets) => wait(secrets.run(&at)),
+        Verb::Rm(rm) => wait(rm.run(&at)),
+        Verb::Offer(offer) => wait(offer.run(&at)),
+    }
+}
+
+/// What a verb comes to. `()` counts as done.
+pub(crate) trait Ended {
+    fn code(self) -> ExitCode;
+}
+
+impl Ended for () {
+    fn code(self) -> ExitCode {
+        ExitCode::SUCCESS
+    }
+}
+
+impl Ended for ExitCode {
+    fn code(self) -> ExitCode {
+        self
+    }
+}
+
+/// Runs on this thread.
+pub(crate) fn wait<T: Ended>(verb: impl Future<Output = Result<T, Failure>>) -> Result<ExitCode, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::io("this process gets no event loop from the system", &error))?;
+    runtime.block_on(verb).map(Ended::code)
+}

@@ -1,0 +1,55 @@
+//! `bocage node`: be a hoster.
+pub(crate) mod init;
+mod run;
+mod join;
+mod status;
+pub(crate) mod edit;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Args, Subcommand};
+
+use super::wait;
+use crate::{failure::Failure, folders, invocation::Invocation};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Node {
+    /// Make a node's folder: keys, certificate, settings
+    Init(init::Init),
+    /// Run the node of a folder until SIGTERM
+    Run(run::Run),
+    /// Tell a node whom to dial first
+    Join(join::Join),
+    /// Show what a node knows of itself and its mesh
+    Status(status::Status),
+}
+
+/// The folder of a node on this machine.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Folder {
+    /// The node's folder [default: $XDG_DATA_HOME/bocage/node]
+    #[arg(long, value_name = "FOLDER", env = "BOCAGE_DIR")]
+    dir: Option<PathBuf>,
+}
+
+impl Folder {
+    fn path(&self) -> Result<PathBuf, Failure> {
+        self.dir.clone().map_or_else(folders::node, Ok)
+    }
+
+    /// How the person names it in the next command.
+    fn flag(&self) -> String {
+        self.dir.as_ref().map(|dir| format!(" --dir {}", dir.display())).unwrap_or_default()
+    }
+}
+
+impl Node {
+    pub(crate) fn run(self, at: &Invocation) -> Result<ExitCode, Failure> {
+        match self {
+            Self::Init(init) => init.run(at),
+            Self::Run(run) => run.run(at),
+            Self::Join(join) => join.run(at),
+            Self::Status(status) => wait(status.run(at)),
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! `bocage node run`: the daemon in the foreground, as service managers want it: it says when it is ready, logs to stderr,
+//! and stops in order on SIGTERM.
+use std::{io, path::Path, process::ExitCode};
+
+use bocage_node::{
+    daemon::{Daemon, StartError},
+    settings::{Folder as NodeFolder, wall},
+};
+use clap::{Args, ValueEnum};
+use serde_json::json;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::{EnvFilter, fmt};
+
+use super::{Folder, init::refused};
+use crate::{
+    failure::{Exit, Failure},
+    invocation::Invocation,
+};
+
+/// The node waits much and computes little; guests are compiled on threads of their own.
+const WORKERS: usize = 2;
+/// Blocking work is short: files of the control API, answers of the disk.
+const BLOCKING_THREADS_MAX: usize = 8;
+/// Our deepest calls are far below it; each thread's stack counts as memory once it is touched.
+const STACK_BYTES: usize = 2 << 20;
+
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    #[command(flatten)]
+    folder: Folder,
+    /// How the log on stderr is written
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    log_format: LogFormat,
+    /// Only check folder, keys, certificate and settings
+    #[arg(long)]
+    check_config: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    /// For people.
+    #[default]
+    Pretty,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Run {
+    pub(super) fn of(folder: Folder) -> Self {
+        Self { folder, log_format: LogFormat::default(), check_config: false }
+    }
+
+    pub(super) fn run(self, at: &Invocation) -> Result<ExitCode, Failure> {
+        let (path, flag) = (self.folder.path()?, self.folder.flag());
+        if self.check_config {
+            let folder = NodeFolder::open(&path, wall()).map_err(|error| refused(&error, &flag))?;
+            let node = folder.identity.node();
+            let said = json!({ "dir": path, "node_id": node, "mesh": folder.settings.mesh.id, "ok": true });
+            at.say.done(&said, format!("{} is sound: node {}.", path.display(), node.short()));
+            return Ok(ExitCode::SUCCESS);
+        }
+        log(self.log_format, at.say.verbose);
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(WORKERS)
+            .max_blocking_threads(BLOCKING_THREADS_MAX)
+            .thread_stack_size(STACK_BYTES)
+            .thread_name("bocage")
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::io("this process gets no event loop from the system", &error))?;
+        let ended = runtime.block_on(serve(&path, &flag));
+        runtime.shutdown_background();
+        ended
+    }
+}
+
+async fn serve(path: &Path, flag: &str) -> Result<ExitCode, Failure> {
+    let signals = Signals::listen()?;
+    let daemon = Daemon::start(path).await.map_err(|error| not_started(&error, flag))?;
+    tracing::info!(node = %daemon.id, edge = %daemon.edge, control = %daemon.control, "the node runs");
+    tell_service_manager(&[sd_notify::NotifyState::Ready]);
+    let stop = async {
+        let name = signals.stop(path).await;
+        tracing::info!(signal = name, "stopping");
+        tell_service_manager(&[sd_notify::NotifyState::Stopping]);
+    };
+    daemon.run_until(stop).await.map_err(|error| {
+        Failure::new(Exit::Failed, "node", format!("the node stopped: {error}"))
+            .next(format!("nothing acknowledged is lost; the log says what broke. Start it again: bocage node run{flag}"))
+    })?;
+    tracing::info!("stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Does nothing where no service manager asked to be told.
+fn tell_service_manager(state: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::warn!(%error, "the service manager cannot be told");
+    }
+}
+
+/// The signals that a daemon heeds.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self, Failure> {
+        let listen = |kind| signal(kind).map_err(|error| Failure::io("signals", &error));
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            hang_up: listen(SignalKind::hangup())?,
+        })
+    }
+
+    /// The name of the first signal that means stop. SIGHUP, which asks daemons to read their settings again, only has
+    /// them checked: they are read at the start.
+    async fn stop(mut self, path: &Path) -> &'static str {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return "SIGTERM",
+                _ = self.interrupt.recv() => return "SIGINT",
+                _ = self.hang_up.recv() => match NodeFolder::open(path, wall()) {
+                    Ok(_) => tracing::info!("the settings are sound; a restart applies them"),
+                    Err(error) => tracing::warn!(%error, "the settings are wrong; the node goes on with the old ones"),
+                },
+            }
+        }
+    }
+}
+
+fn log(format: LogFormat, verbose: u8) {
+    let usual = match verbose {
+        0 => "info",
+        1 => "debug",
+        2.. => "trace",
+    };
+    let filter = EnvFilter::try_from_env("BOCAGE_LOG")
+        .unwrap_or_else(|_| EnvFilter::new(format!("warn,bocage={usual},bocage_node={usual},bocage_protocol={usual}")));
+    let log = fmt().with_env_filter(filter).with_writer(io::stderr);
+    match format {
+        LogFormat::Pretty => {
+            let color = anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never;
+            log.with_ansi(color).with_target(false).init();
+        }
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
+}
+
+fn not_started(error: &StartError, flag: &str) -> Failure {
+    match error {
+        StartError::Settings(error) => refused(error, flag),
+        StartError::Port { what, addr, .. } => Failure::new(Exit::Failed, "port", error.to_string())
+            .next(format!("see who has it: ss -ltnp 'sport = :{}'; or change listen.{what}", addr.port())),
+        StartError::Bootstrap(_) => Failure::new(Exit::Usage, "address", error.to_string()),
+        StartError::Disk(_)
+        | StartError::Transport(_)
+        | StartError::Runtime(_)
+        | StartError::Io { .. } => Failure::new(Exit::Failed, "start", error.to_string()),
+    }
+}
