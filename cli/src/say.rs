@@ -114,7 +114,7 @@ pub(crate) fn to_stderr(text: &str) {
 /// Columns without lines, as `ls` and `ps` do it.
 pub(crate) fn table<const N: usize>(headers: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_header(headers);
+    table.load_style(presets::NOTHING).set_header(headers);
     for row in rows {
         table.add_row(row);
     }
