@@ -150,7 +150,7 @@ fn every_verb_does_what_it_says(demo: &Demo) {
     let status = demo.status(control);
     assert_eq!(status["app"], "guestbook");
     let cell = &status["cells"][0];
-    assert_eq!((&cell["line"], &cell["grade"]), (&0.into(), &"jurisdiction".into()), "{cell}");
+    assert_eq!((&cell["line"], &cell["grade"]), (&1.into(), &"jurisdiction".into()), "{cell}");
     let replicas = cell["replicas"].as_array().unwrap();
     assert_eq!(replicas.len(), 3);
     let laws: BTreeSet<_> = replicas.iter().map(|replica| replica["jurisdiction"].as_str().unwrap()).collect();

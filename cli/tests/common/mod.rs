@@ -9,35 +9,35 @@ use std::{
 use serde_json::Value;
 
 /// Somebody with a home folder of his own, who has typed nothing yet.
-pub struct Person {
-    pub home: tempfile::TempDir,
+pub(crate) struct Person {
+    pub(crate) home: tempfile::TempDir,
 }
 
 /// What a command came to.
-pub struct Said {
-    pub code: i32,
-    pub out: String,
-    pub err: String,
+pub(crate) struct Said {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Person {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { home: tempfile::tempdir().expect("a temporary folder") }
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.home.path().join(name)
     }
 
     /// Writes a file into the home folder.
-    pub fn has(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
+    pub(crate) fn has(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path(name);
         std::fs::create_dir_all(path.parent().expect("it is in the home folder")).expect("a folder");
         std::fs::write(&path, text).expect("a file");
         path
     }
 
-    pub fn command(&self, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bocage"));
         command.args(args).current_dir(self.home.path()).stdin(Stdio::null());
         for name in ["BOCAGE_NODE", "BOCAGE_KEY", "BOCAGE_DIR", "NO_COLOR", "CLICOLOR_FORCE"] {
@@ -51,19 +51,19 @@ impl Person {
     }
 
     /// Types a command.
-    pub fn types(&self, args: &[&str]) -> Said {
+    pub(crate) fn types(&self, args: &[&str]) -> Said {
         said(self.command(args).output().expect("the binary runs"))
     }
 
     /// Types a command that must work, with `--output json`.
-    pub fn asks(&self, args: &[&str]) -> Value {
+    pub(crate) fn asks(&self, args: &[&str]) -> Value {
         let said = self.types(&[args, &["--output", "json"]].concat());
         assert_eq!(said.code, 0, "{args:?}: {}{}", said.out, said.err);
         serde_json::from_str(&said.out).unwrap_or_else(|error| panic!("{args:?}: {error}: {}", said.out))
     }
 }
 
-pub fn said(output: Output) -> Said {
+pub(crate) fn said(output: Output) -> Said {
     Said {
         code: output.status.code().unwrap_or(-1),
         out: String::from_utf8(output.stdout).expect("stdout is text"),
@@ -73,7 +73,7 @@ pub fn said(output: Output) -> Said {
 
 impl Said {
     /// It failed so, and said so on stderr only.
-    pub fn failed(&self, code: i32, words: &[&str]) {
+    pub(crate) fn failed(&self, code: i32, words: &[&str]) {
         assert_eq!(self.code, code, "{}{}", self.out, self.err);
         assert_eq!(self.out, "", "stdout is for results");
         for word in words {
@@ -83,6 +83,6 @@ impl Said {
 }
 
 /// The repository.
-pub fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("cli/ is in the repository")
 }
