@@ -70,9 +70,8 @@ impl Found {
     /// Reads its component.
     pub(crate) fn package(self) -> Result<Package, Failure> {
         let named = self.manifest.component();
-        let path = self.folder.join(named.map_err(|refusal| {
-            Failure::new(Exit::Failed, "unsupported", refusal.to_string())
-        })?);
+        let path =
+            self.folder.join(named.map_err(|refusal| Failure::new(Exit::Failed, "unsupported", refusal.to_string()))?);
         let size = fs::metadata(&path).map_err(|error| unreadable(&path, &error))?.len();
         if size > COMPONENT_BYTES_MAX {
             let what = format!(

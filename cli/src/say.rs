@@ -83,7 +83,8 @@ impl Say {
 
 /// One document on stdout.
 pub(crate) fn json<T: Serialize>(value: &T) {
-    let text = serde_json::to_string_pretty(value).expect("results are plain JSON: no maps with keys that are not text");
+    let text =
+        serde_json::to_string_pretty(value).expect("results are plain JSON: no maps with keys that are not text");
     to_stdout(&(text + "\n"));
 }
 

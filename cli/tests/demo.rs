@@ -58,7 +58,8 @@ impl Demo {
         let mut all = Vec::new();
         let mut after = 0;
         loop {
-            let text = curl(&["--fail", &self.url(node, &format!("/entries?after={after}"))]).expect("entries are read");
+            let text =
+                curl(&["--fail", &self.url(node, &format!("/entries?after={after}"))]).expect("entries are read");
             let page: Vec<Value> = serde_json::from_str(&text).unwrap();
             let Some(last) = page.last() else { return all };
             after = last["id"].as_u64().unwrap();
@@ -134,8 +135,13 @@ fn the_document_is_as_promised(demo: &Demo) {
 fn entries_go_in_at_one_edge_and_come_out_at_another(demo: &Demo) {
     let [first, last] = [&demo.nodes()[0], &demo.nodes()[4]];
     let id = sign(&demo.url(first, "/entries"), "one", "over HTTP/1.1").unwrap();
-    assert_eq!(sign(&demo.url(last, "/entries"), "one", "over HTTP/1.1"), Some(id), "a retry elsewhere is the same entry");
-    let h2 = ["--http2-prior-knowledge", "--fail", "-w", " %{http_version} %{http_code}", "--data-binary", "over HTTP/2"];
+    assert_eq!(
+        sign(&demo.url(last, "/entries"), "one", "over HTTP/1.1"),
+        Some(id),
+        "a retry elsewhere is the same entry"
+    );
+    let h2 =
+        ["--http2-prior-knowledge", "--fail", "-w", " %{http_version} %{http_code}", "--data-binary", "over HTTP/2"];
     let answer = curl(&[&h2[..], &[&demo.url(last, "/entries")]].concat()).unwrap();
     assert!(answer.ends_with(" 2 201"), "{answer}");
     let texts: Vec<_> = demo.entries(&demo.nodes()[2]).into_iter().map(|(_, text)| text).collect();

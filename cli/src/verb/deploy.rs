@@ -10,10 +10,7 @@ use std::{
 };
 
 use bocage_node::control::api::{AppStatus, Deployed};
-use bocage_protocol::{
-    cell::TenantAction,
-    id::CellId,
-};
+use bocage_protocol::{cell::TenantAction, id::CellId};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
@@ -97,7 +94,13 @@ pub(crate) async fn release(control: &Control, tenant: &Tenant, package: &Packag
     }
     let plan = control.plan(&package.manifest.policy).await?;
     for placed in plan.placed.iter().filter(|placed| placed.role == "voter") {
-        say.step(format!("  {:8} {:2} {:12} {}", placed.operator, placed.jurisdiction, placed.site, say::dim(&placed.why)));
+        say.step(format!(
+            "  {:8} {:2} {:12} {}",
+            placed.operator,
+            placed.jurisdiction,
+            placed.site,
+            say::dim(&placed.why)
+        ));
     }
     let deployed = found(control, tenant, app, action).await?;
     say.step(format!("granted, stored and founded: cell {}", say::short(&deployed.cell)));
@@ -125,7 +128,12 @@ async fn found(control: &Control, tenant: &Tenant, app: &str, action: TenantActi
 }
 
 /// Waits until an instance runs; says what became of those that do not.
-pub(crate) async fn until_running(control: &Control, cell: CellId, release: u64, say: Say) -> Result<AppStatus, Failure> {
+pub(crate) async fn until_running(
+    control: &Control,
+    cell: CellId,
+    release: u64,
+    say: Say,
+) -> Result<AppStatus, Failure> {
     let began = Instant::now();
     let mut told = 0;
     loop {

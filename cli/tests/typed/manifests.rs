@@ -5,7 +5,9 @@ use crate::common::{Person, root};
 fn a_typo_is_shown_where_it_stands_with_the_nearest_key() {
     let person = Person::new();
     person.has("app/bocage.toml", "app = \"x\"\n\n[component]\npath = \"x.wasm\"\n\n[place]\nhom = [\"FR\"]\n");
-    person.types(&["plan", "app"]).failed(2, &["app/bocage.toml:7:1", "unknown key \"hom\"", "hom = [\"FR\"]", "\"home\""]);
+    person
+        .types(&["plan", "app"])
+        .failed(2, &["app/bocage.toml:7:1", "unknown key \"hom\"", "hom = [\"FR\"]", "\"home\""]);
 }
 
 #[test]

@@ -1,9 +1,8 @@
 //! A node's folder: made, checked, told whom to dial.
 use crate::common::Person;
 
-const FOUND: [&str; 12] = [
-    "node", "init", "--dir", "n", "--found", "m", "--name", "alder", "--jurisdiction", "FR", "--site", "home",
-];
+const FOUND: [&str; 12] =
+    ["node", "init", "--dir", "n", "--found", "m", "--name", "alder", "--jurisdiction", "FR", "--site", "home"];
 
 #[test]
 fn a_node_is_made_checked_and_told_whom_to_dial() {
@@ -63,10 +62,9 @@ fn a_mesh_is_joined_or_founded_not_both_and_not_neither() {
     let person = Person::new();
     let neither = ["node", "init", "--name", "a", "--jurisdiction", "FR", "--site", "s"];
     person.types(&neither).failed(2, &["--mesh", "--found"]);
-    person.types(&["node", "init", "--found", "m", "--name", "a", "--jurisdiction", "france", "--site", "s"]).failed(
-        2,
-        &["france", "two capital letters"],
-    );
+    person
+        .types(&["node", "init", "--found", "m", "--name", "a", "--jurisdiction", "france", "--site", "s"])
+        .failed(2, &["france", "two capital letters"]);
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! Two or three transports on loopback, each with an inbox that the test reads in the machine's place.
-use std::{io::Write as _, net::TcpStream, time::Duration};
+use std::{io::Write as _, net::TcpStream, sync::Arc, time::Duration};
 
 use bocage_protocol::{
     cell::{self, Barrier, RaftMessage},
@@ -9,8 +9,8 @@ use bocage_protocol::{
     id::{CellId, RequestId, TraceId},
     identity::Signed,
     io::{Input, LinkChange},
-    membership,
-    record::{Kind, Order, Record, RecordBody, Scope, Subject},
+    membership::{self, Parcel},
+    record::{Kind, Known, Order, Record, RecordBody, Scope, Subject},
     time::Timestamp,
 };
 use tokio::{
@@ -122,7 +122,7 @@ fn bulk() -> Frame {
 }
 
 /// A signed record with `content_bytes` of content.
-fn records(keys: &Keypair, content_bytes: usize) -> Vec<Record> {
+fn records(keys: &Keypair, content_bytes: usize) -> Vec<Parcel> {
     let body = RecordBody {
         kind: Kind::PRESENCE,
         scope: Scope::Mesh,
@@ -131,7 +131,8 @@ fn records(keys: &Keypair, content_bytes: usize) -> Vec<Record> {
         expires: Timestamp(u64::MAX),
         content: Blob::from(vec![7; content_bytes]),
     };
-    vec![Record { signed: Signed::seal(keys, &body), certificate: None }]
+    let record = Record { signed: Signed::seal(keys, &body), certificate: None };
+    vec![Parcel(Arc::new(Known::read(record).expect("just made")))]
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

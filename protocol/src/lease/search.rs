@@ -58,7 +58,13 @@ impl Searches {
     }
 
     /// It did not come: whom to ask next, and for how many bytes; after the last one, a pause.
-    pub(super) fn next(&mut self, now: Now, content: ContentHash, of: &Description, me: NodeId) -> Option<(NodeId, u64)> {
+    pub(super) fn next(
+        &mut self,
+        now: Now,
+        content: ContentHash,
+        of: &Description,
+        me: NodeId,
+    ) -> Option<(NodeId, u64)> {
         let search = self.under_way.get_mut(&content)?;
         let members = of.members.iter().map(|member| member.node);
         let mut holders = members.chain(of.leases.iter().map(|lease| lease.node)).filter(|node| *node != me);

@@ -43,7 +43,8 @@ impl Farm {
         let exe = std::env::current_exe().map_err(|error| Failure::io("this program's own file", &error))?;
         for node in nodes {
             let log = node.dir.join("log");
-            let child = spawn(&exe, &node.dir, &log).map_err(|error| Failure::io("a node cannot be started", &error))?;
+            let child =
+                spawn(&exe, &node.dir, &log).map_err(|error| Failure::io("a node cannot be started", &error))?;
             node.pid = child.id().expect("a child that was not waited for has a pid");
             self.children.push(Grown { child, log, gone: false });
         }
@@ -82,7 +83,8 @@ impl Farm {
 
     /// Stops all, in order if they let us.
     pub(super) async fn stop(&mut self) {
-        let pids: Vec<_> = self.children.iter().filter(|grown| !grown.gone).filter_map(|grown| grown.child.id()).collect();
+        let pids: Vec<_> =
+            self.children.iter().filter(|grown| !grown.gone).filter_map(|grown| grown.child.id()).collect();
         pids.iter().for_each(|pid| signal_to(*pid, Signal::TERM));
         let began = Instant::now();
         while self.has_living() && began.elapsed() < STOP_MAX {

@@ -8,11 +8,7 @@ use std::{
 use bocage_node::settings::{
     Folder, ListenSettings, MeshSettings, NodeSettings, OfferSettings, Settings, SettingsError, wall,
 };
-use bocage_protocol::{
-    id::NodeId,
-    identity::Founding,
-    resources::Site,
-};
+use bocage_protocol::{id::NodeId, identity::Founding, resources::Site};
 
 use super::{
     hedge::{PLANTS, Plant},
@@ -42,9 +38,11 @@ struct Ports {
 /// Makes the folders of `count` operators' nodes; nothing runs yet.
 pub(super) fn lay_out(dir: &Path, count: usize) -> Result<Vec<NodeRecord>, Failure> {
     let plants = &PLANTS[..count];
-    let ports: Vec<_> = plants.iter().map(|_| Ports::take()).collect::<Result<_, _>>().map_err(|error| {
-        Failure::io("no free ports on 127.0.0.1", &error)
-    })?;
+    let ports: Vec<_> = plants
+        .iter()
+        .map(|_| Ports::take())
+        .collect::<Result<_, _>>()
+        .map_err(|error| Failure::io("no free ports on 127.0.0.1", &error))?;
     let folder = |plant: &Plant| dir.join(plant.operator);
     let keys: Vec<_> = plants
         .iter()

@@ -30,10 +30,13 @@ use crate::{
 };
 
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true, after_help = "Examples:
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:
   bocage demo                                   until Ctrl-C
   bocage demo --detach --dir /tmp/hedge         in the background
-  bocage demo stop --dir /tmp/hedge")]
+  bocage demo stop --dir /tmp/hedge"
+)]
 pub(crate) struct Demo {
     #[command(subcommand)]
     then: Option<Then>,
@@ -203,7 +206,8 @@ fn try_this(record: &Record) -> String {
     };
     let through_last = deploy::url(&app.host, &last.edge);
     let leader = record.leader.as_ref().and_then(|leader| record.nodes.iter().find(|node| node.node_id == *leader));
-    let kill = leader.map(|node| format!("  kill -9 {}    # {}, who leads the app's cell; then go on\n", node.pid, node.operator));
+    let kill = leader
+        .map(|node| format!("  kill -9 {}    # {}, who leads the app's cell; then go on\n", node.pid, node.operator));
     format!(
         "Try\n  curl -d 'hello' {url}entries\n  curl {through_last}entries    # through {last}\n  bocage status {name} --node {control}\n{kill}",
         url = app.url,

@@ -190,13 +190,7 @@ async fn until_found(control: &Control, tenant: &Tenant, app: &str) -> Result<Ce
 }
 
 /// Waits until the app runs where it should and every edge answers for it; remembers that.
-async fn finish(
-    record: &mut Record,
-    control: &Control,
-    app: &str,
-    host: &str,
-    cell: CellId,
-) -> Result<(), Failure> {
+async fn finish(record: &mut Record, control: &Control, app: &str, host: &str, cell: CellId) -> Result<(), Failure> {
     let began = Instant::now();
     deploy::until_running(control, cell, 1, control.say).await?;
     for node in record.nodes.iter().filter(|node| node.is_alive()) {

@@ -199,11 +199,14 @@ pub(super) fn refused(error: &SettingsError, flag: &str) -> Failure {
     let (exit, next) = match error {
         SettingsError::Missing(_) => (Exit::NotFound, Some(format!("bocage node init{flag} …"))),
         SettingsError::Exists(_) => (Exit::Conflict, Some(format!("run it: bocage node run{flag}"))),
-        SettingsError::Malformed { .. } => (Exit::Usage, Some(format!("check it: bocage node run{flag} --check-config"))),
-        SettingsError::Key(_) => (Exit::Unauthorised, None),
-        SettingsError::Certificate { .. } => {
-            (Exit::Unauthorised, Some("check this machine's clock; else make a new folder: bocage node init".to_owned()))
+        SettingsError::Malformed { .. } => {
+            (Exit::Usage, Some(format!("check it: bocage node run{flag} --check-config")))
         }
+        SettingsError::Key(_) => (Exit::Unauthorised, None),
+        SettingsError::Certificate { .. } => (
+            Exit::Unauthorised,
+            Some("check this machine's clock; else make a new folder: bocage node init".to_owned()),
+        ),
         SettingsError::Io { .. } => (Exit::Failed, None),
     };
     let failure = Failure::new(exit, "node-folder", error.to_string());

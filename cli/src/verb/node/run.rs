@@ -85,8 +85,9 @@ async fn serve(path: &Path, flag: &str) -> Result<ExitCode, Failure> {
         tell_service_manager(&[sd_notify::NotifyState::Stopping]);
     };
     daemon.run_until(stop).await.map_err(|error| {
-        Failure::new(Exit::Failed, "node", format!("the node stopped: {error}"))
-            .next(format!("nothing acknowledged is lost; the log says what broke. Start it again: bocage node run{flag}"))
+        Failure::new(Exit::Failed, "node", format!("the node stopped: {error}")).next(format!(
+            "nothing acknowledged is lost; the log says what broke. Start it again: bocage node run{flag}"
+        ))
     })?;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
@@ -156,9 +157,8 @@ fn not_started(error: &StartError, flag: &str) -> Failure {
         StartError::Port { what, addr, .. } => Failure::new(Exit::Failed, "port", error.to_string())
             .next(format!("see who has it: ss -ltnp 'sport = :{}'; or change listen.{what}", addr.port())),
         StartError::Bootstrap(_) => Failure::new(Exit::Usage, "address", error.to_string()),
-        StartError::Disk(_)
-        | StartError::Transport(_)
-        | StartError::Runtime(_)
-        | StartError::Io { .. } => Failure::new(Exit::Failed, "start", error.to_string()),
+        StartError::Disk(_) | StartError::Transport(_) | StartError::Runtime(_) | StartError::Io { .. } => {
+            Failure::new(Exit::Failed, "start", error.to_string())
+        }
     }
 }

@@ -61,7 +61,8 @@ impl Set {
 
 fn before(sealed: &Sealed) -> Result<Secrets, Failure> {
     let unreadable = |why: String| Failure::new(Exit::Failed, "other-version", format!("the node's answer: {why}"));
-    let bytes = data_encoding::BASE64.decode(sealed.secrets.as_bytes()).map_err(|error| unreadable(error.to_string()))?;
+    let bytes =
+        data_encoding::BASE64.decode(sealed.secrets.as_bytes()).map_err(|error| unreadable(error.to_string()))?;
     codec::decode("secrets", &bytes).map_err(|error| unreadable(error.to_string()))
 }
 
