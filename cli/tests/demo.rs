@@ -216,7 +216,7 @@ fn every_verb_does_what_it_says(demo: &Demo) {
 
     let folder = demo.nodes()[1]["dir"].as_str().unwrap();
     let known = person.asks(&["node", "status", "--dir", folder]);
-    assert_eq!((&known["known_nodes"], &known["operator"]), (&5.into(), &"birch".into()));
+    assert_eq!((&known["known_nodes"], &known["operator"]), (&2.into(), &"birch".into()), "two of FR");
     person.asks(&["offer", "set", "--dir", folder, "--memory", "2GiB"]);
     assert_eq!(person.asks(&["offer", "show", "--dir", folder])["memory_bytes"], 2u64 << 30);
     assert_eq!(person.types(&["node", "run", "--dir", folder, "--check-config"]).code, 0);

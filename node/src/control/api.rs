@@ -183,7 +183,7 @@ pub struct Node {
     pub offer: Option<Offer>,
     /// Peers with a link now.
     pub peers: Vec<Peer>,
-    /// Nodes known by their certificates.
+    /// Nodes of its jurisdiction that are present and not down, this one included.
     pub known_nodes: usize,
     /// Records held.
     pub records: usize,

@@ -29,7 +29,12 @@ fn shown(node: &Node) -> String {
     let Node { operator, jurisdiction, site, known_nodes, records, cells, leases, .. } = node;
     let mut text = format!("{}  {operator}, {jurisdiction}, {site}\n", say::bold(&say::short(&node.node_id)));
     let _ = writeln!(text, "id    {}\nmesh  {}, zone {}", node.node_id, node.mesh, node.zone);
-    let _ = writeln!(text, "knows {}, {}", say::counted(*known_nodes, "node"), say::counted(*records, "record"));
+    let _ = writeln!(
+        text,
+        "knows {} of its jurisdiction, {}",
+        say::counted(*known_nodes, "node"),
+        say::counted(*records, "record")
+    );
     let _ = writeln!(text, "holds {}, {}", say::counted(*cells, "replica"), say::counted(*leases, "lease"));
     if let Some(fault) = &node.disk_fault {
         let what = format!("the disk failed: {fault}. It acknowledges nothing until it is mended and restarted");
