@@ -38,7 +38,7 @@ pub(crate) struct Globals {
     #[arg(long, global = true, env = "BOCAGE_NODE", value_name = "CONTROL")]
     pub(crate) node: Option<Target>,
     /// The tenant's key file [default: $XDG_CONFIG_HOME/bocage/tenant.key]
-    #[arg(long, global = true, env = "BOCAGE_KEY", value_name = "FILE", hide_env_values = true)]
+    #[arg(id = "key_file", long = "key", value_name = "FILE", global = true, env = "BOCAGE_KEY")]
     pub(crate) key: Option<PathBuf>,
     /// How results are written
     #[arg(long, short, global = true, value_enum, default_value_t, value_name = "FORMAT")]
