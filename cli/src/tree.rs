@@ -38,7 +38,8 @@ pub(crate) struct Globals {
     #[arg(long, global = true, env = "BOCAGE_NODE", value_name = "CONTROL")]
     pub(crate) node: Option<Target>,
     /// The tenant's key file [default: $XDG_CONFIG_HOME/bocage/tenant.key]
-    #[arg(long, global = true, env = "BOCAGE_KEY", value_name = "FILE", hide_env_values = true)]
+    // A verb may have a key of its own, such as `kv get APP KEY`: clap tells arguments apart by their ids.
+    #[arg(id = "key_file", long = "key", global = true, env = "BOCAGE_KEY", value_name = "FILE", hide_env_values = true)]
     pub(crate) key: Option<PathBuf>,
     /// How results are written
     #[arg(long, short, global = true, value_enum, default_value_t, value_name = "FORMAT")]
