@@ -39,7 +39,7 @@ pub(crate) struct Globals {
     pub(crate) node: Option<Target>,
     /// The tenant's key file [default: $XDG_CONFIG_HOME/bocage/tenant.key]
     // A verb may have a key of its own, such as `kv get APP KEY`: clap tells arguments apart by their ids.
-    #[arg(id = "key_file", long = "key", global = true, env = "BOCAGE_KEY", value_name = "FILE", hide_env_values = true)]
+    #[arg(id = "key_file", long = "key", value_name = "FILE", global = true, env = "BOCAGE_KEY")]
     pub(crate) key: Option<PathBuf>,
     /// How results are written
     #[arg(long, short, global = true, value_enum, default_value_t, value_name = "FORMAT")]

@@ -122,7 +122,9 @@ impl Daemon {
         Disk::create_marker(&disk_folder, me)?;
         let reports = inlet.clone();
         // An error says that the driver has stopped.
-        let report = move |report| drop(reports.block(report));
+        let report = move |report| {
+            let _ = reports.block(report);
+        };
         let (disk, segments) = Disk::open(&disk_folder, me, report)?;
         let config = transport::Config {
             listen: settings.listen.mesh.clone(),

@@ -11,7 +11,7 @@ use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
 /// Any body.
 pub type Body = UnsyncBoxBody<Bytes, BoxError>;
 /// Why a body broke off.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A body that is all here.
 pub fn full(bytes: impl Into<Bytes>) -> Body {
