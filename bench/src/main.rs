@@ -65,7 +65,7 @@ async fn main() -> anyhow::Result<()> {
     let mut figures: Vec<Figure> = Vec::new();
     let wants = |what| args.what == what || args.what == What::All;
     if wants(What::Start) {
-        figures.extend(start::measure(&bocage, args.runs).await?);
+        figures.extend(start::measure(&bocage, args.runs)?);
     }
     if wants(What::Failover) {
         figures.extend(failover::measure(&bocage, args.runs).await?);

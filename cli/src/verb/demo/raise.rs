@@ -70,7 +70,7 @@ pub(super) async fn anew(dir: &Path, operators: usize, farm: &mut Farm, at: &Inv
 /// Lets the mesh host the example app.
 async fn host(record: &mut Record, tenant: &Tenant, at: &Invocation) -> Result<(), Failure> {
     let operators = record.nodes.len();
-    let control = control(&record.nodes, tenant, at)?;
+    let control = control(&record.nodes, tenant, at);
     until_known(&control, operators).await?;
     at.say.step(format!("{operators} operators found each other"));
     let package = Package::new(manifest::parse("guestbook.toml", MANIFEST)?, Bytes::from_static(COMPONENT));
@@ -91,7 +91,7 @@ pub(super) async fn again(mut record: Record, farm: &mut Farm, at: &Invocation) 
         host(&mut record, &tenant, at).await?;
         return Ok(record);
     };
-    let control = control(&record.nodes, &tenant, at)?;
+    let control = control(&record.nodes, &tenant, at);
     let cell = until_found(&control, &tenant, &app.name).await?;
     finish(&mut record, &control, &app.name, &app.host, cell).await?;
     Ok(record)
@@ -126,9 +126,9 @@ async fn is_ready(node: &NodeRecord) -> bool {
     answer.is_ok_and(|answer| answer.status().is_success())
 }
 
-fn control(nodes: &[NodeRecord], tenant: &Tenant, at: &Invocation) -> Result<Control, Failure> {
+fn control(nodes: &[NodeRecord], tenant: &Tenant, at: &Invocation) -> Control {
     let first = nodes.first().expect("a demo has nodes");
-    Ok(at.control_at(Target::Tcp(first.control.clone()), Some(tenant.signer())))
+    at.control_at(Target::Tcp(first.control.clone()), Some(tenant.signer()))
 }
 
 /// Until the first node has links to all others, or to as many as a node of a larger mesh keeps.
