@@ -31,6 +31,7 @@ pub(crate) struct Said {
 }
 
 #[derive(Clone, Debug, Deserialize)]
+#[allow(clippy::struct_field_names, reason = "as the document calls it")]
 pub(crate) struct Node {
     pub(crate) operator: String,
     pub(crate) pid: u32,

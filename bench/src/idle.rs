@@ -14,7 +14,7 @@ const RESIDENT_AT_MOST: f64 = 60.0;
 /// Percent of a core, as promised.
 const CPU_AT_MOST: f64 = 0.5;
 const REQUESTS: usize = 1_000;
-const REST: Duration = Duration::from_secs(60);
+const REST: Duration = Duration::from_mins(1);
 const WINDOW: Duration = Duration::from_secs(30);
 /// Of `/proc/PID/stat`: 100 on every Linux that we know.
 const TICKS_A_SECOND: f64 = 100.0;

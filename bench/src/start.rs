@@ -4,7 +4,7 @@ use crate::{demo::Bocage, table::Figure};
 /// Seconds, as promised.
 const AT_MOST: f64 = 10.0;
 
-pub(crate) async fn measure(bocage: &Bocage, runs: usize) -> anyhow::Result<Vec<Figure>> {
+pub(crate) fn measure(bocage: &Bocage, runs: usize) -> anyhow::Result<Vec<Figure>> {
     let mut took = Vec::new();
     for run in 0..runs {
         let demo = bocage.demo()?;

@@ -194,15 +194,13 @@ fn content_type(path: &str) -> &'static str {
 }
 
 fn problem(answer: &Response<Bytes>) -> Failure {
-    match serde_json::from_slice::<Problem>(answer.body()) {
-        Ok(problem) => Failure::of(problem),
-        Err(_) => {
-            let text = String::from_utf8_lossy(answer.body());
-            let text: String = text.trim().chars().take(300).collect();
-            Failure::new(Exit::Failed, "no-control", format!("the node answered {}: {text}", answer.status()))
-                .next("is this the control address? demo and node status name it; the edge has another port")
-        }
+    if let Ok(problem) = serde_json::from_slice::<Problem>(answer.body()) {
+        return Failure::of(problem);
     }
+    let text = String::from_utf8_lossy(answer.body());
+    let text: String = text.trim().chars().take(300).collect();
+    Failure::new(Exit::Failed, "no-control", format!("the node answered {}: {text}", answer.status()))
+        .next("is this the control address? demo and node status name it; the edge has another port")
 }
 
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {

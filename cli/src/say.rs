@@ -19,7 +19,7 @@ pub(crate) enum Format {
 /// When to use colour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Color {
-    /// On a terminal, unless NO_COLOR is set.
+    /// On a terminal, unless `NO_COLOR` is set.
     #[default]
     Auto,
     Always,
@@ -47,21 +47,21 @@ pub(crate) struct Say {
 
 impl Say {
     /// What happens, on stderr.
-    pub(crate) fn step(&self, text: impl std::fmt::Display) {
+    pub(crate) fn step(self, text: impl std::fmt::Display) {
         if !self.quiet {
             to_stderr(&format!("{text}\n"));
         }
     }
 
     /// What happens in detail: with `-v`.
-    pub(crate) fn detail(&self, text: impl std::fmt::Display) {
+    pub(crate) fn detail(self, text: impl std::fmt::Display) {
         if self.verbose > 0 {
             to_stderr(&format!("{}\n", dim(&text.to_string())));
         }
     }
 
     /// The result, one of two ways.
-    pub(crate) fn result<T: Serialize>(&self, value: &T, shown: impl FnOnce(&T) -> String) {
+    pub(crate) fn result<T: Serialize>(self, value: &T, shown: impl FnOnce(&T) -> String) {
         match self.format {
             Format::Json => json(value),
             Format::Table => to_stdout(&shown(value)),
@@ -69,14 +69,14 @@ impl Say {
     }
 
     /// A result that has nothing to say in words but what happened.
-    pub(crate) fn done<T: Serialize>(&self, value: &T, happened: impl std::fmt::Display) {
+    pub(crate) fn done<T: Serialize>(self, value: &T, happened: impl std::fmt::Display) {
         match self.format {
             Format::Json => json(value),
             Format::Table => self.step(happened),
         }
     }
 
-    pub(crate) fn is_json(&self) -> bool {
+    pub(crate) fn is_json(self) -> bool {
         self.format == Format::Json
     }
 }
@@ -91,17 +91,17 @@ pub(crate) fn json<T: Serialize>(value: &T) {
 /// Text on stdout.
 pub(crate) fn to_stdout(text: &str) {
     let mut stdout = anstream::stdout().lock();
-    leave_if_nobody_reads(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()));
+    leave_if_nobody_reads(&stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()));
 }
 
 /// The very bytes on stdout.
 pub(crate) fn bytes_to_stdout(bytes: &[u8]) {
     let mut stdout = std::io::stdout().lock();
-    leave_if_nobody_reads(stdout.write_all(bytes).and_then(|()| stdout.flush()));
+    leave_if_nobody_reads(&stdout.write_all(bytes).and_then(|()| stdout.flush()));
 }
 
 /// `bocage … | head` has read enough: that is no error.
-fn leave_if_nobody_reads(written: std::io::Result<()>) {
+fn leave_if_nobody_reads(written: &std::io::Result<()>) {
     if written.is_err() {
         std::process::exit(0);
     }
@@ -110,6 +110,11 @@ fn leave_if_nobody_reads(written: std::io::Result<()>) {
 /// Text on stderr. When nobody reads it, nobody misses it.
 pub(crate) fn to_stderr(text: &str) {
     let _ = anstream::stderr().lock().write_all(text.as_bytes());
+}
+
+/// One a line.
+pub(crate) fn lines(words: &[String]) -> String {
+    words.iter().flat_map(|word| [word.as_str(), "\n"]).collect()
 }
 
 /// Columns without lines, as `ls` and `ps` do it.

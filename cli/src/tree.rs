@@ -37,7 +37,8 @@ pub(crate) struct Globals {
     /// The node to ask: host:port of its control API, its control.sock, or its folder [default: the newest demo]
     #[arg(long, global = true, env = "BOCAGE_NODE", value_name = "CONTROL")]
     pub(crate) node: Option<Target>,
-    /// The tenant's key file [default: $XDG_CONFIG_HOME/bocage/tenant.key]
+    /// The tenant's key file [default: `$XDG_CONFIG_HOME/bocage/tenant.key`]
+    // A verb may have a key of its own, such as `kv get APP KEY`: clap tells arguments apart by their ids.
     #[arg(id = "key_file", long = "key", value_name = "FILE", global = true, env = "BOCAGE_KEY")]
     pub(crate) key: Option<PathBuf>,
     /// How results are written
@@ -55,6 +56,7 @@ pub(crate) struct Globals {
 }
 
 #[derive(Debug, Subcommand)]
+#[allow(clippy::large_enum_variant, reason = "a process has one")]
 pub(crate) enum Verb {
     /// Run five hosters and an app on this machine
     Demo(verb::demo::Demo),

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory as _};
 use clap_complete::Shell;
 
-use crate::{failure::Failure, say, tree::Cli};
+use crate::{say, tree::Cli};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  bocage completion bash > ~/.local/share/bash-completion/completions/bocage")]
@@ -15,10 +15,10 @@ pub(crate) struct Completion {
 }
 
 impl Completion {
-    pub(crate) fn run(self) -> Result<ExitCode, Failure> {
+    pub(crate) fn run(self) -> ExitCode {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut Cli::command(), "bocage", &mut script);
         say::bytes_to_stdout(&script);
-        Ok(ExitCode::SUCCESS)
+        ExitCode::SUCCESS
     }
 }

@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// An app starts within this, compiling included, or the deploy says that it has not.
-const START_MAX: Duration = Duration::from_secs(60);
+const START_MAX: Duration = Duration::from_mins(1);
 /// The edge answers within this after an instance runs.
 const ANSWER_MAX: Duration = Duration::from_secs(15);
 /// Between two looks.

@@ -32,8 +32,8 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
     match cli.verb {
         Verb::Node(node) => node.run(&at),
         Verb::Sim(sim) => sim.run(&at),
-        Verb::Completion(completion) => completion.run(),
-        Verb::Whoami(whoami) => whoami.run(&at),
+        Verb::Completion(completion) => Ok(completion.run()),
+        Verb::Whoami(whoami::Whoami {}) => whoami::Whoami::run(&at),
         Verb::Login(login) => login.run(&at),
         Verb::Demo(demo) => wait(demo.run(&at)),
         Verb::Deploy(deploy) => wait(deploy.run(&at)),

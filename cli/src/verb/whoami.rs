@@ -10,7 +10,7 @@ use crate::{failure::Failure, invocation::Invocation, say, target::Target};
 pub(crate) struct Whoami {}
 
 impl Whoami {
-    pub(crate) fn run(self, at: &Invocation) -> Result<ExitCode, Failure> {
+    pub(crate) fn run(at: &Invocation) -> Result<ExitCode, Failure> {
         let tenant = at.tenant()?;
         let node = Target::find(at.globals.node.as_ref()).ok().map(|target| target.to_string());
         let said = json!({

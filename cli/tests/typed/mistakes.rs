@@ -65,3 +65,15 @@ fn a_scenario_that_cannot_be_read_is_a_usage_error() {
     person.has("bad.toml", "name = \"x\"\nduratoin_s = 3\n");
     person.types(&["sim", "run", "bad.toml"]).failed(2, &["duratoin_s"]);
 }
+
+#[test]
+fn a_verb_with_a_key_of_its_own_still_takes_the_tenants() {
+    let person = Person::new();
+    person.types(&["login", "--key", "mine.key"]);
+    for verb in
+        [&["kv", "get", "app", "motto"][..], &["kv", "set", "app", "motto", "x"], &["kv", "delete", "app", "motto"]]
+    {
+        let rest = ["--key", "mine.key", "--node", "127.0.0.1:1"];
+        person.types(&[verb, &rest].concat()).failed(1, &["error[no-node]", "127.0.0.1:1"]);
+    }
+}

@@ -85,7 +85,9 @@ impl Farm {
     pub(super) async fn stop(&mut self) {
         let pids: Vec<_> =
             self.children.iter().filter(|grown| !grown.gone).filter_map(|grown| grown.child.id()).collect();
-        pids.iter().for_each(|pid| signal_to(*pid, Signal::TERM));
+        for pid in pids {
+            signal_to(pid, Signal::TERM);
+        }
         let began = Instant::now();
         while self.has_living() && began.elapsed() < STOP_MAX {
             tokio::time::sleep(LOOK_EVERY).await;
@@ -105,12 +107,16 @@ impl Farm {
 /// Stops nodes that another process started; says how many ran.
 pub(super) async fn stop_all(nodes: &[NodeRecord]) -> usize {
     let running: Vec<_> = nodes.iter().filter(|node| node.is_alive()).collect();
-    running.iter().for_each(|node| signal_to(node.pid, Signal::TERM));
+    for node in &running {
+        signal_to(node.pid, Signal::TERM);
+    }
     let began = Instant::now();
     while running.iter().any(|node| node.is_alive()) && began.elapsed() < STOP_MAX {
         tokio::time::sleep(LOOK_EVERY).await;
     }
-    running.iter().filter(|node| node.is_alive()).for_each(|node| signal_to(node.pid, Signal::KILL));
+    for node in running.iter().filter(|node| node.is_alive()) {
+        signal_to(node.pid, Signal::KILL);
+    }
     running.len()
 }
 

@@ -11,6 +11,7 @@ pub(crate) mod record;
 mod stop;
 
 use std::{
+    fmt::Write as _,
     fs,
     path::{Path, PathBuf},
     time::Instant,
@@ -56,7 +57,7 @@ struct Start {
     #[arg(long, default_value_t = 5, value_name = "N",
         value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(3..=hedge::OPERATORS_MAX))]
     operators: usize,
-    /// Where to keep it; a demo that stopped there goes on [default: a new folder in $XDG_CACHE_HOME/bocage/demos]
+    /// Where to keep it; a demo that stopped there goes on [default: a new folder in `$XDG_CACHE_HOME/bocage/demos`]
     #[arg(long, value_name = "FOLDER")]
     dir: Option<PathBuf>,
     /// Return once the app answers; the nodes go on
@@ -143,7 +144,7 @@ impl Start {
                 .next(format!("look at it: bocage demo --detach --dir {dir}; stop it: bocage demo stop --dir {dir}")));
         }
         at.say.step(format!("A demo runs in {dir} already."));
-        at.say.result(record, |record| table(record));
+        at.say.result(record, table);
         Ok(())
     }
 }
@@ -178,7 +179,7 @@ fn welcome(record: &Record, took: f64) -> String {
     let head = format!("{} operators, one mesh, up in {took:.1} s", record.nodes.len());
     let mut text = format!("{}\n\n{}", say::bold(&head), table(record));
     if let Some(app) = &record.app {
-        text.push_str(&format!("\n{}\n", say::bold(&app.url)));
+        let _ = writeln!(text, "\n{}", say::bold(&app.url));
     }
     text
 }

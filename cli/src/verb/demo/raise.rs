@@ -63,15 +63,21 @@ pub(super) async fn anew(dir: &Path, operators: usize, farm: &mut Farm, at: &Inv
         }
     };
     at.say.step(format!("{} ready", say::counted(operators, "node")));
-    let control = control(&record.nodes, &tenant, at)?;
+    host(&mut record, &tenant, at).await?;
+    Ok(record)
+}
+
+/// Lets the mesh host the example app.
+async fn host(record: &mut Record, tenant: &Tenant, at: &Invocation) -> Result<(), Failure> {
+    let operators = record.nodes.len();
+    let control = control(&record.nodes, tenant, at);
     until_known(&control, operators).await?;
     at.say.step(format!("{operators} operators found each other"));
     let package = Package::new(manifest::parse("guestbook.toml", MANIFEST)?, Bytes::from_static(COMPONENT));
     until_plannable(&control, &package).await?;
-    let deployed = place(&control, &tenant, &package).await?;
+    let deployed = place(&control, tenant, &package).await?;
     let cell = deployed.cell.parse().expect("a node names cells by their ids");
-    finish(&mut record, &control, &deployed.app, &deployed.host, cell).await?;
-    Ok(record)
+    finish(record, &control, &deployed.app, &deployed.host, cell).await
 }
 
 /// A demo that stopped: the same folders, keys, ports and entries.
@@ -80,11 +86,12 @@ pub(super) async fn again(mut record: Record, farm: &mut Farm, at: &Invocation) 
     at.say.step(format!("going on with the demo in {}", record.dir.display()));
     start(&mut record, farm).await?;
     at.say.step(format!("{} ready", say::counted(record.nodes.len(), "node")));
-    let control = control(&record.nodes, &tenant, at)?;
     let Some(app) = record.app.clone() else {
-        let what = "this demo stopped before its app was deployed";
-        return Err(Failure::new(Exit::Conflict, "demo", what).next("name another folder with --dir"));
+        // It stopped before it came so far.
+        host(&mut record, &tenant, at).await?;
+        return Ok(record);
     };
+    let control = control(&record.nodes, &tenant, at);
     let cell = until_found(&control, &tenant, &app.name).await?;
     finish(&mut record, &control, &app.name, &app.host, cell).await?;
     Ok(record)
@@ -119,9 +126,9 @@ async fn is_ready(node: &NodeRecord) -> bool {
     answer.is_ok_and(|answer| answer.status().is_success())
 }
 
-fn control(nodes: &[NodeRecord], tenant: &Tenant, at: &Invocation) -> Result<Control, Failure> {
+fn control(nodes: &[NodeRecord], tenant: &Tenant, at: &Invocation) -> Control {
     let first = nodes.first().expect("a demo has nodes");
-    Ok(at.control_at(Target::Tcp(first.control.clone()), Some(tenant.signer())))
+    at.control_at(Target::Tcp(first.control.clone()), Some(tenant.signer()))
 }
 
 /// Until the first node has links to all others, or to as many as a node of a larger mesh keeps.

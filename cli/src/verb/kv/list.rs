@@ -3,7 +3,7 @@ use bocage_node::control::api::Keys;
 use clap::Args;
 
 use super::Place;
-use crate::{control::encode, failure::Failure, invocation::Invocation};
+use crate::{control::encode, failure::Failure, invocation::Invocation, say};
 
 #[derive(Debug, Args)]
 pub(crate) struct List {
@@ -32,7 +32,7 @@ impl List {
             self.limit
         );
         let keys: Keys = opened.control.get(&path).await?;
-        at.say.result(&keys, |keys| keys.keys.iter().map(|key| format!("{key}\n")).collect());
+        at.say.result(&keys, |keys| say::lines(&keys.keys));
         if let (true, Some(last)) = (keys.more, keys.keys.last()) {
             at.say.step(format!("There are more: --after {last:?}"));
         }

@@ -13,6 +13,7 @@ use super::wait;
 use crate::{failure::Failure, folders, invocation::Invocation};
 
 #[derive(Debug, Subcommand)]
+#[allow(clippy::large_enum_variant, reason = "a process has one")]
 pub(crate) enum Node {
     /// Make a node's folder: keys, certificate, settings
     Init(init::Init),
@@ -27,7 +28,7 @@ pub(crate) enum Node {
 /// The folder of a node on this machine.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Folder {
-    /// The node's folder [default: $XDG_DATA_HOME/bocage/node]
+    /// The node's folder [default: `$XDG_DATA_HOME/bocage/node`]
     #[arg(long, value_name = "FOLDER", env = "BOCAGE_DIR")]
     dir: Option<PathBuf>,
 }

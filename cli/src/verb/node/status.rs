@@ -56,7 +56,9 @@ fn shown(node: &Node) -> String {
         }),
     ));
     match &node.offer {
-        Some(offer) => text.push_str(&format!("\noffer\n{}", offer::shown(offer))),
+        Some(offer) => {
+            let _ = write!(text, "\noffer\n{}", offer::shown(offer));
+        }
         None => text.push_str("\nIt offers nothing.\n"),
     }
     text

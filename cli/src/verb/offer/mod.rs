@@ -37,7 +37,7 @@ impl Offer {
 /// Whose node, and by which key.
 #[derive(Debug, Args)]
 pub(crate) struct Whose {
-    /// The node's folder [default: $XDG_DATA_HOME/bocage/node]
+    /// The node's folder [default: `$XDG_DATA_HOME/bocage/node`]
     #[arg(long, value_name = "FOLDER")]
     pub(crate) dir: Option<PathBuf>,
     /// The operator's key file [default: keys/operator.key in the node's folder]

@@ -1,7 +1,7 @@
 //! `bocage secrets list`: names, never values.
 use clap::Args;
 
-use crate::{failure::Failure, invocation::Invocation};
+use crate::{failure::Failure, invocation::Invocation, say};
 
 #[derive(Debug, Args)]
 pub(crate) struct List {
@@ -15,7 +15,7 @@ impl List {
         let control = at.control(&tenant)?;
         let cell = control.cell_of(tenant.id(), &self.app).await?;
         let names = control.app_status(cell).await?.secrets;
-        at.say.result(&names, |names| names.iter().map(|name| format!("{name}\n")).collect());
+        at.say.result(&names, |names| say::lines(names));
         Ok(())
     }
 }
