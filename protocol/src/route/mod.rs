@@ -5,10 +5,14 @@
 //!   a voter's update ─────────────┼─→ Router ─RouteDelta→ Table ─decide→ this instance, retry, hold, refuse
 //!   a cell's description ─────────┘
 //! ```
+mod bindings;
+mod router;
 mod table;
 mod wire;
-mod router;
 
 pub use router::{Input, Output, Router};
 pub use table::{AppRoute, Attempt, Decision, HoldReason, RequestFacts, RouteDelta, Table, Target};
 pub use wire::{Binding, Message, Update};
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,7 @@ use std::{
 };
 
 use super::{
+    bindings::Bindings,
     table::{AppRoute, RouteDelta, Target},
     wire::{Binding, Message, Update},
 };
@@ -161,7 +162,7 @@ pub struct Router {
     me: NodeId,
     zone: String,
     apps: BTreeMap<CellId, Known>,
-    bindings: BTreeMap<String, Shared>,
+    bindings: Bindings,
     subscribers: BTreeMap<CellId, BTreeMap<NodeId, Instant>>,
     waiting: BTreeMap<u64, Waiting>,
     last_waiting: u64,
@@ -180,7 +181,7 @@ impl Router {
             me,
             zone,
             apps: BTreeMap::new(),
-            bindings: BTreeMap::new(),
+            bindings: Bindings::default(),
             subscribers: BTreeMap::new(),
             waiting: BTreeMap::new(),
             last_waiting: 0,
@@ -377,7 +378,7 @@ impl Router {
         self.last_waiting += 1;
         let id = self.last_waiting;
         let until = context.deadline.min(now.instant + RESOLVE_MAX);
-        let binding = self.bindings.get(&host).cloned();
+        let binding = self.bindings.of_host(&host);
         self.waiting.insert(id, Waiting { context, host, until });
         self.agenda.set(Due::Waiting(id), Some(Deadline { at: until, reason: "a host is not found" }));
         if let Some(binding) = binding {
@@ -386,8 +387,7 @@ impl Router {
     }
 
     /// Follows the cell of a binding from now on.
-    fn follow(&mut self, now: Now, record: &Shared) {
-        let Ok(binding) = codec::decode::<Binding>("binding", &record.body.content) else { return };
+    fn follow(&mut self, now: Now, binding: &Binding) {
         for (peer, addresses) in binding.addresses.iter().take(8) {
             self.outbox.push(Output::Find { peer: *peer, addresses: addresses.clone() });
         }
@@ -466,18 +466,22 @@ impl Router {
     }
 
     fn on_learned(&mut self, now: Now, record: Shared) {
-        let Ok(binding) = codec::decode::<Binding>("binding", &record.body.content) else { return };
-        let genuine = record.body.kind == Kind::BINDING
-            && record.body.subject == Subject::of(binding.host.as_bytes())
-            && binding.voters.iter().any(|(node, _)| node.0 == record.signer().0);
-        if !genuine {
-            return;
-        }
+        let Some(binding) = self.bindings.learn(record) else { return };
         let waited_for = self.waiting.values().any(|waiting| waiting.host == binding.host);
         let followed = self.apps.get(&binding.cell).is_some_and(|known| known.local.is_none());
-        self.bindings.insert(binding.host, Arc::clone(&record));
-        if waited_for || followed {
-            self.follow(now, &record);
+        let sought = self.bindings.found(now.instant, binding.cell);
+        if waited_for || followed || sought {
+            self.follow(now, &binding);
+        }
+    }
+
+    fn locate(&mut self, now: Now, cell: CellId) {
+        if self.apps.contains_key(&cell) {
+            self.located(cell);
+        } else if let Some(binding) = self.bindings.of_cell(cell) {
+            self.follow(now, &binding);
+        } else {
+            self.bindings.seek(now.instant, cell);
         }
     }
 
@@ -486,8 +490,7 @@ impl Router {
     pub fn apps(&self, tenant: TenantId, app: Option<&str>) -> Vec<AppShown> {
         let wanted = |name: &str| app.is_none_or(|app| app == name);
         let mut found: BTreeMap<CellId, AppShown> = BTreeMap::new();
-        for record in self.bindings.values() {
-            let Ok(binding) = codec::decode::<Binding>("binding", &record.body.content) else { continue };
+        for binding in self.bindings.iter() {
             if binding.tenant == tenant && wanted(&binding.app) {
                 let shown = || AppShown { app: binding.app.clone(), cell: binding.cell, hosts: Vec::new() };
                 found.entry(binding.cell).or_insert_with(shown).hosts.push(binding.host.clone());
@@ -549,23 +552,14 @@ impl Machine for Router {
                 self.unfollow(cell);
             }
             Input::Learned(record) => self.on_learned(now, record),
-            Input::Expired(record) => self.bindings.retain(|_, known| known.hash != record.hash),
+            Input::Expired(record) => self.bindings.forget(&record),
             Input::Received { from, message } => match message {
                 Message::Subscribe { cell } => self.on_subscribe(now, from, cell),
                 Message::Update(update) => self.on_update(now, from, update),
                 Message::Unknown { cell } => self.subscribe(now, cell),
             },
             Input::Resolve { context, host } => self.resolve(now, context, host),
-            Input::Locate(cell) => {
-                let of_cell = |record: &&Shared| {
-                    codec::decode::<Binding>("binding", &record.body.content).is_ok_and(|b| b.cell == cell)
-                };
-                if self.apps.contains_key(&cell) {
-                    self.located(cell);
-                } else if let Some(record) = self.bindings.values().find(of_cell).cloned() {
-                    self.follow(now, &record);
-                }
-            }
+            Input::Locate(cell) => self.locate(now, cell),
             Input::PeerUp(peer) => {
                 self.peers.entry(peer).or_insert(None);
                 self.on_link(now, peer);

@@ -1,0 +1,72 @@
+use std::{sync::Arc, time::Duration};
+
+use super::*;
+use crate::{
+    birth::host_of,
+    codec,
+    id::{CellId, NodeId, TenantId},
+    identity::{Keypair, Signed},
+    machine::Machine,
+    record::{Kind, Known, Order, Record, RecordBody, Scope, Shared, Subject},
+    time::{Instant, Now, Timestamp},
+};
+
+fn at(ms: u64) -> Now {
+    Now { instant: Instant::START + Duration::from_millis(ms), ..Now::default() }
+}
+
+fn step(router: &mut Router, now: Now, input: Input) -> Vec<Output> {
+    router.handle_input(now, input);
+    std::iter::from_fn(|| router.poll_output()).collect()
+}
+
+/// A binding of `cell` that its one voter signs.
+fn binding(cell: CellId, voter: &Keypair) -> Shared {
+    let tenant = TenantId::of(b"tenant");
+    let binding = Binding {
+        host: host_of("app", tenant, "zone"),
+        cell,
+        tenant,
+        app: "app".into(),
+        voters: vec![(voter.node(), "FR".parse().unwrap())],
+        addresses: Vec::new(),
+    };
+    let body = RecordBody {
+        kind: Kind::BINDING,
+        scope: Scope::Mesh,
+        subject: Subject::of(binding.host.as_bytes()),
+        order: Order { line: 1, generation: 1, version: 1 },
+        expires: Timestamp(u64::MAX),
+        content: codec::encode(&binding),
+    };
+    let record = Record { signed: Signed::seal(voter, &body), certificate: None };
+    Arc::new(Known::read(record).unwrap())
+}
+
+fn located(outputs: &[Output], voter: NodeId) -> bool {
+    outputs.iter().any(|output| matches!(output, Output::Located { voters, .. } if voters == &[voter]))
+}
+
+#[test]
+fn a_cell_that_was_asked_for_before_its_binding_came_is_located_when_it_comes() {
+    let (cell, voter) = (CellId::of(b"cell"), Keypair::from_secret(&[3; 32]));
+    let mut router = Router::new(NodeId::of(b"me"), "zone".into());
+    assert!(step(&mut router, at(0), Input::Locate(cell)).is_empty(), "nobody has said yet");
+    let outputs = step(&mut router, at(50), Input::Learned(binding(cell, &voter)));
+    assert!(located(&outputs, voter.node()), "{outputs:?}");
+}
+
+#[test]
+fn a_binding_that_nobody_asked_for_makes_no_traffic() {
+    let (cell, voter) = (CellId::of(b"cell"), Keypair::from_secret(&[3; 32]));
+    let mut router = Router::new(NodeId::of(b"me"), "zone".into());
+    assert!(step(&mut router, at(0), Input::Learned(binding(cell, &voter))).is_empty());
+}
+
+#[test]
+fn a_cell_that_was_asked_for_long_ago_is_forgotten() {
+    let (cell, voter) = (CellId::of(b"cell"), Keypair::from_secret(&[3; 32]));
+    let mut router = Router::new(NodeId::of(b"me"), "zone".into());
+    step(&mut router, at(0), Input::Locate(cell));
+    assert!(step(&mut router, at(600_000), Input::Learned(binding(cell, &voter))).is_empty());
+}
