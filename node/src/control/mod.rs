@@ -3,6 +3,7 @@
 //! API only carries it.
 pub mod api;
 pub mod auth;
+mod keys;
 mod logs;
 mod routes;
 
