@@ -90,7 +90,8 @@ fn mend_voters(state: &State, seen: &Seen<'_>) -> Option<Step> {
         let caught_up = matched >= seen.joined_by && matched + CAUGHT_UP_WITHIN >= seen.committed;
         let stay = state.members().filter(|member| member.votes && Some(member.replica) != leaves);
         let introduced = stay.into_iter().all(|member| known(member.replica).committed >= seen.joined_by);
-        return (caught_up && introduced).then_some(Step::Promote { learner, leaves });
+        let understands = state.supports(learner).is_some_and(|rules| rules >= state.rules());
+        return (caught_up && introduced && understands).then_some(Step::Promote { learner, leaves });
     }
     let voters: Vec<ReplicaId> = state.members().filter(|member| member.votes).map(|member| member.replica).collect();
     if let Some(lost) = voters.iter().find(|replica| is_down(**replica)) {
