@@ -199,6 +199,8 @@ pub struct Reach {
     announce: Vec<Address>,
     clock_off: bool,
     keyring: Arc<Keyring>,
+    /// This node's own certificate counts no more: everybody hangs up on it, so it dials rarely.
+    void: bool,
     rng: Rng,
     outbox: Outbox<Output>,
 }
@@ -226,6 +228,7 @@ impl Reach {
             announce,
             clock_off: false,
             keyring: Arc::default(),
+            void: false,
             rng: seed.rng(),
             outbox: Outbox::default(),
         };
@@ -383,7 +386,7 @@ impl Reach {
         let jitter = self.rng.duration_below(BACK_OFF);
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let was_linked = matches!(peer.state, State::Linked);
-        let wait = if peer.refused { BACK_OFF_MAX } else { Duration::ZERO };
+        let wait = if peer.refused || self.void { BACK_OFF_MAX } else { Duration::ZERO };
         peer.state = State::Idle { dial_at: now.instant + wait + jitter };
         peer.clock_off_ms = None;
         if was_linked {
@@ -499,9 +502,15 @@ impl Reach {
         }
     }
 
+    fn judge_own(&mut self) {
+        let by = self.identity.signed_certificate().key();
+        self.void = self.keyring.counts(self.identity.certificate(), by).is_err();
+    }
+
     /// Introduces this node anew to everybody.
     fn on_certificate(&mut self, now: Now, identity: NodeIdentity) {
         self.identity = identity;
+        self.judge_own();
         let linked = self.peers.iter().filter(|(_, peer)| matches!(peer.state, State::Linked | State::Greeting { .. }));
         for to in linked.map(|(id, _)| *id).collect::<Vec<_>>() {
             let frame = Frame::Hello(Box::new(self.hello(now)));
