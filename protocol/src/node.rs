@@ -474,8 +474,7 @@ impl Node {
         match output {
             SponsorOutput::AskHere { request, ask } => {
                 let candidates = self.market.answer(&ask);
-                let jurisdiction = Some(ask.jurisdiction);
-                self.hand(HandOver::Sponsor(SponsorInput::Candidates { request, jurisdiction, candidates }));
+                self.hand(HandOver::Sponsor(SponsorInput::Candidates { request, candidates }));
             }
             SponsorOutput::Send { to, addresses, message } => {
                 if !addresses.is_empty() {

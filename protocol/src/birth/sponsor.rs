@@ -69,12 +69,10 @@ pub enum Input {
     },
     /// Whom to ask in each other jurisdiction.
     Gates(Vec<(Jurisdiction, Vec<(NodeId, Vec<Address>)>)>),
-    /// Candidates, from this node's own market or a gate's.
+    /// Candidates, from this node's own market.
     Candidates {
         /// Which project.
         request: RequestId,
-        /// Where.
-        jurisdiction: Option<Jurisdiction>,
         /// Who, with addresses.
         candidates: Vec<(Candidate, Vec<Address>)>,
     },
@@ -209,7 +207,7 @@ impl Sponsor {
 
     /// Asks each jurisdiction that the policy names for candidates.
     fn gather(&mut self, now: Now, id: u64) {
-        let here = self.identity.certificate().jurisdiction;
+        let (here, me) = (self.identity.certificate().jurisdiction, self.identity.node());
         let Some(project) = self.projects.get_mut(&id) else { return };
         let policy = &project.policy;
         let mut wanted: BTreeSet<Jurisdiction> = policy.home.iter().chain(&policy.away).copied().collect();
@@ -224,7 +222,7 @@ impl Sponsor {
             let ask = Ask { jurisdiction, need, count: CANDIDATES };
             if jurisdiction == here {
                 asks.push(Output::AskHere { request: RequestId(id), ask });
-                pending.insert(jurisdiction);
+                pending.insert((here, me));
                 continue;
             }
             let gates = self.gates.get(&jurisdiction).map_or(&[][..], Vec::as_slice);
@@ -232,7 +230,7 @@ impl Sponsor {
                 let context = Context { request: RequestId(id), ..project.context }.to_wire(now);
                 let message = Message::Candidates { context, ask: ask.clone() };
                 asks.push(Output::Send { to: *to, addresses: addresses.clone(), message });
-                pending.insert(jurisdiction);
+                pending.insert((jurisdiction, *to));
             }
         }
         project.stage = Stage::Gathering { pending };
@@ -247,6 +245,18 @@ impl Sponsor {
             Deadline { at, reason: "a step of placing" }
         });
         self.agenda.set(id, due);
+    }
+
+    fn on_candidates(
+        &mut self,
+        now: Now,
+        from: NodeId,
+        request: RequestId,
+        candidates: Vec<(Candidate, Vec<Address>)>,
+    ) {
+        let Some(project) = self.projects.get_mut(&request.0) else { return };
+        project.gathered(now, from, candidates);
+        self.plan_if_gathered(now, request.0);
     }
 
     fn plan_if_gathered(&mut self, now: Now, id: u64) {
@@ -550,22 +560,14 @@ impl Machine for Sponsor {
         match input {
             Input::Start { context, goal } => self.start(now, context, goal),
             Input::Gates(gates) => self.gates = gates.into_iter().collect(),
-            Input::Candidates { request, jurisdiction, candidates } => {
-                if let Some(project) = self.projects.get_mut(&request.0) {
-                    project.gathered(now, jurisdiction, candidates);
-                    self.plan_if_gathered(now, request.0);
-                }
+            Input::Candidates { request, candidates } => {
+                self.on_candidates(now, self.identity.node(), request, candidates)
             }
             Input::Received { from, message } => match message {
                 Message::Granted { request, result } => self.on_granted(now, from, request.0, result),
                 Message::Stored { request, result } => self.on_stored(now, from, request.0, result),
                 Message::Founded { request, result } => self.on_founded(from, request.0, result),
-                Message::CandidatesFound { request, candidates } => {
-                    if let Some(project) = self.projects.get_mut(&request.0) {
-                        project.gathered(now, None, candidates);
-                        self.plan_if_gathered(now, request.0);
-                    }
-                }
+                Message::CandidatesFound { request, candidates } => self.on_candidates(now, from, request, candidates),
                 Message::Candidates { .. } | Message::Grant { .. } | Message::Store { .. } | Message::Found { .. } => {}
             },
             Input::Called { call, result } => self.on_called(now, call, result),
@@ -613,3 +615,6 @@ fn shown(plan: &Plan) -> PlanShown {
         rejected: plan.rejected.iter().map(|(node, reason)| (*node, reason.to_string())).collect(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -137,6 +137,9 @@ struct Known {
     update: Option<Update>,
     /// Voters by the binding, in the order in which they are asked.
     voters: Vec<NodeId>,
+    /// Where in that order asking began: at a voter that is linked.
+    first: usize,
+    /// Voters asked since the last answer.
     asked: usize,
     subscribed_at: Option<Instant>,
     served: Option<AppRoute>,
@@ -243,6 +246,7 @@ impl Router {
             local: None,
             update: None,
             voters: Vec::new(),
+            first: 0,
             asked: 0,
             subscribed_at: None,
             served: None,
@@ -423,10 +427,12 @@ impl Router {
             Some(update) if !update.voters.is_empty() => &update.voters,
             Some(_) | None => &known.voters,
         };
-        let linked = voters.iter().position(|voter| self.peers.contains_key(voter));
-        let first = if known.asked == 0 { linked.unwrap_or(0) } else { known.asked };
-        let Some(to) = first.checked_rem(voters.len()).and_then(|at| voters.get(at)).copied() else { return };
-        known.asked = first + 1;
+        if known.asked == 0 {
+            known.first = voters.iter().position(|voter| self.peers.contains_key(voter)).unwrap_or(0);
+        }
+        let at = (known.first + known.asked).checked_rem(voters.len());
+        let Some(to) = at.and_then(|at| voters.get(at)).copied() else { return };
+        known.asked += 1;
         known.subscribed_at = Some(now.instant);
         self.outbox.push(Output::Send { to, message: Message::Subscribe { cell } });
         let deadline = Deadline { at: now.instant + SUBSCRIBE_AGAIN, reason: "a voter did not answer" };
@@ -463,6 +469,14 @@ impl Router {
         }
         subscribers.insert(from, now.instant + SUBSCRIPTION);
         self.outbox.push(Output::Send { to: from, message: Message::Update(update) });
+    }
+
+    /// A voter knows no such cell: the next one is asked, until each was asked once; then after [`SUBSCRIBE_AGAIN`].
+    fn on_unknown(&mut self, now: Now, cell: CellId) {
+        let unasked = self.apps.get(&cell).is_some_and(|known| known.asked < known.voters.len());
+        if unasked {
+            self.subscribe(now, cell);
+        }
     }
 
     fn on_learned(&mut self, now: Now, record: Shared) {
@@ -556,7 +570,7 @@ impl Machine for Router {
             Input::Received { from, message } => match message {
                 Message::Subscribe { cell } => self.on_subscribe(now, from, cell),
                 Message::Update(update) => self.on_update(now, from, update),
-                Message::Unknown { cell } => self.subscribe(now, cell),
+                Message::Unknown { cell } => self.on_unknown(now, cell),
             },
             Input::Resolve { context, host } => self.resolve(now, context, host),
             Input::Locate(cell) => self.locate(now, cell),

@@ -65,8 +65,8 @@ impl Goal {
 
 #[derive(Debug)]
 pub(super) enum Stage {
-    /// Candidates are asked for; these jurisdictions have not answered.
-    Gathering { pending: BTreeSet<Jurisdiction> },
+    /// Candidates are asked for; these gates have not answered for their jurisdictions.
+    Gathering { pending: BTreeSet<(Jurisdiction, NodeId)> },
     /// Candidates are asked; these have not answered.
     Granting { plan: Plan, pending: BTreeSet<NodeId>, grants: BTreeMap<NodeId, Vec<Signed<Grant>>> },
     /// Bytes are being put on disks; these have not said so.
@@ -185,21 +185,17 @@ impl Project {
         }
     }
 
-    /// Takes candidates in. A gate answers for its own jurisdiction only; what does not count is left out.
-    pub(super) fn gathered(
-        &mut self,
-        now: Now,
-        jurisdiction: Option<Jurisdiction>,
-        candidates: Vec<(Candidate, Vec<Address>)>,
-    ) {
-        let mut from = jurisdiction;
-        for (candidate, addresses) in candidates {
-            let Ok(certificate) = candidate.certificate.open() else { continue };
-            from = from.or(Some(certificate.jurisdiction));
-            let _unusable = self.inventory.gather(candidate, &addresses, now.wall);
+    /// Takes candidates in from a gate that was asked; what does not count is left out. One gate that names somebody is
+    /// enough for its jurisdiction; one that has nobody to name leaves the word to the others.
+    pub(super) fn gathered(&mut self, now: Now, gate: NodeId, candidates: Vec<(Candidate, Vec<Address>)>) {
+        let Stage::Gathering { pending } = &mut self.stage else { return };
+        let Some(asked) = pending.iter().find(|(_, asked)| *asked == gate).copied() else { return };
+        pending.remove(&asked);
+        if !candidates.is_empty() {
+            pending.retain(|(jurisdiction, _)| *jurisdiction != asked.0);
         }
-        if let (Stage::Gathering { pending }, Some(from)) = (&mut self.stage, from) {
-            pending.remove(&from);
+        for (candidate, addresses) in candidates {
+            let _unusable = self.inventory.gather(candidate, &addresses, now.wall);
         }
     }
 
