@@ -1,7 +1,7 @@
 //! Who may ask. Over the node's own unix socket: whoever can open it, as the file's permissions say. Over TCP: whoever
 //! signs the request with a tenant's or the operator's key, once, now.
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeSet, VecDeque},
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -20,7 +20,7 @@ use minicbor::{Decode, Encode};
 /// Carries a [`SignedRequest`].
 pub const AUTHORIZATION: HeaderName = HeaderName::from_static("bocage-authorization");
 /// A request older or newer than this is refused: clocks differ, but not so much.
-const AGE_MAX: Duration = Duration::from_secs(120);
+const AGE_MAX: Duration = Duration::from_mins(2);
 /// Nonces remembered; of more, the oldest is forgotten, and its request is too old by then at the usual rates.
 const NONCES_MAX: usize = 100_000;
 
@@ -106,7 +106,7 @@ pub struct Door {
 
 #[derive(Debug, Default)]
 struct Seen {
-    nonces: BTreeMap<[u8; 16], ()>,
+    nonces: BTreeSet<[u8; 16]>,
     order: VecDeque<[u8; 16]>,
 }
 
@@ -161,7 +161,7 @@ impl Door {
 
 impl Seen {
     fn first_time(&mut self, nonce: [u8; 16]) -> bool {
-        if self.nonces.insert(nonce, ()).is_some() {
+        if !self.nonces.insert(nonce) {
             return false;
         }
         self.order.push_back(nonce);
@@ -206,7 +206,7 @@ mod tests {
     #[test]
     fn a_signature_is_of_one_method_path_body_and_time() {
         let (door, headers) = (door(), headers("/v1/apps", b"x"));
-        let later = NOW + Duration::from_secs(600);
+        let later = NOW + Duration::from_mins(10);
         for (method, path, body, at) in [
             ("PUT", "/v1/apps", b"x", NOW),
             ("POST", "/v1/cells", b"x", NOW),

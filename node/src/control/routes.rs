@@ -36,7 +36,7 @@ const BODY_BYTES_MAX: usize = 64 << 20;
 /// A command is answered within this.
 const COMMAND_MAX: Duration = Duration::from_secs(10);
 /// A deploy is answered within this.
-const DEPLOY_MAX: Duration = Duration::from_secs(60);
+const DEPLOY_MAX: Duration = Duration::from_mins(1);
 
 type Shared = Arc<Control>;
 
@@ -97,13 +97,11 @@ pub(super) fn router(control: Shared, local: bool) -> Router {
 /// Reads the body, asks the door who it is, and passes both on.
 async fn enter(State((control, local)): State<(Shared, bool)>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
-    let body = match http_body_util::Limited::new(body, BODY_BYTES_MAX).collect().await {
-        Ok(body) => body.to_bytes(),
-        Err(_) => {
-            let detail = format!("the body broke off or is longer than {BODY_BYTES_MAX} bytes");
-            return no(Code::Invalid, detail).into_response();
-        }
+    let Ok(body) = http_body_util::Limited::new(body, BODY_BYTES_MAX).collect().await else {
+        let detail = format!("the body broke off or is longer than {BODY_BYTES_MAX} bytes");
+        return no(Code::Invalid, detail).into_response();
     };
+    let body = body.to_bytes();
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
     let caller = if local {
         Ok(Caller::Local)

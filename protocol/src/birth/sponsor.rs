@@ -23,7 +23,7 @@ use super::wire::Message;
 use crate::{
     agenda::Agenda,
     caller::{Answer, What},
-    capacity::Ask,
+    capacity::{Ask, Gates},
     cell::{
         self, Barrier, Candidate, CellGenesis, Command, Description, Founder, Grant, Need, Query, Receipt, Role,
         Seeking, TenantAction,
@@ -68,7 +68,7 @@ pub enum Input {
         goal: Goal,
     },
     /// Whom to ask in each other jurisdiction.
-    Gates(Vec<(Jurisdiction, Vec<(NodeId, Vec<Address>)>)>),
+    Gates(Gates),
     /// Candidates, from this node's own market.
     Candidates {
         /// Which project.
@@ -149,6 +149,9 @@ pub enum Output {
     },
 }
 
+/// Where a host was said to be, and what it is asked to grant.
+type Wanted = (Vec<Address>, Vec<(Role, Resources)>);
+
 /// See the module.
 #[derive(Debug)]
 pub struct Sponsor {
@@ -192,7 +195,10 @@ impl Sponsor {
         let context = Context { deadline, ..context };
         let mut project = match Project::new(context, goal, self.mesh) {
             Ok(project) => project,
-            Err((goal, refusal)) => return self.answer(&context, &goal, Err(refusal)),
+            Err(refused) => {
+                let (goal, refusal) = *refused;
+                return self.answer(&context, &goal, Err(refusal));
+            }
         };
         if let Goal::Release { cell, .. } = project.goal {
             project.stage = Stage::Describing;
@@ -234,7 +240,9 @@ impl Sponsor {
             }
         }
         project.stage = Stage::Gathering { pending };
-        asks.into_iter().for_each(|ask| self.outbox.push(ask));
+        for ask in asks {
+            self.outbox.push(ask);
+        }
         self.arm(now, id, GATHER_MAX);
         self.plan_if_gathered(now, id);
     }
@@ -284,7 +292,7 @@ impl Sponsor {
 
     fn ask_grants(&mut self, now: Now, id: u64, plan: Plan) {
         let Some(project) = self.projects.get_mut(&id) else { return };
-        let mut roles: BTreeMap<NodeId, (Vec<Address>, Vec<(Role, Resources)>)> = BTreeMap::new();
+        let mut roles: BTreeMap<NodeId, Wanted> = BTreeMap::new();
         let vote = if matches!(project.goal, Goal::Seek { .. }) { Role::Learn } else { Role::Vote };
         let (replica, instance) = (project.policy.replica, project.policy.instance);
         for placed in &plan.voters {
@@ -425,7 +433,9 @@ impl Sponsor {
                 Output::Send { to: *to, addresses: addresses.clone(), message }
             })
             .collect();
-        sends.into_iter().for_each(|send| self.outbox.push(send));
+        for send in sends {
+            self.outbox.push(send);
+        }
         self.arm(now, id, FOUND_AGAIN);
     }
 
@@ -561,13 +571,15 @@ impl Machine for Sponsor {
             Input::Start { context, goal } => self.start(now, context, goal),
             Input::Gates(gates) => self.gates = gates.into_iter().collect(),
             Input::Candidates { request, candidates } => {
-                self.on_candidates(now, self.identity.node(), request, candidates)
+                self.on_candidates(now, self.identity.node(), request, candidates);
             }
             Input::Received { from, message } => match message {
                 Message::Granted { request, result } => self.on_granted(now, from, request.0, result),
                 Message::Stored { request, result } => self.on_stored(now, from, request.0, result),
                 Message::Founded { request, result } => self.on_founded(from, request.0, result),
-                Message::CandidatesFound { request, candidates } => self.on_candidates(now, from, request, candidates),
+                Message::CandidatesFound { request, candidates } => {
+                    self.on_candidates(now, from, request, candidates);
+                }
                 Message::Candidates { .. } | Message::Grant { .. } | Message::Store { .. } | Message::Found { .. } => {}
             },
             Input::Called { call, result } => self.on_called(now, call, result),

@@ -41,8 +41,11 @@ pub(super) struct Held {
     /// The cell counts on it until then, on this node's clock; `None`: not renewed since the start.
     pub(super) valid_until: Option<Instant>,
     /// What runs, or is being started.
-    running: Option<(ReleaseInfo, Vec<(String, String)>, Secrets)>,
+    running: Option<Runs>,
 }
+
+/// A release with its environment and secrets: an instance is started anew when one of them changes.
+type Runs = (ReleaseInfo, Vec<(String, String)>, Secrets);
 
 impl Held {
     pub(super) fn new(now: Instant) -> Self {
@@ -113,8 +116,8 @@ impl Held {
         })
     }
 
-    pub(super) fn deadline(&self) -> Option<Deadline> {
-        Some(Deadline { at: self.renew_at, reason: "renew a lease" })
+    pub(super) fn deadline(&self) -> Deadline {
+        Deadline { at: self.renew_at, reason: "renew a lease" }
     }
 }
 

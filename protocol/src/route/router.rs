@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// How long a voter sends updates after it was asked to.
-const SUBSCRIPTION: Duration = Duration::from_secs(60);
+const SUBSCRIPTION: Duration = Duration::from_mins(1);
 /// Subscribers of one cell; of more, the one that asked first is forgotten.
 const SUBSCRIBERS_MAX: usize = 4_096;
 /// Cells of others that are followed; of more, the one resolved longest ago is forgotten.
@@ -38,7 +38,7 @@ const FOLLOWED_MAX: usize = 4_096;
 /// Edges that wait for hosts; one more is refused.
 const WAITING_MAX: usize = 4_096;
 /// A binding lives so long and is renewed at half of it by the leader.
-const BINDING_LIFETIME: Duration = Duration::from_secs(2 * 3600);
+const BINDING_LIFETIME: Duration = Duration::from_hours(2);
 /// A host without a binding is looked for so long: a fresh one may still be on its way.
 const RESOLVE_MAX: Duration = Duration::from_secs(3);
 /// A voter that did not answer a subscription is followed by the next one.
@@ -220,11 +220,11 @@ impl Router {
         }
     }
 
-    fn on_described(&mut self, now: Now, description: Arc<Description>) {
+    fn on_described(&mut self, now: Now, description: &Arc<Description>) {
         let cell = description.cell;
-        let update = self.update_of(&description);
+        let update = self.update_of(description);
         let known = self.known(cell, description.tenant, &description.app);
-        known.local = Some(Arc::clone(&description));
+        known.local = Some(Arc::clone(description));
         let changed =
             known.update.as_ref().is_none_or(|before| Update { applied: update.applied, ..before.clone() } != update);
         known.update = Some(update.clone());
@@ -235,7 +235,7 @@ impl Router {
             self.tell_subscribers(now, cell, &update);
         }
         if description.leader == Some(self.me) {
-            self.publish(now, &description, false);
+            self.publish(now, description, false);
         }
     }
 
@@ -559,7 +559,7 @@ impl Machine for Router {
     fn handle_input(&mut self, now: Now, input: Input) {
         self.outbox.begin_step();
         match input {
-            Input::Described(description) => self.on_described(now, description),
+            Input::Described(description) => self.on_described(now, &description),
             Input::Closed(cell) => {
                 self.published.remove(&cell);
                 self.agenda.set(Due::Publish(cell), None);
@@ -634,6 +634,6 @@ impl Machine for Router {
 
 /// Whether a round trip changed so much that the order of targets may: by more than a quarter and a millisecond.
 fn differs(before: Duration, after: Duration) -> bool {
-    let (low, high) = if before < after { (before, after) } else { (after, before) };
-    high - low > Duration::from_millis(1) && high - low > high / 4
+    let by = before.abs_diff(after);
+    by > Duration::from_millis(1) && by > before.max(after) / 4
 }

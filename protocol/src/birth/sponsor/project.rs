@@ -130,7 +130,7 @@ impl Stage {
 
 impl Project {
     /// Reads what is wanted.
-    pub(super) fn new(context: Context, goal: Goal, mesh: MeshId) -> Result<Self, (Goal, Refusal)> {
+    pub(super) fn new(context: Context, goal: Goal, mesh: MeshId) -> Result<Self, Box<(Goal, Refusal)>> {
         let read = |signed: &Signed<TenantCommand>| {
             let invalid = |why: String| Refusal::definite(Code::Invalid, why);
             let command = signed.open().map_err(|error| invalid(error.to_string()))?;
@@ -148,7 +148,7 @@ impl Project {
                     };
                     (tenant, release.app, release.policy, ContentHash(signed.hash()), content)
                 }
-                Err(refusal) => return Err((goal, refusal)),
+                Err(refusal) => return Err(Box::new((goal, refusal))),
             },
             Goal::Plan { policy } => {
                 (TenantId::default(), String::new(), (**policy).clone(), ContentHash::default(), None)
