@@ -61,7 +61,7 @@ impl<T: Unpin> http_body::Body for Keeping<T> {
 /// A request's body, so far as it must be sent again when an instance fails.
 pub(super) enum Replay {
     /// All of it is here, and counted.
-    Whole(Bytes, OwnedSemaphorePermit),
+    Whole { bytes: Bytes, _memory: OwnedSemaphorePermit },
     /// Too long to keep: it can be sent once.
     Once(Option<Body>),
 }
@@ -81,7 +81,7 @@ impl Replay {
         let short = body.size_hint().upper().filter(|upper| *upper <= KEPT_MAX as u64);
         let room = short.and_then(|upper| Arc::clone(memory).try_acquire_many_owned(u32::try_from(upper).ok()?).ok());
         match room {
-            Some(permit) => Ok(Self::Whole(body.collect().await?.to_bytes(), permit)),
+            Some(_memory) => Ok(Self::Whole { bytes: body.collect().await?.to_bytes(), _memory }),
             None => Ok(Self::Once(Some(boxed(body)))),
         }
     }
@@ -89,13 +89,13 @@ impl Replay {
     /// A body to send; `None` when it was sent already and cannot be again.
     pub(super) fn take(&mut self) -> Option<Body> {
         match self {
-            Self::Whole(bytes, _) => Some(full(bytes.clone())),
+            Self::Whole { bytes, .. } => Some(full(bytes.clone())),
             Self::Once(body) => body.take(),
         }
     }
 
     /// Whether it can be sent once more.
     pub(super) fn can_repeat(&self) -> bool {
-        matches!(self, Self::Whole(..) | Self::Once(Some(_)))
+        matches!(self, Self::Whole { .. } | Self::Once(Some(_)))
     }
 }
