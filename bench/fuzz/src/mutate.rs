@@ -19,7 +19,10 @@ pub fn mutate(bytes: &[u8], other: &[u8], bytes_max: usize, rng: &mut Rng) -> Ve
             }
             value.write()
         }
-        None => bytes.to_vec(),
+        None => match std::str::from_utf8(bytes) {
+            Ok(text) if rng.chance(850) => rewrite(text, std::str::from_utf8(other).unwrap_or(""), rng).into_bytes(),
+            Ok(_) | Err(_) => bytes.to_vec(),
+        },
     };
     if out == bytes || rng.chance(60) {
         for _ in 0..=rng.below(3) {
@@ -29,6 +32,42 @@ pub fn mutate(bytes: &[u8], other: &[u8], bytes_max: usize, rng: &mut Rng) -> Ve
     out.truncate(bytes_max);
     out
 }
+
+/// What people write, changed as people do: words and lines moved, doubled, dropped, and numbers that are too large.
+fn rewrite(text: &str, other: &str, rng: &mut Rng) -> String {
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    for _ in 0..=rng.below(3) {
+        let Some(at) = rng.index(lines.len()) else { break };
+        match rng.below(6) {
+            0 => drop(lines.remove(at)),
+            1 => lines.insert(at, lines[rng.index(lines.len()).unwrap_or(0)].clone()),
+            2 => {
+                let to = rng.index(lines.len()).unwrap_or(0);
+                lines.swap(at, to);
+            }
+            _ => {
+                let words: Vec<&str> =
+                    text.split_inclusive(WORD_ENDS).chain(other.split_inclusive(WORD_ENDS)).collect();
+                let mut of_line: Vec<String> = lines[at].split_inclusive(WORD_ENDS).map(str::to_owned).collect();
+                let Some(word) = rng.index(of_line.len()) else { continue };
+                of_line[word] = match rng.below(5) {
+                    0 => number(0, rng).to_string(),
+                    1 => of_line[word].repeat(1 + rng.index(40).unwrap_or(0)),
+                    2 => ODD_WORDS[rng.index(ODD_WORDS.len()).unwrap_or(0)].to_owned(),
+                    _ => words[rng.index(words.len()).unwrap_or(0)].to_owned(),
+                };
+                lines[at] = of_line.concat();
+            }
+        }
+    }
+    lines.join("\n")
+}
+
+/// Where a word of a manifest ends.
+const WORD_ENDS: [char; 10] = [' ', '=', ',', '"', '[', ']', '.', '-', '/', ':'];
+
+/// What no parser of TOML likes, or likes too much.
+const ODD_WORDS: [&str; 10] = ["\"", "[", "]", "{ a = 1 }", "-1", "1e999", "\u{0}", "é", "'''", "true"];
 
 fn pick<'a>(value: &'a mut Value, rng: &mut Rng) -> &'a mut Value {
     let mut n = rng.index(value.count()).unwrap_or(0);

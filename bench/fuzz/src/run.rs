@@ -8,12 +8,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bocage_protocol::random::Seed;
+use bocage_protocol::random::{Rng, Seed};
 
 use crate::{corpus, mutate::mutate, target::Target};
 
 /// A slower input is reported: it is one that a peer would like to send.
 const SLOW: Duration = Duration::from_secs(1);
+
+/// Mutants kept to be mutated further.
+const FURTHER_MAX: usize = 256;
 
 /// What came of a run.
 #[derive(Debug, Default)]
@@ -59,28 +62,29 @@ pub fn guarded(target: &Target, bytes: &[u8]) -> Option<String> {
 /// # Errors
 /// When the corpus cannot be read or a crash cannot be written.
 pub fn run(target: &Target, inputs: u64, seed: u64, crashes: &Path) -> io::Result<Report> {
-    let mut pool: Vec<Vec<u8>> = corpus::load(target)?.into_iter().map(|(_, bytes)| bytes).collect();
-    if pool.is_empty() {
-        pool.push(Vec::new());
-    }
+    let corpus: Vec<Vec<u8>> = corpus::load(target)?.into_iter().map(|(_, bytes)| bytes).collect();
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_be_bytes());
     let mut rng = Seed(bytes).split(target.name).rng();
     let began = Instant::now();
     let mut report = Report::default();
-    let seeds = pool.clone();
+    // Mutants that are mutated further. Most inputs come from the corpus itself: mutants of mutants become noise.
+    let mut further: Vec<Vec<u8>> = Vec::new();
     let mutants = (0..inputs).map(|_| {
-        let at = rng.index(pool.len()).unwrap_or(0);
-        let other = rng.index(pool.len()).unwrap_or(0);
-        let mutant = mutate(&pool[at], &pool[other], target.bytes_max, &mut rng);
-        // Some mutants are mutated further, instead of what they came from or one like it.
+        let pick = |rng: &mut Rng, from: &[Vec<u8>]| from.get(rng.index(from.len()).unwrap_or(0)).cloned();
+        let deeper = if rng.chance(250) { pick(&mut rng, &further) } else { None };
+        let from = deeper.or_else(|| pick(&mut rng, &corpus)).unwrap_or_default();
+        let other = pick(&mut rng, &corpus).unwrap_or_default();
+        let mutant = mutate(&from, &other, target.bytes_max, &mut rng);
         if rng.chance(20) {
-            let at = rng.index(64).unwrap_or(0) + seeds.len();
-            if at < pool.len() { pool[at].clone_from(&mutant) } else { pool.push(mutant.clone()) }
+            match rng.index(FURTHER_MAX) {
+                Some(at) if at < further.len() => further[at].clone_from(&mutant),
+                Some(_) | None => further.push(mutant.clone()),
+            }
         }
         mutant
     });
-    for input in seeds.iter().cloned().chain(mutants) {
+    for input in corpus.iter().cloned().chain(mutants) {
         let started = Instant::now();
         let broke = guarded(target, &input);
         report.slowest = report.slowest.max(started.elapsed());

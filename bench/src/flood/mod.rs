@@ -157,7 +157,7 @@ fn start(demo: &Demo, target: &Node, kind: Kind, lasting: Duration) -> anyhow::R
     let child = Command::new("nice")
         .args(["-n", "19"])
         .arg(own)
-        .args(["--bocage", &demo.home().to_string_lossy(), "hostile"])
+        .arg("hostile")
         .args(["--kind", kind.name(), "--seconds", &lasting.as_secs().to_string()])
         .arg("--target")
         .arg(&target.dir)
