@@ -9,8 +9,8 @@ mod tests;
 pub use authority::{ContentRule, Refused, lifetime_max};
 pub use digest::{BUCKETS, Header, Settled, Standing};
 pub use set::{
-    BYTES_PER_SIGNER_MAX, CERTIFICATES_MAX, Certified, Inserted, Key, RECORDS_PER_OPERATOR_MAX, RECORDS_PER_SIGNER_MAX,
-    RecordSet, Tier,
+    BYTES_PER_JURISDICTION_MAX, BYTES_PER_SIGNER_MAX, CERTIFICATES_MAX, Certified, Inserted, Key,
+    RECORDS_PER_JURISDICTION_MAX, RECORDS_PER_OPERATOR_MAX, RECORDS_PER_SIGNER_MAX, RecordSet, Tier,
 };
 
 use std::sync::Arc;
