@@ -4,6 +4,7 @@
 pub mod api;
 pub mod auth;
 mod bodies;
+mod keys;
 mod logs;
 mod routes;
 

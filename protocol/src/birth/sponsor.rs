@@ -35,6 +35,7 @@ use crate::{
     machine::{Deadline, Machine, Outbox},
     membership::Address,
     placement::{self, Plan, Policy, Want},
+    record::Keyring,
     refusal::{Code, Refusal},
     resources::{Jurisdiction, Resources},
     time::Now,
@@ -67,6 +68,8 @@ pub enum Input {
         /// What.
         goal: Goal,
     },
+    /// What is known of keys changed.
+    Keys(Arc<Keyring>),
     /// Whom to ask in each other jurisdiction.
     Gates(Gates),
     /// Candidates, from this node's own market.
@@ -162,6 +165,7 @@ pub struct Sponsor {
     projects: BTreeMap<u64, Project>,
     agenda: Agenda<u64>,
     last: u64,
+    keyring: Arc<Keyring>,
     outbox: Outbox<Output>,
 }
 
@@ -177,6 +181,7 @@ impl Sponsor {
             projects: BTreeMap::new(),
             agenda: Agenda::default(),
             last: 0,
+            keyring: Arc::default(),
             outbox: Outbox::default(),
         }
     }
@@ -193,7 +198,7 @@ impl Sponsor {
             Goal::Deploy { .. } | Goal::Plan { .. } | Goal::Release { .. } => context.deadline,
         };
         let context = Context { deadline, ..context };
-        let mut project = match Project::new(context, goal, self.mesh) {
+        let mut project = match Project::new(context, goal, self.mesh, self.keyring.clone()) {
             Ok(project) => project,
             Err(refused) => {
                 let (goal, refusal) = *refused;
@@ -569,6 +574,7 @@ impl Machine for Sponsor {
         self.outbox.begin_step();
         match input {
             Input::Start { context, goal } => self.start(now, context, goal),
+            Input::Keys(keyring) => self.keyring = keyring,
             Input::Gates(gates) => self.gates = gates.into_iter().collect(),
             Input::Candidates { request, candidates } => {
                 self.on_candidates(now, self.identity.node(), request, candidates);

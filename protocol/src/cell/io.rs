@@ -13,7 +13,7 @@ use crate::{
     id::{ContentHash, NodeId, ReplicaId, RequestId, WriteId},
     identity::Signed,
     notice::Notice,
-    record::RecordBody,
+    record::{Keyring, RecordBody},
     store::{DiskFault, WriteBatch},
 };
 
@@ -70,6 +70,8 @@ pub enum Input {
         /// Records of verdicts.
         evidence: Vec<Signed<RecordBody>>,
     },
+    /// What is known of keys changed.
+    Keys(Arc<Keyring>),
     /// A candidate asked for with `Seek` said yes, or nobody did.
     Found {
         /// What was sought.

@@ -21,6 +21,7 @@ fn identity(number: u8, mesh: MeshId) -> NodeIdentity {
         expires: Timestamp(u64::MAX),
         serial: 1,
         sealing: PublicKey::default(),
+        successions: None,
     };
     NodeIdentity::new(keys, Signed::seal(&operator, &certificate), mesh, WALL).unwrap()
 }
