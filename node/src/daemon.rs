@@ -177,6 +177,7 @@ impl Daemon {
             content: contents,
             logs,
             door: Door::new(folder.identity.certificate().operator_id()),
+            bodies: control::Bodies::default(),
             metrics: Arc::new(registry),
         });
         let socket = control::listen_unix(&control::socket_of(path)).map_err(io("the control socket"))?;

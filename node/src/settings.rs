@@ -34,7 +34,7 @@ use crate::{
 /// The name of the file.
 pub const FILE: &str = "bocage.toml";
 /// A certificate that `node init` makes is valid so long.
-const CERTIFICATE_LIFETIME: Duration = Duration::from_secs(365 * 24 * 3600);
+const CERTIFICATE_LIFETIME: Duration = Duration::from_hours(365 * 24);
 
 /// The file, as people write it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -323,7 +323,7 @@ fn certify(settings: &Settings, operator: &KeyFile, node: &KeyFile, now: Timesta
         jurisdiction: settings.node.jurisdiction,
         domains: settings.node.domains.clone(),
         // Clocks differ: a peer that is a little behind must not find it too young.
-        not_before: now - Duration::from_secs(300),
+        not_before: now - Duration::from_mins(5),
         expires: now + CERTIFICATE_LIFETIME,
         serial: now.0,
         sealing: sealing_public(&node.keys),

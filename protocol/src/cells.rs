@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// A node that granted a replica waits so long for the leader to bring it in.
-const EXPECT_MAX: Duration = Duration::from_secs(120);
+const EXPECT_MAX: Duration = Duration::from_mins(2);
 /// Cells that may bring this node in, at once.
 const EXPECTED_MAX: usize = 4_096;
 
@@ -270,7 +270,7 @@ impl Cells {
         }
     }
 
-    fn to_cells_of(&mut self, now: Now, node: NodeId, input: &CellInput) {
+    fn hand_to_cells_of(&mut self, now: Now, node: NodeId, input: &CellInput) {
         for cell in self.by_node.get(&node).cloned().unwrap_or_default() {
             self.hand(now, cell, input.clone());
         }
@@ -294,9 +294,9 @@ impl Machine for Cells {
                     self.outbox.push(Output::Opened { cell, result: Ok(()) });
                 }
             }
-            Input::Link { node, up } => self.to_cells_of(now, node, &CellInput::Link { node, up }),
+            Input::Link { node, up } => self.hand_to_cells_of(now, node, &CellInput::Link { node, up }),
             Input::Verdict { node, down, evidence } => {
-                self.to_cells_of(now, node, &CellInput::Verdict { node, down, evidence });
+                self.hand_to_cells_of(now, node, &CellInput::Verdict { node, down, evidence });
             }
             Input::Keys(keyring) => {
                 self.keyring = keyring;

@@ -441,7 +441,7 @@ impl Node {
 
     fn on_caller(&mut self, output: caller::Output) {
         match output {
-            caller::Output::Send { to, cell, context, message } => self.to_replica(to, cell, context, message),
+            caller::Output::Send { to, cell, context, message } => self.hand_to_replica(to, cell, context, message),
             caller::Output::Locate(cell) => self.hand(HandOver::Router(route::Input::Locate(cell))),
             caller::Output::Done { owner, result } => match owner {
                 Owner::Leases(call) => self.hand(HandOver::Leases(lease::Input::Called { call, result })),
@@ -503,8 +503,7 @@ impl Node {
         match output {
             SponsorOutput::AskHere { request, ask } => {
                 let candidates = self.market.answer(&ask);
-                let jurisdiction = Some(ask.jurisdiction);
-                self.hand(HandOver::Sponsor(SponsorInput::Candidates { request, jurisdiction, candidates }));
+                self.hand(HandOver::Sponsor(SponsorInput::Candidates { request, candidates }));
             }
             SponsorOutput::Send { to, addresses, message } => {
                 if !addresses.is_empty() {
@@ -559,7 +558,7 @@ impl Node {
         self.hand(HandOver::Reach(reach::Input::Send { to, frame }));
     }
 
-    fn to_replica(&mut self, to: NodeId, cell: CellId, context: Context, message: cell::Message) {
+    fn hand_to_replica(&mut self, to: NodeId, cell: CellId, context: Context, message: cell::Message) {
         if to != self.identity.node() {
             return self.send(to, Frame::Cell { cell, message });
         }
@@ -593,6 +592,10 @@ impl Node {
         self.outbox.push(Output::Transfer { id, from, what: Content { hash, size_bytes_max, kind } });
     }
 
+    #[allow(
+        clippy::option_option,
+        reason = "it came or not; a snapshot comes with its bytes, a component stays on disk"
+    )]
     fn on_fetched(&mut self, fetcher: Fetcher, content: ContentHash, arrived: Option<Option<Blob>>) {
         let here = arrived.is_some();
         match fetcher {

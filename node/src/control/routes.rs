@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::{FromRequestParts, Path, Query, Request, State},
+    extract::{DefaultBodyLimit, FromRequestParts, Path, Query, Request, State},
     http::{StatusCode, header, request::Parts},
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -20,7 +20,6 @@ use bocage_protocol::{
     refusal::{Code, Refusal},
     resources::{Price, Resources},
 };
-use http_body_util::BodyExt as _;
 use serde::Deserialize;
 use utoipa::OpenApi;
 
@@ -31,12 +30,10 @@ use super::{
 };
 use crate::{edge::problem, handle::Ask, settings::wall, transfer::ContentStore as _};
 
-/// No body is longer: a component of 64 MiB is a large one.
-const BODY_BYTES_MAX: usize = 64 << 20;
 /// A command is answered within this.
 pub(super) const COMMAND_MAX: Duration = Duration::from_secs(10);
 /// A deploy is answered within this.
-const DEPLOY_MAX: Duration = Duration::from_secs(60);
+const DEPLOY_MAX: Duration = Duration::from_mins(1);
 
 pub(super) type Shared = Arc<Control>;
 
@@ -103,7 +100,9 @@ pub(super) fn router(control: Shared, local: bool) -> Router {
         .route("/v1/cells/{cell}/stores/{store}/value", get(read_key))
         .route("/v1/cells/{cell}/secrets", get(secrets))
         .route("/v1/cells/{cell}/logs", get(super::logs::logs))
-        .route_layer(middleware::from_fn_with_state((Arc::clone(&control), local), enter));
+        .route_layer(middleware::from_fn_with_state((Arc::clone(&control), local), enter))
+        // `enter` has read the body within its own bounds.
+        .layer(DefaultBodyLimit::disable());
     Router::new()
         .merge(guarded)
         .route("/healthz", get(|| async { "ok\n" }))
@@ -114,24 +113,23 @@ pub(super) fn router(control: Shared, local: bool) -> Router {
         .with_state(control)
 }
 
-/// Reads the body, asks the door who it is, and passes both on.
+/// Asks the door who it is, reads the body, and passes both on. The body of somebody who is not let in is not read.
 async fn enter(State((control, local)): State<(Shared, bool)>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
-    let body = match http_body_util::Limited::new(body, BODY_BYTES_MAX).collect().await {
-        Ok(body) => body.to_bytes(),
-        Err(_) => {
-            let detail = format!("the body broke off or is longer than {BODY_BYTES_MAX} bytes");
-            return no(Code::Invalid, detail).into_response();
+    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+    let announced = if local {
+        None
+    } else {
+        match control.door.check_head(&parts.headers, parts.method.as_str(), path, wall(), &control.node.keyring()) {
+            Ok(announced) => Some(announced),
+            Err(refusal) => return No(refusal).into_response(),
         }
     };
-    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-    let caller = if local {
-        Ok(Caller::Local)
-    } else {
-        let keyring = control.node.keyring();
-        control.door.check(&parts.headers, parts.method.as_str(), path, &body, wall(), &keyring)
+    let (body, _memory) = match control.bodies.read(body).await {
+        Ok(read) => read,
+        Err(refusal) => return No(refusal).into_response(),
     };
-    match caller {
+    match announced.map_or(Ok(Caller::Local), |announced| announced.with_body(&body)) {
         Ok(caller) => {
             parts.extensions.insert(Known(caller));
             next.run(Request::from_parts(parts, axum::body::Body::from(body))).await

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// A grant that was not used by then is void: long enough for bytes to be placed on a slow line.
-const GRANT_LIFETIME: Duration = Duration::from_secs(120);
+const GRANT_LIFETIME: Duration = Duration::from_mins(2);
 /// Grants not used yet; one more is refused.
 const GRANTS_MAX: usize = 4_096;
 /// Contents being fetched for others; one more is refused.

@@ -58,6 +58,9 @@ const ROUND_TRIP_UNKNOWN: Duration = Duration::from_millis(100);
 /// A measured round trip counts no longer than this when waiting for a peer.
 const ROUND_TRIP_MAX: Duration = Duration::from_secs(1);
 
+/// What the content of the kinds that are membership's own must keep to.
+pub const RULES: [(Kind, ContentRule); 2] = [(Kind::PRESENCE, Presence::rule), (Kind::VERDICT, Verdict::rule)];
+
 /// What wakes membership.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Timer {
@@ -136,8 +139,9 @@ impl Membership {
     ) -> Self {
         let home = identity.certificate().jurisdiction;
         let mut set = RecordSet::new(mesh, home, Keyring::recall(keyed));
-        set.demand(Kind::PRESENCE, Presence::rule);
-        set.demand(Kind::VERDICT, Verdict::rule);
+        for (kind, rule) in RULES {
+            set.demand(kind, rule);
+        }
         let mut this = Self {
             config,
             me: identity.node(),

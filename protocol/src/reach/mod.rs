@@ -333,7 +333,7 @@ impl Reach {
         match change {
             LinkChange::Up { address } => {
                 if let Some(address) = address {
-                    self.book.prefer(id, address);
+                    self.book.prefer(id, &address);
                 }
                 let peer = self.peer(id, now.instant);
                 if matches!(peer.state, State::Greeting { .. } | State::Linked) {

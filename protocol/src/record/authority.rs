@@ -61,6 +61,10 @@ pub enum Refused {
     /// The operator has [`super::RECORDS_PER_OPERATOR_MAX`] records here already.
     #[error("its signer's operator has too many records here already")]
     OperatorFull,
+    /// The jurisdiction has [`super::RECORDS_PER_JURISDICTION_MAX`] records or [`super::BYTES_PER_JURISDICTION_MAX`] here
+    /// already.
+    #[error("its signer's jurisdiction has too many records here already")]
+    JurisdictionFull,
     /// [`super::CERTIFICATES_MAX`] signers are known already.
     #[error("too many signers are known here already")]
     SignersFull,

@@ -15,8 +15,8 @@ pub use digest::{BUCKETS, Header, Settled, Standing};
 pub use keyring::{CONTRADICTIONS_MAX, Keyring, LINEAGES_MAX, Learned, RULINGS_MAX};
 pub use keyword::{Contradiction, KeyWord};
 pub use set::{
-    BYTES_PER_SIGNER_MAX, CERTIFICATES_MAX, Certified, Inserted, Key, RECORDS_PER_OPERATOR_MAX, RECORDS_PER_SIGNER_MAX,
-    RecordSet, Tier,
+    BYTES_PER_JURISDICTION_MAX, BYTES_PER_SIGNER_MAX, CERTIFICATES_MAX, Certified, Inserted, Key,
+    RECORDS_PER_JURISDICTION_MAX, RECORDS_PER_OPERATOR_MAX, RECORDS_PER_SIGNER_MAX, RecordSet, Tier,
 };
 
 use std::sync::Arc;

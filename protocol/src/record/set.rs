@@ -32,6 +32,13 @@ pub const BYTES_PER_SIGNER_MAX: usize = 1 << 20;
 /// Records of all nodes of one operator; more are refused.
 pub const RECORDS_PER_OPERATOR_MAX: usize = 4_096;
 
+/// Records of all nodes of one jurisdiction; more are refused. Far more than an honest jurisdiction's nodes have here, and
+/// what bounds the memory that a jurisdiction full of made-up operators can take.
+pub const RECORDS_PER_JURISDICTION_MAX: usize = 65_536;
+
+/// Bytes of one jurisdiction's records; more are refused.
+pub const BYTES_PER_JURISDICTION_MAX: usize = 64 << 20;
+
 /// Signers known at once; records of others are refused.
 pub const CERTIFICATES_MAX: usize = 16_384;
 
@@ -110,11 +117,18 @@ struct Floor {
     signer: NodeId,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct Share {
+    held: Held,
+    operator: OperatorId,
+    jurisdiction: Jurisdiction,
+}
+
+/// What somebody's records take here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Held {
     records: usize,
     bytes: usize,
-    operator: OperatorId,
 }
 
 /// See the top of this file.
@@ -130,7 +144,8 @@ pub struct RecordSet {
     /// Certificates to keep though the node has no record here: linked peers.
     pinned: BTreeSet<NodeId>,
     by_signer: BTreeMap<NodeId, Share>,
-    by_operator: BTreeMap<OperatorId, usize>,
+    by_operator: BTreeMap<OperatorId, Held>,
+    by_jurisdiction: BTreeMap<Jurisdiction, Held>,
     rules: BTreeMap<Kind, ContentRule>,
     keyring: Arc<Keyring>,
     /// Words that changed the keyring and were not told yet.
@@ -157,6 +172,7 @@ impl RecordSet {
             pinned: BTreeSet::new(),
             by_signer: BTreeMap::new(),
             by_operator: BTreeMap::new(),
+            by_jurisdiction: BTreeMap::new(),
             rules: BTreeMap::new(),
             keyring: Arc::new(keyring),
             fresh: Vec::new(),
@@ -272,7 +288,7 @@ impl RecordSet {
         if let Some(rule) = self.rules.get(&key.kind) {
             rule(&record.body, &by.certificate).map_err(Refused::Content)?;
         }
-        self.room(key, record, signer, by.operator)?;
+        self.room(key, record, signer, &by)?;
         if !self.certificates.contains_key(&signer) && self.certificates.len() >= CERTIFICATES_MAX {
             return Err(Refused::SignersFull);
         }
@@ -325,18 +341,24 @@ impl RecordSet {
         Ok(Certified { signed: signed.clone(), certificate: Arc::new(certificate), operator })
     }
 
-    fn room(&self, key: Key, record: &Known, signer: NodeId, operator: OperatorId) -> Result<(), Refused> {
+    fn room(&self, key: Key, record: &Known, signer: NodeId, by: &Certified) -> Result<(), Refused> {
         let old = self.entries.get(&key).filter(|old| old.record.signer() == record.signer());
-        let (old_records, old_bytes) = old.map_or((0, 0), |old| (1, bytes_of(&old.record)));
-        let share = self.by_signer.get(&signer).copied().unwrap_or_default();
-        let records = share.records.saturating_sub(old_records);
-        let bytes = share.bytes.saturating_sub(old_bytes);
-        if records >= RECORDS_PER_SIGNER_MAX || bytes + bytes_of(record) > BYTES_PER_SIGNER_MAX {
+        let old = old.map_or(Held::default(), |old| Held { records: 1, bytes: bytes_of(&old.record) });
+        let fits = |held: Option<Held>, records_max: usize, bytes_max: usize| {
+            let held = held.unwrap_or_default();
+            held.records.saturating_sub(old.records) < records_max
+                && held.bytes.saturating_sub(old.bytes) + bytes_of(record) <= bytes_max
+        };
+        let own = self.by_signer.get(&signer).map(|share| share.held);
+        if !fits(own, RECORDS_PER_SIGNER_MAX, BYTES_PER_SIGNER_MAX) {
             return Err(Refused::SignerFull);
         }
-        let of_operator = self.by_operator.get(&operator).copied().unwrap_or(0).saturating_sub(old_records);
-        if of_operator >= RECORDS_PER_OPERATOR_MAX {
+        if !fits(self.by_operator.get(&by.operator).copied(), RECORDS_PER_OPERATOR_MAX, usize::MAX) {
             return Err(Refused::OperatorFull);
+        }
+        let neighbours = self.by_jurisdiction.get(&by.certificate.jurisdiction).copied();
+        if !fits(neighbours, RECORDS_PER_JURISDICTION_MAX, BYTES_PER_JURISDICTION_MAX) {
+            return Err(Refused::JurisdictionFull);
         }
         Ok(())
     }
@@ -346,7 +368,7 @@ impl RecordSet {
         if let Some(floor) = self.floors.remove(&key) {
             self.expiry.remove(&(floor.until, key));
             returns_until = returns_until.max(floor.until);
-            self.release(floor.signer, 0);
+            self.release(floor.signer, FLOOR);
         }
         let Some(old) = self.entries.remove(&key) else {
             self.put(key, Entry { record: record.clone(), other: None, returns_until });
@@ -366,33 +388,36 @@ impl RecordSet {
 
     fn put(&mut self, key: Key, entry: Entry) {
         let signer = NodeId(entry.record.signer().0);
-        let operator = self.certificates.get(&signer).map(|by| by.operator).unwrap_or_default();
-        let share = self.by_signer.entry(signer).or_insert(Share { operator, ..Share::default() });
-        share.records += 1;
-        share.bytes += bytes_of(&entry.record);
-        *self.by_operator.entry(share.operator).or_default() += 1;
+        let by =
+            self.certificates.get(&signer).expect("a record is put in only by a signer whose certificate is known");
+        let (operator, jurisdiction) = (by.operator, by.certificate.jurisdiction);
+        let share = self.by_signer.entry(signer).or_insert(Share { held: Held::default(), operator, jurisdiction });
+        let (operator, jurisdiction) = (share.operator, share.jurisdiction);
+        for held in [
+            &mut share.held,
+            self.by_operator.entry(operator).or_default(),
+            self.by_jurisdiction.entry(jurisdiction).or_default(),
+        ] {
+            held.records += 1;
+            held.bytes += bytes_of(&entry.record);
+        }
         self.expiry.insert((entry.record.body.expires, key));
         self.entries.insert(key, entry);
     }
 
     fn release_entry(&mut self, entry: &Entry) {
-        self.release(NodeId(entry.record.signer().0), bytes_of(&entry.record));
+        self.release(NodeId(entry.record.signer().0), Held { records: 1, bytes: bytes_of(&entry.record) });
     }
 
-    fn release(&mut self, signer: NodeId, bytes: usize) {
+    fn release(&mut self, signer: NodeId, gone: Held) {
         let Some(share) = self.by_signer.get_mut(&signer) else { return };
-        share.records -= 1;
-        share.bytes -= bytes;
-        let (left, operator) = (share.records, share.operator);
-        if left == 0 {
+        share.held = share.held.less(gone);
+        let Share { held, operator, jurisdiction } = *share;
+        if held.records == 0 {
             self.by_signer.remove(&signer);
         }
-        if let Some(count) = self.by_operator.get_mut(&operator) {
-            *count -= 1;
-            if *count == 0 {
-                self.by_operator.remove(&operator);
-            }
-        }
+        release(&mut self.by_operator, operator, gone);
+        release(&mut self.by_jurisdiction, jurisdiction, gone);
     }
 
     /// Takes out what is void at `wall`, oldest expiry first.
@@ -403,15 +428,13 @@ impl RecordSet {
         {
             self.expiry.remove(&(at, key));
             if let Some(floor) = self.floors.remove(&key) {
-                self.release(floor.signer, 0);
+                self.release(floor.signer, FLOOR);
                 self.forget_signer(floor.signer);
             } else if let Some(entry) = self.entries.remove(&key) {
                 let signer = NodeId(entry.record.signer().0);
                 if entry.returns_until > wall {
                     // Its place in its signer's share stays taken, so that floors are bounded too.
-                    if let Some(share) = self.by_signer.get_mut(&signer) {
-                        share.bytes -= bytes_of(&entry.record);
-                    }
+                    self.release(signer, Held { records: 0, bytes: bytes_of(&entry.record) });
                     let floor = Floor { order: entry.record.body.order, until: entry.returns_until, signer };
                     self.floors.insert(key, floor);
                     self.expiry.insert((floor.until, key));
@@ -516,6 +539,23 @@ impl RecordSet {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+}
+
+/// What an expired record that must not return takes of its signer's share.
+const FLOOR: Held = Held { records: 1, bytes: 0 };
+
+impl Held {
+    fn less(self, gone: Self) -> Self {
+        Self { records: self.records - gone.records, bytes: self.bytes - gone.bytes }
+    }
+}
+
+fn release<K: Ord>(all: &mut BTreeMap<K, Held>, key: K, gone: Held) {
+    let Some(held) = all.get_mut(&key) else { return };
+    *held = held.less(gone);
+    if held.records == 0 {
+        all.remove(&key);
     }
 }
 

@@ -68,8 +68,8 @@ impl Goal {
 
 #[derive(Debug)]
 pub(super) enum Stage {
-    /// Candidates are asked for; these jurisdictions have not answered.
-    Gathering { pending: BTreeSet<Jurisdiction> },
+    /// Candidates are asked for; these gates have not answered for their jurisdictions.
+    Gathering { pending: BTreeSet<(Jurisdiction, NodeId)> },
     /// Candidates are asked; these have not answered.
     Granting { plan: Plan, pending: BTreeSet<NodeId>, grants: BTreeMap<NodeId, Vec<Signed<Grant>>> },
     /// Bytes are being put on disks; these have not said so.
@@ -138,7 +138,7 @@ impl Project {
         goal: Goal,
         mesh: MeshId,
         keyring: Arc<Keyring>,
-    ) -> Result<Self, (Goal, Refusal)> {
+    ) -> Result<Self, Box<(Goal, Refusal)>> {
         let read = |signed: &Signed<TenantCommand>| {
             let invalid = |why: String| Refusal::definite(Code::Invalid, why);
             let command = signed.open().map_err(|error| invalid(error.to_string()))?;
@@ -150,7 +150,7 @@ impl Project {
         if let Goal::Deploy { tenant, successions, release } = &goal
             && let Err(why) = speaks(&keyring, tenant, successions, release)
         {
-            return Err((goal, Refusal::definite(Code::Unauthorised, why)));
+            return Err(Box::new((goal, Refusal::definite(Code::Unauthorised, why))));
         }
         let (tenant, app, policy, purpose, content) = match &goal {
             Goal::Deploy { release: signed, .. } | Goal::Release { signed, .. } => match read(signed) {
@@ -161,7 +161,7 @@ impl Project {
                     };
                     (tenant, release.app, release.policy, ContentHash(signed.hash()), content)
                 }
-                Err(refusal) => return Err((goal, refusal)),
+                Err(refusal) => return Err(Box::new((goal, refusal))),
             },
             Goal::Plan { policy } => {
                 (TenantId::default(), String::new(), (**policy).clone(), ContentHash::default(), None)
@@ -198,21 +198,17 @@ impl Project {
         }
     }
 
-    /// Takes candidates in. A gate answers for its own jurisdiction only; what does not count is left out.
-    pub(super) fn gathered(
-        &mut self,
-        now: Now,
-        jurisdiction: Option<Jurisdiction>,
-        candidates: Vec<(Candidate, Vec<Address>)>,
-    ) {
-        let mut from = jurisdiction;
-        for (candidate, addresses) in candidates {
-            let Ok(certificate) = candidate.certificate.open() else { continue };
-            from = from.or(Some(certificate.jurisdiction));
-            let _unusable = self.inventory.gather(candidate, &addresses, now.wall);
+    /// Takes candidates in from a gate that was asked; what does not count is left out. One gate that names somebody is
+    /// enough for its jurisdiction; one that has nobody to name leaves the word to the others.
+    pub(super) fn gathered(&mut self, now: Now, gate: NodeId, candidates: Vec<(Candidate, Vec<Address>)>) {
+        let Stage::Gathering { pending } = &mut self.stage else { return };
+        let Some(asked) = pending.iter().find(|(_, asked)| *asked == gate).copied() else { return };
+        pending.remove(&asked);
+        if !candidates.is_empty() {
+            pending.retain(|(jurisdiction, _)| *jurisdiction != asked.0);
         }
-        if let (Stage::Gathering { pending }, Some(from)) = (&mut self.stage, from) {
-            pending.remove(&from);
+        for (candidate, addresses) in candidates {
+            let _unusable = self.inventory.gather(candidate, &addresses, now.wall);
         }
     }
 
