@@ -69,6 +69,8 @@ pub enum Notice {
         /// Where the other one says that it is.
         addresses: Vec<Address>,
     },
+    /// Two processes introduce themselves with this peer's key, from different disks: its operator must stop one of them.
+    PeerDoubled(NodeId),
     /// A replica of a cell runs here.
     CellOpened {
         /// Which cell.

@@ -179,6 +179,8 @@ struct Peer {
     certificate: Option<NodeCertificate>,
     /// Who signed that.
     certified_by: PublicKey,
+    /// The disk that it last named: one node has one at a time.
+    disk: Option<DiskId>,
     /// Its introduction was refused: it is not dialled again at once.
     refused: bool,
     /// Its operator has a new key: it is hung up on then, unless it shows a new certificate before.
@@ -287,6 +289,7 @@ impl Reach {
             round_trip: None,
             certificate: None,
             certified_by: PublicKey::default(),
+            disk: None,
             refused: false,
             void_at: None,
         })
@@ -421,11 +424,16 @@ impl Reach {
         peer.failures = 0;
         peer.certificate = Some(certificate);
         peer.certified_by = hello.certificate.key();
+        let before = peer.disk.replace(hello.disk);
+        let doubled = known && before.is_some_and(|disk| disk != hello.disk);
         peer.refused = false;
         peer.void_at = None;
         let theirs = i64::try_from(hello.wall.0).unwrap_or(i64::MAX);
         peer.clock_off_ms = Some(theirs.saturating_sub(i64::try_from(now.wall.0).unwrap_or(i64::MAX)));
         let waiting = std::mem::take(&mut peer.waiting);
+        if doubled {
+            self.outbox.push(Output::Notice(Notice::PeerDoubled(from)));
+        }
         if !known {
             let certificate = Box::new(hello.certificate);
             self.outbox.push(Output::Up { peer: from, certificate, disk: (hello.disk, hello.boots) });
@@ -595,7 +603,10 @@ impl Machine for Reach {
             if let State::Greeting { until } = peer.state
                 && until <= now.instant
             {
-                let reason = "it did not introduce itself in time".to_owned();
+                let reason =
+                    "it did not introduce itself in time; does another process run with this node's key? A peer \
+                              answers only one of the two"
+                        .to_owned();
                 self.outbox.push(Output::Notice(Notice::PeerRefused { peer: id, reason }));
                 self.outbox.push(Output::Hangup { peer: id });
                 peer.state = State::Idle { dial_at: now.instant + BACK_OFF_MAX };

@@ -137,3 +137,48 @@ fn what_waits_for_an_unreachable_peer_is_bounded() {
     }
     assert_eq!(reach.peers[&other].waiting.len(), WAITING_MAX);
 }
+
+fn revocation(of: u8) -> Arc<Keyring> {
+    use crate::{
+        identity::{FOR_EVER, Lineage, Ruled, Ruling},
+        record::KeyWord,
+    };
+    let certificate = identity(of, mesh()).certificate().clone();
+    let lineage = Lineage::first(certificate.operator);
+    let operator = lineage.genesis.operator();
+    let ruling = Ruling { operator, node: certificate.node, below: FOR_EVER, resolved: 0, made: WALL };
+    let signed = Signed::seal(&Keypair::from_secret(&[of + 100; 32]), &ruling);
+    let mut keyring = Keyring::default();
+    keyring.learn(&KeyWord::Ruling(Ruled { lineage, signed }));
+    Arc::new(keyring)
+}
+
+#[test]
+fn a_revoked_peer_is_hung_up_on_at_once_and_never_let_in_again() {
+    let mut reach = reach(&[]);
+    let (revoked, other) = (identity(2, mesh()), identity(3, mesh()));
+    introduce(&mut reach, &revoked, WALL);
+    introduce(&mut reach, &other, WALL);
+    let outputs = step(&mut reach, at(5), Input::Keys(revocation(2)));
+    assert!(
+        outputs.contains(&Output::Hangup { peer: revoked.node() }) && outputs.contains(&Output::Down(revoked.node()))
+    );
+    assert!(!outputs.contains(&Output::Hangup { peer: other.node() }), "{outputs:?}");
+    assert!(!reach.admits(revoked.node()) && reach.admits(other.node()));
+    let again = introduce(&mut reach, &revoked, WALL);
+    assert!(again.contains(&Output::Hangup { peer: revoked.node() }), "{again:?}");
+    assert!(!reach.admits(revoked.node()));
+}
+
+#[test]
+fn a_peer_that_introduces_itself_from_two_disks_at_once_runs_twice() {
+    let mut reach = reach(&[]);
+    let other = identity(2, mesh());
+    introduce(&mut reach, &other, WALL);
+    let doubled = Output::Notice(Notice::PeerDoubled(other.node()));
+    let again = step(&mut reach, at(3), Input::Hello { from: other.node(), hello: hello_of(&other, mesh(), WALL) });
+    assert!(!again.contains(&doubled), "its certificate was renewed, or the like: {again:?}");
+    let hello = Box::new(Hello { disk: DiskId::of(b"another disk"), ..*hello_of(&other, mesh(), WALL) });
+    let twice = step(&mut reach, at(4), Input::Hello { from: other.node(), hello });
+    assert!(twice.contains(&doubled), "{twice:?}");
+}

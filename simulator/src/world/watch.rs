@@ -164,6 +164,7 @@ impl Tally {
             | Notice::Succeeded { .. }
             | Notice::Ruled { .. }
             | Notice::Doubled { .. }
+            | Notice::PeerDoubled(_)
             | Notice::CellOpened { .. }
             | Notice::Leader { .. }
             | Notice::DiskFailed(_)
@@ -181,6 +182,7 @@ impl Tally {
             Notice::Succeeded { .. } => "notice_succeeded",
             Notice::Ruled { .. } => "notice_ruled",
             Notice::Doubled { .. } => "notice_doubled",
+            Notice::PeerDoubled(_) => "notice_peer_doubled",
             Notice::CellOpened { .. } => "notice_cell_opened",
             Notice::Leader { .. } => "notice_leader",
             Notice::CellQuarantined { .. } => "notice_cell_quarantined",
