@@ -304,6 +304,8 @@ where
             Output::Withdraw { content } => effects.contents.withdraw(content),
             Output::Run(order) => effects.runtime.order(order),
             Output::Serve(delta) => self.world.handles.serve(delta),
+            Output::Keys(keyring) => self.world.handles.keys(keyring),
+            Output::Recertify { expires } => self.world.handles.recertify(expires),
             Output::Reply { request, result } => self.world.handles.reply(request, result),
             Output::Notice(notice) => {
                 log(&notice);
@@ -397,11 +399,18 @@ fn log(notice: &Notice) {
     match notice {
         Notice::Applied { .. } => tracing::trace!(?notice),
         Notice::PeerUp(_) | Notice::PeerDown(_) | Notice::Verdict { .. } => tracing::info!(?notice),
+        Notice::Succeeded { .. } | Notice::Ruled { .. } => tracing::info!(?notice),
         Notice::CellOpened { .. } | Notice::Leader { .. } | Notice::Instance { .. } => tracing::info!(?notice),
         Notice::PeerRefused { .. } | Notice::RecordRefused { .. } | Notice::Contradiction { .. } => {
             tracing::warn!(?notice);
         }
-        Notice::ClockOff { .. } => tracing::warn!(?notice),
+        Notice::ClockOff { .. } | Notice::Contradicted { .. } => tracing::warn!(?notice),
+        Notice::Doubled { addresses } => {
+            tracing::error!(
+                ?addresses,
+                "another process runs with this node's key: stop one of the two, and make it anew with bocage node init"
+            );
+        }
         Notice::CellQuarantined { .. } | Notice::DiskFailed(_) => tracing::error!(?notice),
     }
 }

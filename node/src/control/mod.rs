@@ -1,9 +1,10 @@
 //! The control API, for CLI and dashboard: a unix socket for this machine's own user, TCP for signed requests. JSON out,
-//! problem+json for every no, OpenAPI from the code. What a tenant wants is a statement that the *tenant* signed; this
+//! problem+json for every no, `OpenAPI` from the code. What a tenant wants is a statement that the *tenant* signed; this
 //! API only carries it.
 pub mod api;
 pub mod auth;
 mod bodies;
+mod keys;
 mod logs;
 mod routes;
 

@@ -15,7 +15,7 @@ use bocage_protocol::{
     codec,
     command::{Command, Reply, Terms},
     id::{CellId, ContentHash, NodeId, TenantId},
-    identity::{Genesis, PublicKey, Signed},
+    identity::{Lineage, PublicKey, Signed},
     placement::Policy,
     refusal::{Code, Refusal},
     resources::{Price, Resources},
@@ -31,11 +31,11 @@ use super::{
 use crate::{edge::problem, handle::Ask, settings::wall, transfer::ContentStore as _};
 
 /// A command is answered within this.
-const COMMAND_MAX: Duration = Duration::from_secs(10);
+pub(super) const COMMAND_MAX: Duration = Duration::from_secs(10);
 /// A deploy is answered within this.
-const DEPLOY_MAX: Duration = Duration::from_secs(60);
+const DEPLOY_MAX: Duration = Duration::from_mins(1);
 
-type Shared = Arc<Control>;
+pub(super) type Shared = Arc<Control>;
 
 /// A no, as the API says it.
 #[derive(Debug)]
@@ -53,16 +53,32 @@ impl IntoResponse for No {
     }
 }
 
-fn no(code: Code, detail: impl Into<String>) -> No {
+pub(super) fn no(code: Code, detail: impl Into<String>) -> No {
     No(Refusal::definite(code, detail))
 }
 
-type Said<T> = Result<Json<T>, No>;
+pub(super) type Said<T> = Result<Json<T>, No>;
 
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Bocage control API", description = "What the CLI and the dashboard ask of a node."),
-    paths(status, apps, cell_status, submit, read_key, list_keys, upload, deploy, plan, set_offer, secrets)
+    paths(
+        status,
+        apps,
+        cell_status,
+        submit,
+        read_key,
+        list_keys,
+        upload,
+        deploy,
+        plan,
+        set_offer,
+        secrets,
+        super::keys::tell,
+        super::keys::lineage,
+        super::keys::ruling,
+        super::keys::certificate
+    )
 )]
 struct Api;
 
@@ -73,6 +89,10 @@ pub(super) fn router(control: Shared, local: bool) -> Router {
         .route("/v1/apps", get(apps).post(deploy))
         .route("/v1/plan", post(plan))
         .route("/v1/offer", put(set_offer))
+        .route("/v1/keys", put(super::keys::tell))
+        .route("/v1/keys/{party}", get(super::keys::lineage))
+        .route("/v1/rulings/{operator}/{node}", get(super::keys::ruling))
+        .route("/v1/certificate", put(super::keys::certificate))
         .route("/v1/content/{hash}", put(upload))
         .route("/v1/cells/{cell}", get(cell_status))
         .route("/v1/cells/{cell}/commands", post(submit))
@@ -100,7 +120,7 @@ async fn enter(State((control, local)): State<(Shared, bool)>, request: Request,
     let announced = if local {
         None
     } else {
-        match control.door.check_head(&parts.headers, parts.method.as_str(), path, wall()) {
+        match control.door.check_head(&parts.headers, parts.method.as_str(), path, wall(), &control.node.keyring()) {
             Ok(announced) => Some(announced),
             Err(refusal) => return No(refusal).into_response(),
         }
@@ -130,7 +150,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Known {
     }
 }
 
-async fn ask(control: &Control, timeout: Duration, command: Command) -> Result<Reply, No> {
+pub(super) async fn ask(control: &Control, timeout: Duration, command: Command) -> Result<Reply, No> {
     Ok(control.node.ask(Ask::within(timeout), command).await?)
 }
 
@@ -213,7 +233,7 @@ fn verify(signed: &Signed<TenantCommand>) -> Result<TenantCommand, No> {
     Ok(signed.verify().map_err(invalid)?.into_inner())
 }
 
-fn decode<T: for<'b> minicbor::Decode<'b, ()>>(what: &'static str, body: &[u8]) -> Result<T, No> {
+pub(super) fn decode<T: for<'b> minicbor::Decode<'b, ()>>(what: &'static str, body: &[u8]) -> Result<T, No> {
     codec::decode(what, body).map_err(|error| no(Code::Invalid, error.to_string()))
 }
 
@@ -311,18 +331,23 @@ async fn upload(State(control): State<Shared>, Path(hash): Path<ContentHash>, bo
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Founds a cell for a signed release. The body is the CBOR of `(Signed<Genesis>, Signed<TenantCommand>)`.
+/// Founds a cell for a signed release. The body is the CBOR of an [`api::Founding`].
 #[utoipa::path(post, path = "/v1/apps", request_body = Vec<u8>,
     responses((status = 200, body = api::Deployed), (status = 422, body = api::Problem)))]
 async fn deploy(State(control): State<Shared>, body: Bytes) -> Said<api::Deployed> {
-    let (tenant, release): (Signed<Genesis>, Signed<TenantCommand>) = decode("deploy", &body)?;
+    let api::Founding { tenant, release, successions } = decode("deploy", &body)?;
+    let successions = successions.unwrap_or_default();
+    let lineage =
+        Lineage { genesis: tenant.open().map_err(|error| no(Code::Invalid, error.to_string()))?, successions };
+    lineage.verify().map_err(|error| no(Code::Unauthorised, error))?;
+    let successions = lineage.successions;
     tenant.verify().map_err(|error| no(Code::Unauthorised, error.to_string()))?;
     let command = verify(&release)?;
     let TenantAction::Release(wanted) = command.action else {
         return Err(no(Code::Invalid, "only a release founds a cell"));
     };
     let ask = Ask { op: Some(command.op), tenant: Some(command.tenant), ..Ask::within(DEPLOY_MAX) };
-    let reply = control.node.ask(ask, Command::Deploy { tenant, release }).await?;
+    let reply = control.node.ask(ask, Command::Deploy { tenant, successions, release }).await?;
     let Reply::Deployed { cell, host, .. } = reply else { return Err(unexpected()) };
     Ok(Json(api::Deployed { app: wanted.app, cell: cell.to_string(), release: 1, host }))
 }

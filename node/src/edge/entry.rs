@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// A request is answered within this, or refused.
-const REQUEST_MAX: Duration = Duration::from_secs(60);
+const REQUEST_MAX: Duration = Duration::from_mins(1);
 /// The longest `Idempotency-Key`.
 const KEY_BYTES_MAX: usize = 255;
 

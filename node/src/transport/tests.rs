@@ -413,6 +413,7 @@ fn certificate(seed: u8) -> Signed<NodeCertificate> {
         expires: Timestamp(u64::MAX),
         serial: 1,
         sealing: keys.public(),
+        successions: None,
     };
     Signed::seal(&operator, &certificate)
 }

@@ -12,7 +12,7 @@ use std::{
 use minicbor::{Decode, Encode};
 
 use super::{
-    Kind, Known, Order, RecordBody, Scope, Shared, Subject,
+    KeyWord, Keyring, Kind, Known, Learned, Order, RecordBody, Scope, Shared, Subject,
     authority::{self, ContentRule, Refused},
 };
 use crate::{
@@ -147,6 +147,9 @@ pub struct RecordSet {
     by_operator: BTreeMap<OperatorId, Held>,
     by_jurisdiction: BTreeMap<Jurisdiction, Held>,
     rules: BTreeMap<Kind, ContentRule>,
+    keyring: Arc<Keyring>,
+    /// Words that changed the keyring and were not told yet.
+    fresh: Vec<KeyWord>,
 }
 
 impl Key {
@@ -156,9 +159,9 @@ impl Key {
 }
 
 impl RecordSet {
-    /// An empty set of a node in `home`.
+    /// An empty set of a node in `home` that knows these keys.
     #[must_use]
-    pub fn new(mesh: MeshId, home: Jurisdiction) -> Self {
+    pub fn new(mesh: MeshId, home: Jurisdiction, keyring: Keyring) -> Self {
         Self {
             mesh,
             home,
@@ -171,7 +174,57 @@ impl RecordSet {
             by_operator: BTreeMap::new(),
             by_jurisdiction: BTreeMap::new(),
             rules: BTreeMap::new(),
+            keyring: Arc::new(keyring),
+            fresh: Vec::new(),
         }
+    }
+
+    /// What is known here of keys.
+    #[must_use]
+    pub fn keyring(&self) -> &Arc<Keyring> {
+        &self.keyring
+    }
+
+    /// Takes in a word about keys whose signatures were checked. Whoever drives the set then asks for `news`.
+    pub fn learn(&mut self, word: &KeyWord) -> Learned {
+        if self.keyring.weigh(word) != Learned::New {
+            return self.keyring.weigh(word);
+        }
+        self.fresh.push(word.clone());
+        Arc::make_mut(&mut self.keyring).learn(word)
+    }
+
+    /// The words that changed the keyring since this was last asked, and the records that count no more because of them:
+    /// these are no longer in the set.
+    pub fn news(&mut self) -> (Vec<KeyWord>, Vec<Shared>) {
+        let fresh = std::mem::take(&mut self.fresh);
+        let gone = if fresh.is_empty() { Vec::new() } else { self.purge() };
+        (fresh, gone)
+    }
+
+    fn purge(&mut self) -> Vec<Shared> {
+        let keyring = &self.keyring;
+        let counts = |by: &Certified| keyring.counts(&by.certificate, by.signed.key()).is_ok();
+        let void: BTreeSet<NodeId> =
+            self.certificates.iter().filter(|(_, by)| !counts(by)).map(|(node, _)| *node).collect();
+        let is_void = |record: &Known| {
+            let outranked = |word: &KeyWord| matches!(keyring.weigh(word), Learned::Not(_));
+            void.contains(&NodeId(record.signer().0)) || record.word.as_deref().is_some_and(outranked)
+        };
+        let keys: Vec<Key> =
+            self.entries.iter().filter(|(_, entry)| is_void(&entry.record)).map(|(key, _)| *key).collect();
+        let mut gone = Vec::new();
+        for key in keys {
+            let Some(entry) = self.entries.remove(&key) else { continue };
+            self.expiry.remove(&(entry.record.body.expires, key));
+            self.release_entry(&entry);
+            gone.push(entry.record);
+        }
+        for node in void {
+            self.pinned.remove(&node);
+            self.certificates.remove(&node);
+        }
+        gone
     }
 
     /// What the owner of a kind demands of its content. Set before the first record of the kind comes.
@@ -224,6 +277,14 @@ impl RecordSet {
         let signer = NodeId(record.signer().0);
         let by = self.certified(record, signer, wall)?;
         authority::check(record, signer, &by.certificate, wall)?;
+        if let Some(word) = &record.word {
+            if Keyring::is_ahead(word, wall) {
+                return Err(Refused::Ahead);
+            }
+            if let Learned::Not(why) = self.keyring.weigh(word) {
+                return Err(Refused::Content(why));
+            }
+        }
         if let Some(rule) = self.rules.get(&key.kind) {
             rule(&record.body, &by.certificate).map_err(Refused::Content)?;
         }
@@ -231,8 +292,19 @@ impl RecordSet {
         if !self.certificates.contains_key(&signer) && self.certificates.len() >= CERTIFICATES_MAX {
             return Err(Refused::SignersFull);
         }
-        self.certificates.insert(signer, by);
+        self.certify(signer, by);
+        if let Some(word) = &record.word {
+            self.learn(word);
+        }
         Ok(())
+    }
+
+    /// Keeps a certificate that counts, and what it shows of its operator's keys.
+    fn certify(&mut self, node: NodeId, by: Certified) {
+        if by.certificate.successions.is_some() {
+            self.learn(&KeyWord::Lineage(by.certificate.lineage()));
+        }
+        self.certificates.insert(node, by);
     }
 
     /// The signer's certificate: the one that came along, or the one known, whichever is later.
@@ -241,7 +313,7 @@ impl RecordSet {
         if let Some(signed) = &record.record.certificate
             && known.is_none_or(|known| known.signed != *signed)
         {
-            let shown = Self::read_certificate(signed, self.mesh, wall)?;
+            let shown = self.read_certificate(signed, wall)?;
             if shown.certificate.node != signer {
                 return Err(Refused::OtherCertificate);
             }
@@ -258,11 +330,13 @@ impl RecordSet {
     }
 
     fn read_certificate(
+        &self,
         signed: &Signed<NodeCertificate>,
-        mesh: MeshId,
         wall: Timestamp,
     ) -> Result<Certified, CertificateError> {
-        let certificate = NodeCertificate::accept(signed, mesh, wall)?;
+        let certificate = NodeCertificate::accept(signed, self.mesh, wall)?;
+        let node = certificate.node;
+        self.keyring.counts(&certificate, signed.key()).map_err(|why| CertificateError::Void { node, why })?;
         let operator = certificate.operator_id();
         Ok(Certified { signed: signed.clone(), certificate: Arc::new(certificate), operator })
     }
@@ -391,12 +465,12 @@ impl RecordSet {
     /// # Errors
     /// When it does not count.
     pub fn pin(&mut self, signed: &Signed<NodeCertificate>, wall: Timestamp) -> Result<Certified, CertificateError> {
-        let shown = Self::read_certificate(signed, self.mesh, wall)?;
+        let shown = self.read_certificate(signed, wall)?;
         let node = shown.certificate.node;
         self.pinned.insert(node);
         let newer = self.certificates.get(&node).filter(|known| known.certificate.serial > shown.certificate.serial);
         let counts = newer.cloned().unwrap_or(shown);
-        self.certificates.insert(node, counts.clone());
+        self.certify(node, counts.clone());
         Ok(counts)
     }
 

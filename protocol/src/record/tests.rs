@@ -38,6 +38,7 @@ fn signer_in(number: u8, operator: u8, jurisdiction: &str) -> Signer {
         expires: WALL + Duration::from_hours(1_000),
         serial: 1,
         sealing: PublicKey([0; 32]),
+        successions: None,
     };
     Signer { certificate: Signed::seal(&by, &certificate), keys }
 }
@@ -78,7 +79,7 @@ impl Signer {
 }
 
 fn set() -> RecordSet {
-    RecordSet::new(mesh(), law("FR"))
+    RecordSet::new(mesh(), law("FR"), Keyring::default())
 }
 
 fn in_force(set: &RecordSet, of: &Signer) -> Shared {

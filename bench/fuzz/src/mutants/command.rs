@@ -122,7 +122,7 @@ fn envelope_of(command: &Command) -> Option<&Envelope> {
         Command::Data(signed) => Some(signed.envelope()),
         Command::Renew(signed) => Some(signed.envelope()),
         Command::Support(signed) => Some(signed.envelope()),
-        Command::Repair(_) => None,
+        Command::Repair(_) | Command::Succeed(_) => None,
     }
 }
 
@@ -144,7 +144,7 @@ fn regraft(command: &Command, other: &Envelope, rng: &mut Rng) -> (&'static str,
             let (what, signed) = graft(signed, other, rng);
             (what, Command::Support(signed))
         }
-        Command::Repair(_) => ("forged: nothing to graft", command.clone()),
+        Command::Repair(_) | Command::Succeed(_) => ("forged: nothing to graft", command.clone()),
     }
 }
 
@@ -156,7 +156,7 @@ fn elsewhere(command: &Command, tenant: &Keypair, host: &Keypair) -> Command {
         Command::Data(signed) => Command::Data(other_domain(signed, host)),
         Command::Renew(signed) => Command::Renew(other_domain(signed, host)),
         Command::Support(signed) => Command::Support(other_domain(signed, host)),
-        Command::Repair(_) => command.clone(),
+        Command::Repair(_) | Command::Succeed(_) => command.clone(),
     }
 }
 
@@ -170,7 +170,7 @@ fn resign(command: &Command, by: &Keypair) -> Command {
         Command::Data(signed) => Command::Data(Signed::seal(by, &signed.open().expect(opened))),
         Command::Renew(signed) => Command::Renew(Signed::seal(by, &signed.open().expect(opened))),
         Command::Support(signed) => Command::Support(Signed::seal(by, &signed.open().expect(opened))),
-        Command::Repair(_) => command.clone(),
+        Command::Repair(_) | Command::Succeed(_) => command.clone(),
     }
 }
 

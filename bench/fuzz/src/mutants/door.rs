@@ -1,12 +1,16 @@
 //! Signed requests at the door of the control API.
 use std::time::Duration;
 
-use bocage_node::control::auth::{self, AUTHORIZATION, ControlRequest, Door};
+use bocage_node::{
+    control::auth::{self, AUTHORIZATION, ControlRequest, Door},
+    keyfile::KeyFile,
+};
 use bocage_protocol::{
     cell::fixture::{FOUNDED, Party},
     codec,
     identity::{Genesis, Keypair, Signed},
     random::Rng,
+    record::Keyring,
     time::Timestamp,
 };
 use data_encoding::BASE64;
@@ -16,6 +20,7 @@ use super::{
     Arena,
     bytes::{damage, graft, other_domain},
 };
+use crate::target::key_file;
 
 pub(super) struct Requests {
     door: Door,
@@ -33,7 +38,7 @@ type Parts = (Signed<Genesis>, Signed<ControlRequest>);
 impl Requests {
     pub(super) fn new() -> Self {
         let operator = Party::operator("operator 1");
-        let door = Door::new(operator.keys.public());
+        let door = Door::new(operator.genesis.operator());
         Self { door, tenant: Party::tenant("tess"), operator, wall: FOUNDED, used: Vec::new() }
     }
 
@@ -42,7 +47,7 @@ impl Requests {
     }
 
     fn right(&self, by: &Party) -> HeaderMap {
-        header(auth::sign(&by.keys, &by.genesis, "POST", PATH, b"body", self.wall))
+        header(auth::sign(&key_file(&by), "POST", PATH, b"body", self.wall))
     }
 
     fn parts(&self, by: &Party) -> Parts {
@@ -50,7 +55,7 @@ impl Requests {
     }
 
     fn offer(&self, headers: &HeaderMap) -> bool {
-        self.door.check(headers, "POST", PATH, b"body", self.wall).is_ok()
+        self.door.check(headers, "POST", PATH, b"body", self.wall, &Keyring::default()).is_ok()
     }
 
     fn offer_parts(&self, parts: &Parts) -> bool {
@@ -126,7 +131,7 @@ impl Arena for Requests {
                 let at = if rng.chance(500) { self.wall - away } else { self.wall + away };
                 (
                     "expired: signed at another time",
-                    self.offer(&header(auth::sign(&by.keys, &by.genesis, "POST", PATH, b"body", at))),
+                    self.offer(&header(auth::sign(&key_file(&by), "POST", PATH, b"body", at))),
                 )
             }
             8 => {
@@ -137,18 +142,19 @@ impl Arena for Requests {
                 };
                 (
                     "re-scoped: a request for something else",
-                    self.offer(&header(auth::sign(&by.keys, &by.genesis, method, path, body, self.wall))),
+                    self.offer(&header(auth::sign(&key_file(&by), method, path, body, self.wall))),
                 )
             }
             _ => {
                 // A party that claims a name and is another's key, or an operator of another node.
                 let stranger = Keypair::from_secret(&std::array::from_fn(|_| rng.next().to_be_bytes()[0]));
                 if rng.chance(500) {
-                    let signed = auth::sign(&stranger, &by.genesis, "POST", PATH, b"body", self.wall);
+                    let signed =
+                        auth::sign(&KeyFile { keys: stranger, ..key_file(&by) }, "POST", PATH, b"body", self.wall);
                     ("re-signed: this party's genesis by another key", self.offer(&header(signed)))
                 } else {
                     let elsewhere = Party::operator("operator 2");
-                    let signed = auth::sign(&elsewhere.keys, &elsewhere.genesis, "POST", PATH, b"body", self.wall);
+                    let signed = auth::sign(&key_file(&elsewhere), "POST", PATH, b"body", self.wall);
                     ("re-scoped: the operator of another node", self.offer(&header(signed)))
                 }
             }

@@ -10,7 +10,9 @@ use bocage_protocol::{
     identity::{Keypair, NodeCertificate, Signed},
     membership::{self, Liveness, Message, Parcel, Presence, Verdict},
     random::Rng,
-    record::{CONTENT_BYTES_MAX, Inserted, Kind, Known, Order, Record, RecordBody, RecordSet, Scope, Subject, Tier},
+    record::{
+        CONTENT_BYTES_MAX, Inserted, Keyring, Kind, Known, Order, Record, RecordBody, RecordSet, Scope, Subject, Tier,
+    },
     resources::Resources,
     time::Timestamp,
 };
@@ -35,7 +37,7 @@ const HONEST: usize = 4;
 
 impl Records {
     pub(super) fn new() -> Self {
-        let mut set = RecordSet::new(fixture::mesh(), fixture::law("FR"));
+        let mut set = RecordSet::new(fixture::mesh(), fixture::law("FR"), Keyring::default());
         for (kind, rule) in membership::RULES {
             set.demand(kind, rule);
         }
