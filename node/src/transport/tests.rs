@@ -350,7 +350,7 @@ async fn random_datagrams_by_the_thousand_disturb_no_link_and_let_new_ones_in() 
             let mut noise = blake3::Hasher::new().update(&n.to_be_bytes()).finalize_xof();
             let mut bytes = vec![0; (n * 37 % 1_400 + 1) as usize];
             noise.fill(&mut bytes);
-            if n % 2 == 0 {
+            if n.is_multiple_of(2) {
                 // As long headers of QUIC begin: version 1, and lengths that lie.
                 let head = [0xc0 | bytes[0] & 0x3f, 0, 0, 0, 1, bytes[0] % 30];
                 let len = head.len().min(bytes.len());

@@ -158,7 +158,6 @@ impl Arena for Records {
         let body = self.draft(n, rng);
         let right = self.seal(n, &body);
         let with = |body: RecordBody| Record { signed: Signed::seal(&self.hosts[n].keys, &body), ..right.clone() };
-        let about_itself = body.kind == Kind::PRESENCE || body.kind == Kind::OFFER;
         let (what, record) = match rng.below(20) {
             0..=3 => {
                 // What a damaged frame still says rightly was really said.
@@ -177,11 +176,8 @@ impl Arena for Records {
                 let signed = other_domain(&right.signed, &self.hosts[n].keys);
                 Record { signed, ..right }
             }),
-            8 if about_itself => ("re-signed: by another member, with its own certificate", self.seal(attacker, &body)),
-            8 => {
-                // A verdict that names another observer than its signer.
-                ("re-signed: by another member, with its own certificate", self.seal(attacker, &body))
-            }
+            // A verdict so signed names another observer than its signer.
+            8 => ("re-signed: by another member, with its own certificate", self.seal(attacker, &body)),
             9 => {
                 let signed = self.seal(attacker, &body).signed;
                 ("re-signed: by another member, with the victim's certificate", Record { signed, ..right })

@@ -430,6 +430,9 @@ pub(super) fn frames() -> Named<Vec<u8>> {
 
 /// The same, not encoded yet.
 pub(super) fn all_frames() -> Named<Frame> {
+    use birth::Message as Birth;
+    use membership::Message as Gossip;
+
     let host = &hosts()[1];
     let law = fixture::law("FR");
     let parcel = |record: &Record| Parcel(Arc::new(Known::read(record.clone()).expect("own records read")));
@@ -453,7 +456,6 @@ pub(super) fn all_frames() -> Named<Frame> {
     let settled = Settled::at(FOUNDED);
     let sums = vec![Sums { tier: Tier::Home, buckets: vec![3; 64] }, Sums { tier: Tier::Mesh, buckets: vec![4; 64] }];
     let me = contact(host);
-    use membership::Message as Gossip;
     let gossip = named([
         ("records", Gossip::Records(parcels.clone())),
         ("announce", Gossip::Announce(headers.clone())),
@@ -507,7 +509,6 @@ pub(super) fn all_frames() -> Named<Frame> {
     let founding = Founding::of(&hosts()[..3]);
     let workload = &founding.release.workload;
     let need = Resources { cpu_millis: 100, memory_bytes: 1 << 20, disk_bytes: 1 << 20 };
-    use birth::Message as Birth;
     let birth = named([
         (
             "candidates",
