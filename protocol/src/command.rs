@@ -6,6 +6,7 @@ use crate::{
     id::{CellId, InstanceId, NodeId, OperatorId, TenantId},
     identity::{Genesis, Signed},
     placement::{Grade, Policy},
+    reach::ReachShown,
     resources::{Jurisdiction, Price, Resources, Site},
     store::DiskFault,
 };
@@ -57,6 +58,8 @@ pub enum Command {
     },
     /// The operator changes what this node offers; `None` withdraws it.
     Offer(Option<Terms>),
+    /// How this node reaches its peers and is reached.
+    Reach,
     /// What this node knows of itself and its mesh.
     Status,
     /// What this node knows of the cells that it has a replica or a lease of.
@@ -99,6 +102,8 @@ pub enum Reply {
     Answered(Answered),
     /// To `Resolve` and `Offer`.
     Done,
+    /// To `Reach`.
+    Reach(Box<ReachShown>),
     /// To `Status`.
     Status(Box<NodeStatus>),
     /// To `Cells`: descriptions as of what is applied here.
