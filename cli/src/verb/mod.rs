@@ -15,6 +15,7 @@ pub(crate) mod secrets;
 pub(crate) mod rm;
 pub(crate) mod node;
 pub(crate) mod offer;
+pub(crate) mod doctor;
 pub(crate) mod sim;
 pub(crate) mod completion;
 
@@ -48,6 +49,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Secrets(secrets) => wait(secrets.run(&at)),
         Verb::Rm(rm) => wait(rm.run(&at)),
         Verb::Offer(offer) => wait(offer.run(&at)),
+        Verb::Doctor(doctor) => wait(doctor.run(&at)),
     }
 }
 

@@ -3,6 +3,7 @@
 //! API only carries it.
 pub mod api;
 pub mod auth;
+pub mod doctor;
 mod logs;
 mod routes;
 
@@ -15,13 +16,21 @@ use std::{
 };
 
 use auth::Door;
-use bocage_protocol::id::{MeshId, NodeId};
+use bocage_protocol::{
+    id::{MeshId, NodeId},
+    time::Timestamp,
+};
 use prometheus_client::registry::Registry;
 use tokio::net::{TcpListener, UnixListener};
 
 pub use logs::serve_peers;
 
-use crate::{content::Contents, handle::NodeHandle, runtime::Logs, transport::Mesh};
+use crate::{
+    content::Contents,
+    handle::NodeHandle,
+    runtime::Logs,
+    transport::{Mesh, Metrics},
+};
 
 /// A socket's address holds no longer path, whatever the file system allows (`sun_path`, less its last zero).
 const SOCKET_PATH_BYTES_MAX: usize = 107;
@@ -48,6 +57,14 @@ pub struct Control {
     pub door: Door,
     /// Counters.
     pub metrics: Arc<Registry>,
+    /// What the transport counts.
+    pub carried: Metrics,
+    /// This node relays for others.
+    pub relays: bool,
+    /// Where the node keeps what is its own.
+    pub folder: PathBuf,
+    /// When its certificate ends.
+    pub certificate_expires: Timestamp,
 }
 
 /// Listens on a unix socket that only this user can open. A socket that a dead daemon left is taken over.
