@@ -26,6 +26,8 @@ pub enum Refused {
     Stream,
     /// No memory was left for it.
     Memory,
+    /// A frame of a peer that had not introduced itself.
+    Stranger,
 }
 
 impl Refused {
@@ -39,6 +41,7 @@ impl Refused {
             Self::Slow => "slow",
             Self::Stream => "stream",
             Self::Memory => "memory",
+            Self::Stranger => "stranger",
         }
     }
 }
@@ -58,6 +61,8 @@ pub struct Metrics {
     pub silent: Counter,
     /// Signatures checked; those in the memo not counted.
     pub signatures: Counter,
+    /// Times that a peer was not read for a while, because it had used up a quota.
+    pub waited: Counter,
     /// Bytes that this node carried between others, each once.
     pub relayed_bytes: Counter,
     /// Circuits between others through this node now.
@@ -98,6 +103,7 @@ impl Metrics {
             "Circuits between other nodes through this one now",
             this.relay_circuits.clone(),
         );
+        registry.register("bocage_quota_waits", "Times a peer beyond a quota was not read", this.waited.clone());
         this
     }
 

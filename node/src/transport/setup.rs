@@ -18,6 +18,7 @@ use libp2p::{
 
 use super::{
     Config, TransportError,
+    gate::Gate,
     peer::{Carrier, carrier_of, libp2p_keys},
     streams,
 };
@@ -25,7 +26,7 @@ use super::{
 /// Connections to one peer: both sides may dial at once, and again through relays and through their NATs.
 const CONNECTIONS_PER_PEER_MAX: u32 = 8;
 
-/// Connections that have not finished their handshake.
+/// Connections that this node makes and that have not finished their handshake; of others' see `gate`.
 const PENDING_MAX: u32 = 64;
 
 /// A handshake takes no longer; a half-open connection is closed then.
@@ -44,13 +45,18 @@ const PING_WITHIN: Duration = Duration::from_secs(8);
 const STREAM_WINDOW: u32 = 4 << 20;
 const CONNECTION_WINDOW: u32 = 8 << 20;
 
-/// Streams that a peer may have open on one connection.
-const STREAMS_MAX: u32 = 512;
+/// Streams that a peer may have open on one connection; further ones wait until others end. Each costs some 70 bytes as
+/// soon as a handshake begins, for whoever begins one: with 512 a flood of first packets took twice the memory.
+const STREAMS_MAX: u32 = 128;
+
+/// The same on TCP, where a stream costs nothing before it is opened, and this node's own count too.
+const YAMUX_STREAMS_MAX: usize = 512;
 
 /// What libp2p does for us on each connection.
 #[derive(NetworkBehaviour)]
 pub(super) struct Behaviour {
-    pub(super) limits: connection_limits::Behaviour,
+    pub(super) gate: Gate,
+    limits: connection_limits::Behaviour,
     pub(super) streams: streams::Behaviour,
     identify: identify::Behaviour,
     ping: ping::Behaviour,
@@ -70,7 +76,7 @@ pub(super) fn swarm(config: &Config, keys: &Keypair) -> Result<Swarm<Behaviour>,
         .with_tokio()
         .with_tcp(tcp::Config::default(), noise::Config::new, || {
             let mut yamux = yamux::Config::default();
-            yamux.set_max_num_streams(STREAMS_MAX as usize);
+            yamux.set_max_num_streams(YAMUX_STREAMS_MAX);
             yamux
         })
         .map_err(|error| setup(&error))?
@@ -85,7 +91,7 @@ pub(super) fn swarm(config: &Config, keys: &Keypair) -> Result<Swarm<Behaviour>,
         })
         .with_relay_client(noise::Config::new, || {
             let mut yamux = yamux::Config::default();
-            yamux.set_max_num_streams(STREAMS_MAX as usize);
+            yamux.set_max_num_streams(YAMUX_STREAMS_MAX);
             yamux
         })
         .map_err(|error| setup(&error))?
@@ -110,7 +116,6 @@ fn behaviour(
     relayed: relay::client::Behaviour,
 ) -> Result<Behaviour, SetupError> {
     let limits = connection_limits::ConnectionLimits::default()
-        .with_max_pending_incoming(Some(PENDING_MAX))
         .with_max_pending_outgoing(Some(PENDING_MAX))
         .with_max_established_incoming(Some(config.connections_max / 2))
         .with_max_established(Some(config.connections_max))
@@ -125,6 +130,7 @@ fn behaviour(
     };
     let for_others = config.is_for_others();
     Ok(Behaviour {
+        gate: Gate::default(),
         limits: connection_limits::Behaviour::new(limits),
         streams: streams::Behaviour::new(config.relay.is_some()),
         identify: identify::Behaviour::new(about),

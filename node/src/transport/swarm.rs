@@ -31,6 +31,7 @@ use super::{
     book::{Book, Closed, Connection, Settle},
     check::Checker,
     dialing::{Attempt, Dialing, Failed},
+    gate::Gate,
     link::Link,
     metrics::Refused,
     peer::{Carrier, address_of, carrier_of, is_relayed, node_of, peer_of, relay_of, without_name},
@@ -42,6 +43,10 @@ use crate::inbox::Inlet;
 
 /// A peer that has sent no valid frame after so long is hung up on.
 const INTRODUCED_WITHIN: Duration = Duration::from_secs(10);
+
+/// Links with peers that have not introduced themselves; of more, the newest is closed. Each is hung up on after
+/// [`INTRODUCED_WITHIN`].
+const STRANGERS_MAX: usize = 128;
 
 /// While there is something to settle it is looked at so often.
 const SETTLE_EVERY: Duration = Duration::from_millis(500);
@@ -270,9 +275,9 @@ impl Task {
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 self.on_opened(peer_id, connection_id, &endpoint).await;
             }
-            SwarmEvent::ConnectionClosed { peer_id, connection_id, cause, .. } => {
+            SwarmEvent::ConnectionClosed { peer_id, connection_id, cause, endpoint, .. } => {
                 tracing::debug!(%peer_id, ?cause, "a connection closed");
-                self.on_closed(peer_id, connection_id).await;
+                self.on_closed(peer_id, connection_id, endpoint.get_remote_address()).await;
             }
             SwarmEvent::OutgoingConnectionError { connection_id, peer_id: Some(peer_id), error } => {
                 let Some(peer) = node_of(&peer_id) else { return };
@@ -322,6 +327,13 @@ impl Task {
         let peer = node_of(&peer_id).expect("a connection with a peer that is no node was refused");
         let Some(opener) = self.swarm.behaviour().streams.opener(id) else { return };
         let connection = self.connection(id, endpoint);
+        if connection.dialled {
+            self.swarm.behaviour_mut().gate.remember(&connection.address);
+        } else if self.shared.links.strangers() >= STRANGERS_MAX {
+            self.shared.metrics.refuse(Refused::Connection);
+            self.swarm.close_connection(id);
+            return;
+        }
         let path = if connection.relay.is_some() { PathKind::Relayed } else { PathKind::Direct };
         self.dialing.reached(peer, path);
         let (over, address) = said_of(&connection);
@@ -364,8 +376,11 @@ impl Task {
         Connection { id, carrier: Carrier::Relayed, relay: Some(relay), address: address.clone(), dialled, since }
     }
 
-    async fn on_closed(&mut self, peer_id: PeerId, id: ConnectionId) {
+    async fn on_closed(&mut self, peer_id: PeerId, id: ConnectionId, address: &Multiaddr) {
         let Some(peer) = node_of(&peer_id) else { return };
+        if self.shared.links.of(peer).is_some_and(|link| link.is_introduced()) {
+            self.swarm.behaviour_mut().gate.remember(address);
+        }
         match self.book.closed(peer, id) {
             Closed::Unknown => {}
             Closed::Switched(primary) => self.prefer(peer, primary).await,
@@ -491,7 +506,7 @@ impl Task {
             return self.shared.metrics.refuse(Refused::Stream);
         };
         match kind {
-            Kind::Frames(_) => self.read(link, stream, share),
+            Kind::Frames(urgency) => self.read(link, urgency, stream, share),
             Kind::Pulse => {
                 let closed = link.closed.clone();
                 tokio::spawn(async move {
@@ -527,10 +542,10 @@ impl Task {
         });
     }
 
-    fn read(&self, link: Arc<Link>, stream: Stream, share: tokio::sync::OwnedSemaphorePermit) {
+    fn read(&self, link: Arc<Link>, lane: Urgency, stream: Stream, share: tokio::sync::OwnedSemaphorePermit) {
         let (checker, shared) = (Arc::clone(&self.checker), Arc::clone(&self.shared));
         tokio::spawn(async move {
-            let reading = checker.read_frames(Arc::clone(&link), stream);
+            let reading = checker.read_frames(Arc::clone(&link), lane, stream);
             if let Some(Err(refused)) = link.closed.run_until_cancelled(reading).await {
                 tracing::warn!(peer = ?link.peer, ?refused, "a peer broke the protocol: its link is closed");
                 shared.metrics.refuse(refused);

@@ -64,9 +64,9 @@ impl AddressBook {
     }
 
     /// This one worked: it goes first.
-    pub(super) fn prefer(&mut self, node: NodeId, address: Address) {
+    pub(super) fn prefer(&mut self, node: NodeId, address: &Address) {
         if address.len() <= ADDRESS_BYTES_MAX {
-            self.entry(node).worked = Some(address);
+            self.entry(node).worked = Some(address.clone());
         }
     }
 
@@ -150,7 +150,7 @@ mod tests {
     fn a_node_that_moved_is_looked_for_where_it_is_now() {
         let mut book = AddressBook::default();
         book.learn(NODE, &[at(1), at(2)], Source::Signed);
-        book.prefer(NODE, at(2));
+        book.prefer(NODE, &at(2));
         book.learn(NODE, &[at(3)], Source::Signed);
         assert_eq!(book.of(NODE), [at(2), at(3)]);
         book.doubt(NODE);

@@ -1,14 +1,15 @@
 //! What may happen to reach, and what it asks of its node.
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::{Message, Source};
 use crate::{
     frame::{Frame, Hello},
     id::{CellId, DiskId, NodeId},
-    identity::{NodeCertificate, Signed},
+    identity::{NodeCertificate, NodeIdentity, Signed},
     io::{LinkChange, Path},
     membership::Address,
     notice::Notice,
+    record::Keyring,
 };
 
 /// Why a link is wanted.
@@ -84,6 +85,10 @@ pub enum Input {
         /// What.
         frame: Frame,
     },
+    /// What is known of keys changed.
+    Keys(Arc<Keyring>),
+    /// This node has a later certificate.
+    Certificate(NodeIdentity),
 }
 
 /// Output of reach.

@@ -13,13 +13,14 @@ pub mod address;
 mod io;
 mod peer;
 mod book;
+mod keys;
 mod own;
 mod relays;
 mod find;
 mod search;
 mod shown;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 pub use book::Source;
 pub use find::{Message, Place};
@@ -44,6 +45,7 @@ use crate::{
     membership::Address,
     notice::Notice,
     random::{Rng, Seed},
+    record::Keyring,
     time::{Instant, Now, millis},
 };
 
@@ -106,6 +108,7 @@ pub struct Reach {
     /// This node relays for others.
     offers_relay: bool,
     clock_off: bool,
+    keyring: Arc<Keyring>,
     rng: Rng,
     outbox: Outbox<Output>,
 }
@@ -127,6 +130,7 @@ impl Reach {
             finds: Finds::default(),
             offers_relay: config.relays,
             clock_off: false,
+            keyring: Arc::default(),
             rng: seed.rng(),
             outbox: Outbox::default(),
         };
@@ -207,7 +211,11 @@ impl Reach {
             State::Greeting { until } => Some(Deadline { at: until, reason: "greeting" }),
             State::Dialling { relayed: Way::At(at), .. } => Some(Deadline { at, reason: "dial through a relay" }),
             State::Dialling { .. } => None,
-            State::Linked => peer.direct_at.map(|at| Deadline { at, reason: "dial directly" }),
+            State::Linked => {
+                let void = peer.void_at.map(|at| Deadline { at, reason: "a certificate by a dead key" });
+                let direct = peer.direct_at.map(|at| Deadline { at, reason: "dial directly" });
+                void.into_iter().chain(direct).min()
+            }
         });
         self.agenda.set(Timer::Peer(id), due);
     }
@@ -304,7 +312,7 @@ impl Reach {
     /// A link was made there.
     fn worked(&mut self, id: NodeId, address: Option<Address>, over: Over) {
         if let Some(address) = address.filter(|_| !over.is_relayed()) {
-            self.book.prefer(id, address);
+            self.book.prefer(id, &address);
         }
     }
 
@@ -339,7 +347,8 @@ impl Reach {
         self.relays.lost(id, now.instant);
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let was_linked = matches!(peer.state, State::Linked);
-        peer.lost(now.instant + jitter);
+        let wait = if peer.refused { BACK_OFF_MAX } else { Duration::ZERO };
+        peer.lost(now.instant + wait + jitter);
         if was_linked {
             self.outbox.push(Output::Down(id));
             self.outbox.push(Output::Notice(Notice::PeerDown(id)));
@@ -399,9 +408,7 @@ impl Reach {
         let certificate = match self.judge(now, from, &hello) {
             Ok(certificate) => certificate,
             Err(reason) => {
-                self.outbox.push(Output::Notice(Notice::PeerRefused { peer: from, reason }));
-                self.outbox.push(Output::Hangup { peer: from });
-                return;
+                return self.turn_away(now, from, reason);
             }
         };
         let peer = self.peer(from, now.instant);
@@ -419,6 +426,9 @@ impl Reach {
         peer.failures = 0;
         peer.certificate = Some(certificate);
         peer.finds = hello.finds == Some(true);
+        peer.certified_by = hello.certificate.key();
+        peer.refused = false;
+        peer.void_at = None;
         let theirs = i64::try_from(hello.wall.0).unwrap_or(i64::MAX);
         peer.clock_off_ms = Some(theirs.saturating_sub(i64::try_from(now.wall.0).unwrap_or(i64::MAX)));
         let waiting = std::mem::take(&mut peer.waiting);
@@ -449,6 +459,8 @@ impl Reach {
         if certificate.node != from {
             return Err("it shows another node's certificate".into());
         }
+        let counts = self.keyring.counts(&certificate, hello.certificate.key());
+        counts.map_err(|why| format!("its certificate counts no more: {why}"))?;
         Ok(certificate)
     }
 
@@ -527,6 +539,8 @@ impl Machine for Reach {
                 self.send(now, to, frame);
                 to
             }
+            Input::Keys(keyring) => return self.on_keys(now, keyring),
+            Input::Certificate(identity) => return self.on_certificate(now, identity),
         };
         self.arm(touched);
     }
@@ -554,6 +568,7 @@ impl Machine for Reach {
                 self.outbox.push(Output::Hangup { peer: id });
                 peer.state = State::Idle { dial_at: now.instant + BACK_OFF_MAX };
             }
+            self.end_void(now, id);
             self.dial_if_due(now, id);
             self.arm(id);
         }

@@ -8,7 +8,7 @@ use super::io::Wanter;
 use crate::{
     frame::Frame,
     id::DiskId,
-    identity::NodeCertificate,
+    identity::{NodeCertificate, PublicKey},
     io::{Over, PathKind},
     time::Instant,
 };
@@ -63,6 +63,12 @@ pub(super) struct Peer {
     pub(super) clock_off_ms: Option<i64>,
     pub(super) round_trip: Option<Duration>,
     pub(super) certificate: Option<NodeCertificate>,
+    /// Who signed that.
+    pub(super) certified_by: PublicKey,
+    /// Its introduction was refused: it is not dialled again at once.
+    pub(super) refused: bool,
+    /// Its operator has a new key: it is hung up on then, unless it shows a new certificate before.
+    pub(super) void_at: Option<Instant>,
     /// Its disk and how often it has started from it, as of this link.
     pub(super) life: Option<(DiskId, u64)>,
     /// It answers who asks where somebody is.
@@ -88,6 +94,9 @@ impl Peer {
             clock_off_ms: None,
             round_trip: None,
             certificate: None,
+            certified_by: PublicKey::default(),
+            refused: false,
+            void_at: None,
             life: None,
             finds: false,
             over: None,
