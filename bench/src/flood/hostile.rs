@@ -19,6 +19,7 @@ use bocage_protocol::{
     frame::{Frame, Hello, WIRE_VERSION},
     id::{DiskId, NodeId},
     identity::{Keypair, NodeCertificate, Signed},
+    io::Path as Via,
     membership::{self, Parcel},
     record::{Kind as RecordKind, Known, Order, Record, RecordBody, Scope, Subject},
 };
@@ -203,7 +204,7 @@ impl Attack {
         let certificate = Signed::seal(&self.operator.keys, &certificate);
         let (inlet, inbox) = inbox::channel();
         let mesh = Mesh::start(&Config::default(), &keys, inlet, Metrics::default())?;
-        mesh.dial(self.target, &self.addresses)?;
+        mesh.dial(self.target, &Via::Direct(self.addresses.clone()))?;
         let began = Instant::now();
         while !mesh.is_up(self.target) {
             anyhow::ensure!(began.elapsed() < Duration::from_secs(10), "no link to the target");
@@ -217,6 +218,8 @@ impl Attack {
             disk: DiskId(keys.node().0),
             boots: 1,
             wall: wall(),
+            relays: None,
+            finds: None,
         };
         mesh.send(self.target, &Frame::Hello(Box::new(hello)));
         tokio::time::sleep(Duration::from_millis(200)).await;
@@ -240,7 +243,7 @@ impl Attack {
                 }
                 Sent::NoLink => {
                     tokio::time::sleep(Duration::from_millis(100)).await;
-                    let _ = mesh.dial(self.target, &self.addresses);
+                    let _ = mesh.dial(self.target, &Via::Direct(self.addresses.clone()));
                 }
             }
         }
@@ -266,7 +269,7 @@ impl Attack {
                     waits += 1;
                     tokio::time::sleep(Duration::from_millis(5)).await;
                     if !mesh.is_up(self.target) {
-                        let _ = mesh.dial(self.target, &self.addresses);
+                        let _ = mesh.dial(self.target, &Via::Direct(self.addresses.clone()));
                     }
                 }
             }

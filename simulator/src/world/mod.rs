@@ -17,7 +17,7 @@ mod keys;
 mod watch;
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     time::Duration,
 };
 
@@ -176,6 +176,10 @@ pub(crate) struct World<D> {
     transfers: Slab<UnderWay>,
     memo: Memo,
     carried: Carried,
+    /// Which nodes each node relays for.
+    reserved: BTreeMap<u32, BTreeSet<u32>>,
+    /// Links that each node carries.
+    relayed: BTreeMap<u32, BTreeSet<(u32, u32)>>,
     trace: Trace,
     /// Inputs that came of the step under way, for nodes of this life.
     inbox: VecDeque<(u32, u32, Input)>,
@@ -221,6 +225,8 @@ impl<D: Daemon> World<D> {
                 clients: stream("clients"),
                 clocks: stream("clocks"),
             },
+            reserved: BTreeMap::new(),
+            relayed: BTreeMap::new(),
             frames: Slab::default(),
             later: Slab::default(),
             transfers: Slab::default(),

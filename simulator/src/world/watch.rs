@@ -158,6 +158,8 @@ impl Tally {
             Notice::Applied { .. }
             | Notice::PeerUp(_)
             | Notice::PeerDown(_)
+            | Notice::PeerMoved { .. }
+            | Notice::RelayLost { .. }
             | Notice::Verdict { .. }
             | Notice::Contradiction { .. }
             | Notice::Contradicted { .. }
@@ -174,6 +176,8 @@ impl Tally {
             Notice::Applied { .. } => "notice_applied",
             Notice::PeerUp(_) => "notice_peer_up",
             Notice::PeerDown(_) => "notice_peer_down",
+            Notice::PeerMoved { .. } => "notice_peer_moved",
+            Notice::RelayLost { .. } => "notice_relay_lost",
             Notice::PeerRefused { .. } => "notice_peer_refused",
             Notice::Verdict { .. } => "notice_verdict",
             Notice::RecordRefused { .. } => "notice_record_refused",

@@ -75,7 +75,6 @@ fn fill<A: Arena>(tally: &mut Tally, mut arena: A, count: u64, seed: Seed) {
 impl Tally {
     /// No mutant was accepted, and every right statement was.
     #[must_use]
-    #[must_use]
     pub fn holds(&self) -> bool {
         self.mutants.values().all(|row| row.accepted == 0)
             && self.honest.values().all(|row| row.offered > 0 && row.accepted == row.offered)

@@ -52,8 +52,13 @@ impl Records {
         let home = Scope::Jurisdiction(fixture::law("FR"));
         let (kind, subject, content) = match rng.below(3) {
             0 => {
-                let presence =
-                    Presence { incarnation: 1, addresses: Vec::new(), disk: DiskId([1; 32]), boots: rng.below(9) };
+                let presence = Presence {
+                    incarnation: 1,
+                    addresses: Vec::new(),
+                    disk: DiskId([1; 32]),
+                    boots: rng.below(9),
+                    relays: None,
+                };
                 (Kind::PRESENCE, Subject(host.node().0), codec::encode(&presence))
             }
             1 => {
