@@ -19,6 +19,9 @@ pub const FRAME_BYTES_MAX: usize = 2 << 20;
 /// The newest wire version that this code speaks. Each side of a link uses the lower of the two.
 pub const WIRE_VERSION: u16 = 1;
 
+/// What the question where somebody is counts for in a peer's quota of records: some 0.3 ms with a full address book.
+const FIND_WORTH_RECORDS: usize = 16;
+
 /// One message from node to node.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum Frame {
@@ -129,9 +132,14 @@ impl Frame {
     pub fn records(&self) -> usize {
         match self {
             Self::Gossip(membership::Message::Records(records) | membership::Message::Found(records)) => records.len(),
-            Self::Hello(_) | Self::Gossip(_) | Self::Cell { .. } | Self::Birth(_) | Self::Route(_) | Self::Reach(_) => {
-                0
-            }
+            // It is no record, but its answer looks at every address that is known.
+            Self::Reach(reach::Message::Find(_)) => FIND_WORTH_RECORDS,
+            Self::Hello(_)
+            | Self::Gossip(_)
+            | Self::Cell { .. }
+            | Self::Birth(_)
+            | Self::Route(_)
+            | Self::Reach(reach::Message::Found { .. }) => 0,
         }
     }
 
