@@ -14,7 +14,7 @@ use bocage_protocol::{
     store::Boot,
     time::Now,
 };
-use bocage_simulator::{Daemon, Options, Scenario, run, run_with};
+use bocage_simulator::{Daemon, Options, Report, Scenario, run, run_with};
 
 fn keys() -> Scenario {
     Scenario::parse(include_str!("../scenarios/keys.toml")).unwrap()
@@ -121,9 +121,13 @@ fn a_node_that_offers_two_things_at_once_is_known_to_all_for_a_liar_and_nobody_e
     let scenario = Scenario::parse(text).unwrap();
     let honest = run(&scenario, 1);
     assert!(!honest.counts.contains_key("notice_contradicted"), "{}", honest.to_text());
-    let (report, _) = run_with::<Liar>(&scenario, 1, &Options::default());
+    // Whom it lies to is up to their names: where all its children in the tree hear the same, it contradicts nobody.
+    let contradicted = |report: &Report| report.counts.get("notice_contradicted").copied().unwrap_or_default();
+    let mut runs = (1..=8).map(|seed| run_with::<Liar>(&scenario, seed, &Options::default()).0);
+    let report =
+        runs.find(|report| contradicted(report) > 0).expect("in one of eight seeds it tells two children two things");
     assert!(report.violations.is_empty(), "{}", report.to_text());
-    let known = report.counts.get("notice_contradicted").copied().unwrap_or_default();
+    let known = contradicted(&report);
     assert!(known >= 12, "every node has the proof of each version it came to know: {known}\n{}", report.to_text());
     assert_eq!(report.counts["nodes_running"], 12);
 }
