@@ -397,6 +397,7 @@ fn log(notice: &Notice) {
         Notice::Applied { .. } => tracing::trace!(?notice),
         Notice::PeerUp(_) | Notice::PeerDown(_) | Notice::Verdict { .. } => tracing::info!(?notice),
         Notice::CellOpened { .. } | Notice::Leader { .. } | Notice::Instance { .. } => tracing::info!(?notice),
+        Notice::Operator { .. } | Notice::Charter { .. } => tracing::info!(?notice),
         Notice::PeerRefused { .. } | Notice::RecordRefused { .. } | Notice::Contradiction { .. } => {
             tracing::warn!(?notice);
         }

@@ -3,7 +3,9 @@ use std::sync::Arc;
 
 use crate::{
     cell::{self, Answered, Applied, Barrier, CellGenesis, Description, Query, TenantCommand, Write},
+    charter::{Papers, RollShown},
     id::{CellId, InstanceId, NodeId, OperatorId, TenantId},
+    membership::Address,
     identity::{Genesis, Signed},
     placement::{Grade, Policy},
     resources::{Jurisdiction, Price, Resources, Site},
@@ -57,6 +59,10 @@ pub enum Command {
     },
     /// The operator changes what this node offers; `None` withdraws it.
     Offer(Option<Terms>),
+    /// What this node knows of its mesh's charter, members and motions.
+    Roll,
+    /// Bring a motion, ballots, an invite: whatever proves itself.
+    Papers(Box<Papers>),
     /// What this node knows of itself and its mesh.
     Status,
     /// What this node knows of the cells that it has a replica or a lease of.
@@ -97,8 +103,10 @@ pub enum Reply {
     Applied(Applied),
     /// To `Read`.
     Answered(Answered),
-    /// To `Resolve` and `Offer`.
+    /// To `Resolve`, `Offer` and `Papers`.
     Done,
+    /// To `Roll`.
+    Roll(Box<RollShown>),
     /// To `Status`.
     Status(Box<NodeStatus>),
     /// To `Cells`: descriptions as of what is applied here.
@@ -175,6 +183,14 @@ pub struct NodeStatus {
     pub cells: usize,
     /// Leases held here.
     pub leases: usize,
+    /// Neighbours in the overlay: each of them counts this node's operator as a member.
+    pub neighbours: usize,
+    /// Where it says that it can be reached, best first.
+    pub addresses: Vec<Address>,
+    /// The last peer that was turned away, and why.
+    pub turned_away: Option<(NodeId, String)>,
+    /// The clock of the last peer that introduced itself, less this node's, in milliseconds.
+    pub last_clock_ms: Option<i64>,
     /// The disk failed: restart after mending it.
     pub disk: Option<DiskFault>,
     /// This node's clock is off by so many milliseconds from its peers' median; positive: ahead.

@@ -19,6 +19,7 @@ use crate::{
     capacity::{self, Market},
     cell,
     cells::{self, Cells},
+    charter::{self, Roll},
     codec::{self, Blob},
     command::{Command, Reply},
     config::Config,
@@ -47,6 +48,7 @@ const HAND_OVERS_MAX: u32 = 1_000_000;
 enum Part {
     Reach,
     Membership,
+    Roll,
     Market,
     Cells,
     Caller,
@@ -56,9 +58,10 @@ enum Part {
     Router,
 }
 
-const PARTS: [Part; 9] = [
+const PARTS: [Part; 10] = [
     Part::Reach,
     Part::Membership,
+    Part::Roll,
     Part::Market,
     Part::Cells,
     Part::Caller,
@@ -73,6 +76,7 @@ const PARTS: [Part; 9] = [
 enum HandOver {
     Reach(reach::Input),
     Membership(membership::Input),
+    Roll(charter::Input),
     Market(capacity::Input),
     Cells(cells::Input),
     Caller(caller::Input),
@@ -97,6 +101,7 @@ pub struct Node {
     identity: NodeIdentity,
     reach: Reach,
     membership: Membership,
+    roll: Roll,
     market: Market,
     cells: Cells,
     caller: Caller,
@@ -118,12 +123,13 @@ impl Node {
     #[must_use]
     pub fn open(config: Config, seed: Seed, boot: Boot, now: Now) -> Self {
         let Boot { disk, boots, keyed, cells, rot } = boot;
-        let Config { mesh, identity, zone, bootstrap, announce, offer, cell, membership } = config;
+        let Config { mesh, identity, founding, request, zone, bootstrap, announce, offer, cell, membership } = config;
         let me = identity.node();
         let id = || identity.clone();
         let mut this = Self {
             reach: Reach::open(seed.split("reach"), id(), mesh, (disk, boots), &bootstrap, announce),
             membership: Membership::open(membership, seed.split("membership"), id(), mesh, &keyed, disk, boots, now),
+            roll: Roll::open(seed.split("roll"), id(), mesh, founding, request, &keyed, now),
             market: Market::open(seed.split("market"), id(), mesh, offer, now),
             cells: Cells::open(cell, seed.split("cells"), id(), cells, now),
             caller: Caller::new(me),
@@ -141,6 +147,10 @@ impl Node {
             identity,
         };
         this.report_rot(rot);
+        for kind in [Kind::OPERATOR, Kind::CHARTER] {
+            this.membership.demand(kind, charter::rule);
+        }
+        this.membership.demand_of_outsiders(charter::rule_for_outsiders);
         for part in PARTS {
             this.drain(part);
         }
@@ -193,10 +203,15 @@ impl Node {
     }
 
     fn on_frame(&mut self, from: NodeId, frame: Frame) {
-        if let Frame::Hello(hello) = frame {
+        if let Frame::Hello(mut hello) = frame {
+            // Whoever was admitted somewhere else shows by what, so that nobody need be asked.
+            if let Some(credentials) = hello.credentials.take() {
+                self.hand(HandOver::Roll(charter::Input::Shown(credentials)));
+            }
             return self.hand(HandOver::Reach(reach::Input::Hello { from, hello }));
         }
-        if !self.reach.admits(from) {
+        let outsider = self.reach.is_outsider(from) && !matches!(frame, Frame::Gossip(_));
+        if !self.reach.admits(from) || outsider {
             return;
         }
         match frame {
@@ -262,6 +277,10 @@ impl Node {
                 self.hand(HandOver::Host(HostInput::Terms(terms)));
                 self.reply(context.request, Ok(Reply::Done));
             }
+            Command::Roll => self.hand(HandOver::Roll(charter::Input::Show(context))),
+            Command::Papers(papers) => {
+                self.hand(HandOver::Roll(charter::Input::Submit { context, papers: *papers }));
+            }
             Command::Status => {
                 let status = Reply::Status(Box::new(self.status()));
                 self.reply(context.request, Ok(status));
@@ -316,7 +335,9 @@ impl Node {
             membership::Output::Learned(record) => self.on_learned(record),
             membership::Output::Expired(record) => {
                 self.hand(HandOver::Market(capacity::Input::Expired(record.clone())));
-                if record.body.kind == Kind::BINDING {
+                if record.body.kind.carries_statements() {
+                    self.hand(HandOver::Roll(charter::Input::Expired(record)));
+                } else if record.body.kind == Kind::BINDING {
                     self.hand(HandOver::Router(route::Input::Expired(record)));
                 }
             }
@@ -341,7 +362,28 @@ impl Node {
         if record.body.kind == Kind::BINDING {
             self.hand(HandOver::Router(route::Input::Learned(record.clone())));
         }
+        if record.body.kind.carries_statements() {
+            return self.hand(HandOver::Roll(charter::Input::Learned(record)));
+        }
         self.hand(HandOver::Market(capacity::Input::Learned(record)));
+    }
+
+    fn on_roll(&mut self, output: charter::Output) {
+        match output {
+            charter::Output::Say(draft) => self.hand(HandOver::Membership(membership::Input::Say(draft))),
+            charter::Output::Counted { admitted, dominance_permille } => {
+                self.hand(HandOver::Reach(reach::Input::Counted(admitted.clone())));
+                self.hand(HandOver::Membership(membership::Input::Counted(admitted.clone())));
+                self.hand(HandOver::Sponsor(SponsorInput::Counted(admitted.clone())));
+                self.hand(HandOver::Market(capacity::Input::Counted { admitted, dominance_permille }));
+            }
+            charter::Output::Credentials(statements) => {
+                self.hand(HandOver::Reach(reach::Input::Credentials(statements)));
+            }
+            charter::Output::Keep { key, value } => self.keep(key, value),
+            charter::Output::Reply { request, result } => self.reply(request, result),
+            charter::Output::Notice(notice) => self.outbox.push(Output::Notice(notice)),
+        }
     }
 
     fn on_market(&mut self, output: capacity::Output) {
@@ -608,6 +650,10 @@ impl Node {
                 self.membership.handle_input(now, input);
                 Part::Membership
             }
+            HandOver::Roll(input) => {
+                self.roll.handle_input(now, input);
+                Part::Roll
+            }
             HandOver::Market(input) => {
                 self.market.handle_input(now, input);
                 Part::Market
@@ -647,6 +693,7 @@ impl Node {
         match part {
             Part::Reach => self.reach.handle_timeout(now),
             Part::Membership => self.membership.handle_timeout(now),
+            Part::Roll => self.roll.handle_timeout(now),
             Part::Market => self.market.handle_timeout(now),
             Part::Cells => self.cells.handle_timeout(now),
             Part::Caller => self.caller.handle_timeout(now),
@@ -670,6 +717,12 @@ impl Node {
                     self.on_membership(output);
                 }
                 self.membership.poll_timeout()
+            }
+            Part::Roll => {
+                while let Some(output) = self.roll.poll_output() {
+                    self.on_roll(output);
+                }
+                self.roll.poll_timeout()
             }
             Part::Market => {
                 while let Some(output) = self.market.poll_output() {

@@ -2,7 +2,7 @@
 use std::time::Duration;
 
 use crate::{
-    id::{CellId, InstanceId, NodeId, ReplicaId},
+    id::{CellId, InstanceId, NodeId, OperatorId, ReplicaId},
     membership::Liveness,
     store::DiskFault,
 };
@@ -39,6 +39,20 @@ pub enum Notice {
     Contradiction {
         /// By whom.
         signer: NodeId,
+    },
+    /// An operator is a member of the mesh from now on, or none any more.
+    Operator {
+        /// Who.
+        operator: OperatorId,
+        /// What people call it.
+        name: String,
+        /// It is one.
+        member: bool,
+    },
+    /// A version of the charter is in force.
+    Charter {
+        /// Which.
+        version: u64,
     },
     /// A replica of a cell runs here.
     CellOpened {

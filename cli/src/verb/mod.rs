@@ -14,6 +14,9 @@ pub(crate) mod kv;
 pub(crate) mod secrets;
 pub(crate) mod rm;
 pub(crate) mod node;
+pub(crate) mod mesh;
+pub(crate) mod operator;
+pub(crate) mod charter;
 pub(crate) mod offer;
 pub(crate) mod sim;
 pub(crate) mod completion;
@@ -31,6 +34,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let at = Invocation::new(cli.globals);
     match cli.verb {
         Verb::Node(node) => node.run(&at),
+        Verb::Mesh(mesh) => mesh.run(&at),
         Verb::Sim(sim) => sim.run(&at),
         Verb::Completion(completion) => Ok(completion.run()),
         Verb::Whoami(whoami::Whoami {}) => whoami::Whoami::run(&at),
@@ -48,6 +52,8 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Secrets(secrets) => wait(secrets.run(&at)),
         Verb::Rm(rm) => wait(rm.run(&at)),
         Verb::Offer(offer) => wait(offer.run(&at)),
+        Verb::Operator(operator) => wait(operator.run(&at)),
+        Verb::Charter(charter) => wait(charter.run(&at)),
     }
 }
 

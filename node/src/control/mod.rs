@@ -4,6 +4,7 @@
 pub mod api;
 pub mod auth;
 mod logs;
+pub mod roll;
 mod routes;
 
 use std::{

@@ -34,11 +34,11 @@ use crate::{edge::problem, handle::Ask, settings::wall, transfer::ContentStore a
 /// No body is longer: a component of 64 MiB is a large one.
 const BODY_BYTES_MAX: usize = 64 << 20;
 /// A command is answered within this.
-const COMMAND_MAX: Duration = Duration::from_secs(10);
+pub(super) const COMMAND_MAX: Duration = Duration::from_secs(10);
 /// A deploy is answered within this.
 const DEPLOY_MAX: Duration = Duration::from_secs(60);
 
-type Shared = Arc<Control>;
+pub(super) type Shared = Arc<Control>;
 
 /// A no, as the API says it.
 #[derive(Debug)]
@@ -56,16 +56,16 @@ impl IntoResponse for No {
     }
 }
 
-fn no(code: Code, detail: impl Into<String>) -> No {
+pub(super) fn no(code: Code, detail: impl Into<String>) -> No {
     No(Refusal::definite(code, detail))
 }
 
-type Said<T> = Result<Json<T>, No>;
+pub(super) type Said<T> = Result<Json<T>, No>;
 
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Bocage control API", description = "What the CLI and the dashboard ask of a node."),
-    paths(status, apps, cell_status, submit, read_key, list_keys, upload, deploy, plan, set_offer, secrets)
+    paths(status, apps, cell_status, submit, read_key, list_keys, upload, deploy, plan, set_offer, secrets, super::roll::roll, super::roll::papers)
 )]
 struct Api;
 
@@ -76,6 +76,8 @@ pub(super) fn router(control: Shared, local: bool) -> Router {
         .route("/v1/apps", get(apps).post(deploy))
         .route("/v1/plan", post(plan))
         .route("/v1/offer", put(set_offer))
+        .route("/v1/roll", get(super::roll::roll))
+        .route("/v1/papers", post(super::roll::papers))
         .route("/v1/content/{hash}", put(upload))
         .route("/v1/cells/{cell}", get(cell_status))
         .route("/v1/cells/{cell}/commands", post(submit))
@@ -131,11 +133,11 @@ impl<S: Send + Sync> FromRequestParts<S> for Known {
     }
 }
 
-async fn ask(control: &Control, timeout: Duration, command: Command) -> Result<Reply, No> {
+pub(super) async fn ask(control: &Control, timeout: Duration, command: Command) -> Result<Reply, No> {
     Ok(control.node.ask(Ask::within(timeout), command).await?)
 }
 
-fn unexpected() -> No {
+pub(super) fn unexpected() -> No {
     No(Refusal::indefinite(Code::Unsupported, "the node answered another question: this is a bug"))
 }
 
@@ -214,7 +216,7 @@ fn verify(signed: &Signed<TenantCommand>) -> Result<TenantCommand, No> {
     Ok(signed.verify().map_err(invalid)?.into_inner())
 }
 
-fn decode<T: for<'b> minicbor::Decode<'b, ()>>(what: &'static str, body: &[u8]) -> Result<T, No> {
+pub(super) fn decode<T: for<'b> minicbor::Decode<'b, ()>>(what: &'static str, body: &[u8]) -> Result<T, No> {
     codec::decode(what, body).map_err(|error| no(Code::Invalid, error.to_string()))
 }
 

@@ -31,7 +31,7 @@ use crate::{
     command::{PlacedShown, PlanShown, Reply},
     context::Context,
     id::{CellId, MeshId, NodeId, RequestId},
-    identity::{NodeIdentity, Signed},
+    identity::{Admitted, NodeIdentity, Signed},
     machine::{Deadline, Machine, Outbox},
     membership::Address,
     placement::{self, Plan, Policy, Want},
@@ -69,6 +69,8 @@ pub enum Input {
     },
     /// Whom to ask in each other jurisdiction.
     Gates(Vec<(Jurisdiction, Vec<(NodeId, Vec<Address>)>)>),
+    /// Who counts: others' nodes are not asked, whoever names them.
+    Counted(Admitted),
     /// Candidates, from this node's own market or a gate's.
     Candidates {
         /// Which project.
@@ -158,6 +160,7 @@ pub struct Sponsor {
     mesh: MeshId,
     zone: String,
     gates: BTreeMap<Jurisdiction, Vec<(NodeId, Vec<Address>)>>,
+    admitted: Admitted,
     projects: BTreeMap<u64, Project>,
     agenda: Agenda<u64>,
     last: u64,
@@ -173,6 +176,7 @@ impl Sponsor {
             mesh,
             zone,
             gates: BTreeMap::new(),
+            admitted: Admitted::everybody(),
             projects: BTreeMap::new(),
             agenda: Agenda::default(),
             last: 0,
@@ -196,6 +200,7 @@ impl Sponsor {
             Ok(project) => project,
             Err((goal, refusal)) => return self.answer(&context, &goal, Err(refusal)),
         };
+        project.count_only(self.admitted.clone());
         if let Goal::Release { cell, .. } = project.goal {
             project.stage = Stage::Describing;
             let what = What::Read { barrier: Barrier::AtLeast(0), queries: vec![Query::Describe] };
@@ -550,6 +555,7 @@ impl Machine for Sponsor {
         match input {
             Input::Start { context, goal } => self.start(now, context, goal),
             Input::Gates(gates) => self.gates = gates.into_iter().collect(),
+            Input::Counted(admitted) => self.admitted = admitted,
             Input::Candidates { request, jurisdiction, candidates } => {
                 if let Some(project) = self.projects.get_mut(&request.0) {
                     project.gathered(now, jurisdiction, candidates);

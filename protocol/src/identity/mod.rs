@@ -3,12 +3,14 @@
 //!
 //! Checking costs 36 µs and happens *outside* the machine, by the pure functions here, in a bounded pool that the
 //! driver owns. Whether the signer had the *authority* is decided inside the machine, from state alone.
+mod admitted;
 mod certificate;
 mod founding;
 mod genesis;
 mod key;
 mod signed;
 
+pub use admitted::Admitted;
 pub use certificate::{CertificateError, NodeCertificate, NodeIdentity};
 pub use founding::Founding;
 pub use genesis::{Genesis, Party};

@@ -30,6 +30,10 @@ impl Node {
             records: self.membership.records().len(),
             cells: self.cells.len(),
             leases: self.leases.held(),
+            neighbours: self.membership.neighbours().count(),
+            addresses: self.reach.own_addresses(),
+            turned_away: self.reach.turned_away().cloned(),
+            last_clock_ms: self.reach.last_clock_ms(),
             disk: self.disk_failed.clone(),
             clock_off_ms: self.reach.clock_off_ms(),
         }

@@ -20,8 +20,8 @@ use book::AddressBook;
 use crate::{
     agenda::Agenda,
     frame::{Frame, Hello, WIRE_VERSION},
-    id::{CellId, DiskId, MeshId, NodeId},
-    identity::{NodeCertificate, NodeIdentity, Signed},
+    id::{CellId, DiskId, MeshId, NodeId, OperatorId},
+    identity::{Admitted, Envelope, NodeCertificate, NodeIdentity, Signed},
     io::LinkChange,
     machine::{Deadline, Machine, Outbox},
     membership::Address,
@@ -42,6 +42,8 @@ const BACK_OFF: Duration = Duration::from_millis(250);
 const BACK_OFF_MAX: Duration = Duration::from_secs(20);
 /// A peer that does not introduce itself in time is hung up on.
 const HELLO_MAX: Duration = Duration::from_secs(10);
+/// Peers linked at once whose operators are not admitted; more are turned away, and may try another node.
+const OUTSIDERS_MAX: usize = 32;
 /// A clock farther off than this from the median of its peers' is wrong, and its node signs nothing.
 const CLOCK_OFF_MAX: Duration = Duration::from_secs(30);
 /// A median of fewer peers says nothing.
@@ -100,6 +102,10 @@ pub enum Input {
         /// What.
         frame: Frame,
     },
+    /// Who counts. The first is everybody.
+    Counted(Admitted),
+    /// By what this node's operator was admitted: part of each introduction from now on.
+    Credentials(Vec<Envelope>),
 }
 
 /// Output of reach.
@@ -169,6 +175,7 @@ struct Peer {
     clock_off_ms: Option<i64>,
     round_trip: Option<Duration>,
     certificate: Option<NodeCertificate>,
+    operator: OperatorId,
 }
 
 /// See the module.
@@ -184,6 +191,10 @@ pub struct Reach {
     /// Given by the operator: goes ahead of what sockets say.
     announce: Vec<Address>,
     clock_off: bool,
+    admitted: Admitted,
+    credentials: Option<Vec<Envelope>>,
+    turned_away: Option<(NodeId, String)>,
+    last_clock_ms: Option<i64>,
     rng: Rng,
     outbox: Outbox<Output>,
 }
@@ -210,6 +221,10 @@ impl Reach {
             listening: Vec::new(),
             announce,
             clock_off: false,
+            admitted: Admitted::everybody(),
+            credentials: None,
+            turned_away: None,
+            last_clock_ms: None,
             rng: seed.rng(),
             outbox: Outbox::default(),
         };
@@ -225,6 +240,31 @@ impl Reach {
     #[must_use]
     pub fn admits(&self, peer: NodeId) -> bool {
         matches!(self.peers.get(&peer), Some(Peer { state: State::Linked, .. }))
+    }
+
+    /// Where this node says that it can be reached, best first.
+    #[must_use]
+    pub fn own_addresses(&self) -> Vec<Address> {
+        let others = self.listening.iter().filter(|address| !self.announce.contains(address));
+        self.announce.iter().chain(others).cloned().collect()
+    }
+
+    /// The last peer that was turned away, and why.
+    #[must_use]
+    pub const fn turned_away(&self) -> Option<&(NodeId, String)> {
+        self.turned_away.as_ref()
+    }
+
+    /// The clock of the last peer that introduced itself, whether it was let in or not, less this node's.
+    #[must_use]
+    pub const fn last_clock_ms(&self) -> Option<i64> {
+        self.last_clock_ms
+    }
+
+    /// Whether a linked peer's operator is not admitted: it may ask to be, and no more.
+    #[must_use]
+    pub fn is_outsider(&self, peer: NodeId) -> bool {
+        self.peers.get(&peer).is_some_and(|peer| !self.admitted.counts(&peer.operator))
     }
 
     /// How long a round trip takes to a peer that is linked now.
@@ -267,6 +307,7 @@ impl Reach {
             clock_off_ms: None,
             round_trip: None,
             certificate: None,
+            operator: OperatorId::default(),
         })
     }
 
@@ -351,9 +392,7 @@ impl Reach {
             LinkChange::Listening { address } => {
                 if !self.listening.contains(&address) {
                     self.listening.push(address);
-                    let mut all = self.announce.clone();
-                    all.extend(self.listening.iter().filter(|address| !self.announce.contains(address)).cloned());
-                    self.outbox.push(Output::Listening(all));
+                    self.outbox.push(Output::Listening(self.own_addresses()));
                 }
             }
         }
@@ -381,13 +420,18 @@ impl Reach {
             disk: self.disk.0,
             boots: self.disk.1,
             wall: now.wall,
+            credentials: self.credentials.clone(),
         }
     }
 
     fn on_hello(&mut self, now: Now, from: NodeId, hello: Hello) {
+        let theirs = i64::try_from(hello.wall.0).unwrap_or(i64::MAX);
+        let clock_off_ms = theirs.saturating_sub(i64::try_from(now.wall.0).unwrap_or(i64::MAX));
+        self.last_clock_ms = Some(clock_off_ms);
         let certificate = match self.judge(now, from, &hello) {
             Ok(certificate) => certificate,
             Err(reason) => {
+                self.turned_away = Some((from, reason.clone()));
                 self.outbox.push(Output::Notice(Notice::PeerRefused { peer: from, reason }));
                 self.outbox.push(Output::Hangup { peer: from });
                 return;
@@ -397,9 +441,9 @@ impl Reach {
         let known = matches!(peer.state, State::Linked);
         peer.state = State::Linked;
         peer.failures = 0;
+        peer.operator = certificate.operator_id();
         peer.certificate = Some(certificate);
-        let theirs = i64::try_from(hello.wall.0).unwrap_or(i64::MAX);
-        peer.clock_off_ms = Some(theirs.saturating_sub(i64::try_from(now.wall.0).unwrap_or(i64::MAX)));
+        peer.clock_off_ms = Some(clock_off_ms);
         let waiting = std::mem::take(&mut peer.waiting);
         if !known {
             let certificate = Box::new(hello.certificate);
@@ -425,7 +469,31 @@ impl Reach {
         if certificate.node != from {
             return Err("it shows another node's certificate".into());
         }
+        let operator = certificate.operator_id();
+        if self.admitted.excluded(&operator) {
+            return Err(format!("its operator, {}, was excluded from this mesh", certificate.operator.name));
+        }
+        if !self.admitted.counts(&operator) && !self.admits(from) && self.outsiders() >= OUTSIDERS_MAX {
+            return Err(format!("{OUTSIDERS_MAX} peers that are not admitted are linked already: it may try another node"));
+        }
         Ok(certificate)
+    }
+
+    fn outsiders(&self) -> usize {
+        let linked = self.peers.values().filter(|peer| matches!(peer.state, State::Linked));
+        linked.filter(|peer| !self.admitted.counts(&peer.operator)).count()
+    }
+
+    /// Whoever was excluded is hung up on.
+    fn count(&mut self, admitted: Admitted) {
+        self.admitted = admitted;
+        let linked = self.peers.iter().filter(|(_, peer)| matches!(peer.state, State::Linked));
+        let excluded = linked.filter(|(_, peer)| self.admitted.excluded(&peer.operator));
+        for peer in excluded.map(|(id, _)| *id).collect::<Vec<_>>() {
+            let reason = "its operator was excluded from this mesh".to_owned();
+            self.outbox.push(Output::Notice(Notice::PeerRefused { peer, reason }));
+            self.outbox.push(Output::Hangup { peer });
+        }
     }
 
     fn judge_clock(&mut self) {
@@ -491,6 +559,11 @@ impl Machine for Reach {
             Input::Send { to, frame } => {
                 self.send(now, to, frame);
                 to
+            }
+            Input::Counted(admitted) => return self.count(admitted),
+            Input::Credentials(statements) => {
+                self.credentials = Some(statements);
+                return;
             }
         };
         self.arm(touched);

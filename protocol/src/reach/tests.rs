@@ -55,6 +55,7 @@ fn hello_of(identity: &NodeIdentity, mesh: MeshId, wall: Timestamp) -> Box<Hello
         disk: DiskId::default(),
         boots: 1,
         wall,
+        credentials: None,
     })
 }
 

@@ -9,7 +9,7 @@ mod tests;
 pub use authority::{ContentRule, Refused, lifetime_max};
 pub use digest::{BUCKETS, Header, Settled, Standing};
 pub use set::{
-    BYTES_PER_SIGNER_MAX, CERTIFICATES_MAX, Certified, Inserted, Key, RECORDS_PER_OPERATOR_MAX, RECORDS_PER_SIGNER_MAX,
+    BYTES_PER_SIGNER_MAX, CERTIFICATES_MAX, Certified, Inserted, Key, OUTSIDERS_MAX, RECORDS_PER_OPERATOR_MAX, RECORDS_PER_SIGNER_MAX,
     RecordSet, Tier,
 };
 
@@ -18,7 +18,7 @@ use std::sync::Arc;
 use minicbor::{Decode, Encode};
 
 use crate::{
-    codec::Blob,
+    codec::{self, Blob},
     identity::{Envelope, Envelopes, NodeCertificate, PublicKey, Signed, Statement},
     resources::Jurisdiction,
     time::Timestamp,
@@ -40,10 +40,17 @@ impl Kind {
     pub const SUMMARY: Self = Self(4);
     /// Which cell answers for a host. Content: `route::Binding`.
     pub const BINDING: Self = Self(5);
-    /// An operator's admission. Reserved for the charter.
+    /// A motion about an operator, with the ballots known. Content: `charter::Papers`.
     pub const OPERATOR: Self = Self(6);
-    /// A version of the charter. Reserved.
+    /// The founding of the mesh, or a motion about the charter. Content: `charter::Papers`.
     pub const CHARTER: Self = Self(7);
+
+    /// Whether its content carries statements that others signed, whoever brings it: a structure whose field 0 is a list
+    /// of envelopes. Their signatures are checked on arrival, like the record's own.
+    #[must_use]
+    pub const fn carries_statements(self) -> bool {
+        matches!(self, Self::OPERATOR | Self::CHARTER)
+    }
 }
 
 /// How far a record spreads.
@@ -130,18 +137,36 @@ pub struct Known {
     pub body: RecordBody,
     /// Hash of the signed bytes: names this very statement.
     pub hash: [u8; 32],
+    /// What others signed, inside its content: see [`Kind::carries_statements`].
+    statements: Vec<Envelope>,
+}
+
+/// The part of a content that carries statements which every reader can read.
+#[derive(Decode)]
+struct Carried {
+    #[n(0)]
+    statements: Vec<Envelope>,
 }
 
 /// A shared record.
 pub type Shared = Arc<Known>;
 
 impl Known {
-    /// Reads a record whose signatures were checked.
+    /// Reads a record.
     #[must_use]
     pub fn read(record: Record) -> Option<Self> {
         let body = record.signed.open().ok()?;
+        Some(Self::of(record, body))
+    }
+
+    /// A record and what was read from it.
+    #[must_use]
+    pub fn of(record: Record, body: RecordBody) -> Self {
         let hash = record.signed.hash();
-        Some(Self { record, body, hash })
+        // What cannot be read has no statements, and its owner's content rule refuses it.
+        let carried = body.kind.carries_statements().then(|| codec::decode::<Carried>("statements", &body.content).ok());
+        let statements = carried.flatten().map(|carried| carried.statements).unwrap_or_default();
+        Self { record, body, hash, statements }
     }
 
     /// Who signed.
@@ -162,6 +187,13 @@ impl Subject {
 impl std::fmt::Debug for Subject {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{:?}", crate::id::ContentHash(self.0))
+    }
+}
+
+impl Envelopes for Known {
+    fn envelopes<'a>(&'a self, into: &mut Vec<&'a Envelope>) {
+        self.record.envelopes(into);
+        into.extend(&self.statements);
     }
 }
 

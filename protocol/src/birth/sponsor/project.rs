@@ -13,7 +13,7 @@ use crate::{
     capacity::Inventory,
     cell::{TenantCommand, Workload},
     id::{CellId, ContentHash, MeshId, NodeId, TenantId},
-    identity::Genesis,
+    identity::{Admitted, Genesis},
     placement::{Current, Unplaceable, VoterPlace},
     refusal::Code,
     time::{Now, Timestamp},
@@ -183,6 +183,11 @@ impl Project {
                 if replica.covers(&instance) { instance } else { replica }
             }
         }
+    }
+
+    /// Nodes of other operators than these are not asked.
+    pub(super) fn count_only(&mut self, admitted: Admitted) {
+        self.inventory.count_only(admitted, None);
     }
 
     /// Takes candidates in. A gate answers for its own jurisdiction only; what does not count is left out.
