@@ -13,6 +13,7 @@ mod failover;
 mod serving;
 mod deploy;
 mod idle;
+mod join;
 mod table;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -50,6 +51,8 @@ enum What {
     Deploy,
     /// Memory and CPU 60 s after 1,000 requests
     Idle,
+    /// Two commands that make an empty machine a member that hosts
+    Join,
     /// All of them
     All,
 }
@@ -78,6 +81,9 @@ async fn main() -> anyhow::Result<ExitCode> {
     }
     if wants(What::Idle) {
         figures.extend(idle::measure(&bocage).await?);
+    }
+    if wants(What::Join) {
+        figures.extend(join::measure(&bocage, args.runs)?);
     }
     if args.json {
         println!("{}", serde_json::to_string_pretty(&figures)?);

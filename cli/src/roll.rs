@@ -64,8 +64,12 @@ impl Elector {
         let control = self.control(at)?;
         let roll: Roll = control.get("/v1/roll").await?;
         let (Some(charter), Some(founding)) = (&roll.charter, &roll.founding) else {
-            return Err(Failure::new(Exit::Conflict, "no-charter", "this node does not know how its mesh was founded yet")
-                .next("it learns it from its peers: bocage node status shows whether it has any"));
+            return Err(Failure::new(
+                Exit::Conflict,
+                "no-charter",
+                "this node does not know how its mesh was founded yet",
+            )
+            .next("it learns it from its peers: bocage node status shows whether it has any"));
         };
         let (charter, founding) = (read(&charter.document)?, read(founding)?);
         Ok(Known { control, roll, charter, founding })
@@ -102,7 +106,9 @@ impl Known {
         let mut found = self.roll.motions.iter().filter(|motion| !id.is_empty() && motion.id.starts_with(id));
         match (found.next(), found.next()) {
             (Some(motion), None) => Ok(motion),
-            (Some(_), Some(_)) => Err(Failure::new(Exit::Usage, "motion", format!("more than one motion begins with {id}"))),
+            (Some(_), Some(_)) => {
+                Err(Failure::new(Exit::Usage, "motion", format!("more than one motion begins with {id}")))
+            }
             (None, _) => Err(Failure::new(Exit::NotFound, "not-found", format!("there is no motion {id}"))
                 .next("list them: bocage charter show, bocage operator requests")),
         }
@@ -151,7 +157,12 @@ pub(crate) fn stands(motion: &MotionShown, now_ms: u64) -> String {
         Some(at) if at <= now_ms => "carried".to_owned(),
         Some(at) => format!("carried, from {}", crate::say::time(at)),
         None if motion.invite.as_deref().is_some_and(|invite| invite == "used" || invite == "expired") => {
-            format!("{} of {}, invite {}", motion.yes.len(), motion.needed, motion.invite.as_deref().unwrap_or_default())
+            format!(
+                "{} of {}, invite {}",
+                motion.yes.len(),
+                motion.needed,
+                motion.invite.as_deref().unwrap_or_default()
+            )
         }
         None => format!("{} of {}", motion.yes.len(), motion.needed),
     }

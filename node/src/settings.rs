@@ -319,8 +319,8 @@ impl Folder {
         let signed: Signed<NodeCertificate> =
             codec::decode("node certificate", &bytes).map_err(|error| refuse(error.to_string()))?;
         signed.verify().map_err(|error| refuse(error.to_string()))?;
-        let identity = NodeIdentity::new(node_key.keys.clone(), signed, mesh, now)
-            .map_err(|error| refuse(error.to_string()))?;
+        let identity =
+            NodeIdentity::new(node_key.keys.clone(), signed, mesh, now).map_err(|error| refuse(error.to_string()))?;
         let founding: Option<Founding> = read_text(&path.join(FOUNDING), "founding statement")?;
         if founding.as_ref().is_some_and(|founding| founding.mesh() != mesh) {
             let why = "it is another mesh's than mesh.id in bocage.toml names".to_owned();
@@ -347,10 +347,7 @@ fn write_text(path: &Path, bytes: &[u8]) -> Result<(), SettingsError> {
     fs::write(path, data_encoding::BASE64.encode(bytes)).map_err(io)
 }
 
-fn read_text<T: for<'b> minicbor::Decode<'b, ()>>(
-    path: &Path,
-    what: &'static str,
-) -> Result<Option<T>, SettingsError> {
+fn read_text<T: for<'b> minicbor::Decode<'b, ()>>(path: &Path, what: &'static str) -> Result<Option<T>, SettingsError> {
     let refuse = |why: String| SettingsError::Certificate { path: path.to_owned(), why };
     let text = match fs::read_to_string(path) {
         Ok(text) => text,

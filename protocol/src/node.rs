@@ -8,6 +8,7 @@
 //!     └──────sends── all                     │                      ↑
 //!                                          edges      leases ──→ caller ──→ (the leader, wherever it is)
 //! ```
+mod roll;
 mod status;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -366,24 +367,6 @@ impl Node {
             return self.hand(HandOver::Roll(charter::Input::Learned(record)));
         }
         self.hand(HandOver::Market(capacity::Input::Learned(record)));
-    }
-
-    fn on_roll(&mut self, output: charter::Output) {
-        match output {
-            charter::Output::Say(draft) => self.hand(HandOver::Membership(membership::Input::Say(draft))),
-            charter::Output::Counted { admitted, dominance_permille } => {
-                self.hand(HandOver::Reach(reach::Input::Counted(admitted.clone())));
-                self.hand(HandOver::Membership(membership::Input::Counted(admitted.clone())));
-                self.hand(HandOver::Sponsor(SponsorInput::Counted(admitted.clone())));
-                self.hand(HandOver::Market(capacity::Input::Counted { admitted, dominance_permille }));
-            }
-            charter::Output::Credentials(statements) => {
-                self.hand(HandOver::Reach(reach::Input::Credentials(statements)));
-            }
-            charter::Output::Keep { key, value } => self.keep(key, value),
-            charter::Output::Reply { request, result } => self.reply(request, result),
-            charter::Output::Notice(notice) => self.outbox.push(Output::Notice(notice)),
-        }
     }
 
     fn on_market(&mut self, output: capacity::Output) {

@@ -65,7 +65,9 @@ fn a_node_founds_a_mesh_or_is_of_one_or_waits_to_join() {
     person.types(&[&node[..], &both].concat()).failed(2, &["--mesh", "--found"]);
     let made = person.asks(&node);
     assert!(made["mesh"].is_null());
-    person.types(&["node", "run", "--dir", "n", "--check-config"]).failed(4, &["no mesh yet", "bocage node join INVITE"]);
+    person
+        .types(&["node", "run", "--dir", "n", "--check-config"])
+        .failed(4, &["no mesh yet", "bocage node join INVITE"]);
     let founded = person.asks(&["mesh", "found", "hedge", "--dir", "n"]);
     assert_eq!(person.asks(&["node", "run", "--dir", "n", "--check-config"])["mesh"], founded["mesh"]);
     person.types(&["mesh", "found", "again", "--dir", "n"]).failed(4, &["belongs to mesh", "--dir OTHER"]);

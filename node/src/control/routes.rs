@@ -65,7 +65,21 @@ pub(super) type Said<T> = Result<Json<T>, No>;
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Bocage control API", description = "What the CLI and the dashboard ask of a node."),
-    paths(status, apps, cell_status, submit, read_key, list_keys, upload, deploy, plan, set_offer, secrets, super::roll::roll, super::roll::papers)
+    paths(
+        status,
+        apps,
+        cell_status,
+        submit,
+        read_key,
+        list_keys,
+        upload,
+        deploy,
+        plan,
+        set_offer,
+        secrets,
+        super::roll::roll,
+        super::roll::papers
+    )
 )]
 struct Api;
 

@@ -267,7 +267,8 @@ impl Case {
     /// Each elector's earliest yes.
     #[must_use]
     pub fn votes(&self, electors: &Electorate) -> BTreeMap<OperatorId, Timestamp> {
-        let ballots = self.ballots.iter().filter(|((elector, yes), said)| *yes && electors.signs(*elector, said.signed.key()));
+        let ballots =
+            self.ballots.iter().filter(|((elector, yes), said)| *yes && electors.signs(*elector, said.signed.key()));
         let ballots = ballots.map(|((elector, _), said)| (*elector, said.what.at));
         let invites = self.invites.values().filter_map(|said| {
             let elector = electors.of_key(said.signed.key())?;

@@ -37,12 +37,7 @@ pub struct Values {
 
 impl Default for Values {
     fn default() -> Self {
-        Self {
-            quorum_permille: 501,
-            admissions_per_day: 24,
-            dominance_permille: 400,
-            notice: Duration::from_hours(24),
-        }
+        Self { quorum_permille: 501, admissions_per_day: 24, dominance_permille: 400, notice: Duration::from_hours(24) }
     }
 }
 
@@ -165,7 +160,9 @@ impl Charter {
         }
         let Values { quorum_permille, admissions_per_day, dominance_permille, notice } = self.values;
         match () {
-            () if !(501..=1_000).contains(&quorum_permille) => Err(Unlawful::Value("the quorum is 501 to 1000 permille")),
+            () if !(501..=1_000).contains(&quorum_permille) => {
+                Err(Unlawful::Value("the quorum is 501 to 1000 permille"))
+            }
             () if !(1..=10_000).contains(&admissions_per_day) => {
                 Err(Unlawful::Value("admissions are 1 to 10000 a day"))
             }

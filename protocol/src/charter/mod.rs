@@ -20,9 +20,11 @@ mod token;
 pub use case::{Case, Papers, STATEMENTS_MAX, Void};
 pub use document::{Charter, ELECTORS_MAX, Electorate, Unlawful, Values};
 pub use motion::{Ballot, Claim, Counted, Invite, InviteId, Matter, Motion, MotionId, Stamp, TEXT_BYTES_MAX};
-pub use register::{CARRIED_MAX, INVITED_MAX, MOTION_LIFE, MOTIONS_MAX, Member, REQUESTS_MAX, Register, Taken, UNPLACED_MAX, Version};
-pub(crate) use roll::{rule, rule_for_outsiders};
+pub use register::{
+    CARRIED_MAX, INVITED_MAX, MOTION_LIFE, MOTIONS_MAX, Member, REQUESTS_MAX, Register, Taken, UNPLACED_MAX, Version,
+};
 pub use roll::{Input, Output, Roll};
+pub(crate) use roll::{rule, rule_for_outsiders};
 pub use shown::{CaseShown, RollShown};
 pub use token::{BadToken, Token};
 

@@ -37,6 +37,9 @@ const SPREAD: Duration = Duration::from_mins(15);
 const PACE: Duration = Duration::from_secs(5);
 /// What others brought and is less than is known here is brought again within this.
 const SOON: Duration = Duration::from_millis(500);
+/// What this node knew when it started, or what a peer showed, is brought within this if gossip carries it nowhere: most
+/// likely it does.
+const LATER: Duration = Duration::from_secs(40);
 /// Looks through the motions for old ones.
 const SWEEP: Duration = Duration::from_mins(10);
 
@@ -150,7 +153,11 @@ pub(crate) fn rule(body: &RecordBody, _: &NodeCertificate) -> Result<(), &'stati
         Some(founding) if body.subject.0 != founding.mesh().0 => Err("the founding statement is under another name"),
         Some(_) if !papers.statements.is_empty() => Err("a founding statement comes alone"),
         Some(_) => Ok(()),
-        None if papers.statements.first().is_none_or(|first| body.subject.0 != *blake3::hash(&first.payload).as_bytes()) => {
+        None if papers
+            .statements
+            .first()
+            .is_none_or(|first| body.subject.0 != *blake3::hash(&first.payload).as_bytes()) =>
+        {
             Err("the motion is under another name")
         }
         None => Ok(()),
@@ -209,9 +216,10 @@ impl Roll {
         this.count(now, true);
         for id in this.register.cases().map(|case| case.id).collect::<Vec<_>>() {
             this.witness(now, id);
-            this.attend(now, id, Duration::ZERO);
+            let urgent = this.register.decided(&id).is_none();
+            this.attend(now, id, if urgent { Duration::ZERO } else { LATER });
         }
-        this.attend_founding(now);
+        this.attend_founding(now, LATER);
         this.agenda.set(Timer::Sweep, Some(Deadline { at: now.instant + SWEEP, reason: "look for old motions" }));
         this
     }
@@ -268,7 +276,7 @@ impl Roll {
             }
             Ok(Taken::Known(None)) => {
                 self.founding = Carried { brought: self.founding.brought, ..carried };
-                self.attend_founding(now);
+                self.attend_founding(now, SOON);
             }
             Ok(Taken::New(id)) => {
                 self.note(id, carried);
@@ -290,7 +298,7 @@ impl Roll {
         let id = known.body.subject.0;
         if id == self.mesh.0 {
             self.founding.content = Blob::default();
-            self.attend_founding(now);
+            self.attend_founding(now, SOON);
         } else if let Some(carried) = self.carried.get_mut(&id) {
             carried.content = Blob::default();
             self.attend(now, id, SOON);
@@ -318,9 +326,9 @@ impl Roll {
             self.outbox.push(Output::Keep { key: FOUNDING.into(), value });
         }
         self.count(now, false);
-        self.attend_founding(now);
+        self.attend_founding(now, LATER);
         for id in self.register.cases().map(|case| case.id).collect::<Vec<_>>() {
-            self.attend(now, id, SOON);
+            self.attend(now, id, LATER);
         }
     }
 
@@ -385,7 +393,8 @@ impl Roll {
         let admitted = self.register.admitted().clone();
         if admitted != before {
             let moved = self.register.members().filter(|(operator, _)| {
-                (admitted.counts(operator), admitted.excluded(operator)) != (before.counts(operator), before.excluded(operator))
+                (admitted.counts(operator), admitted.excluded(operator))
+                    != (before.counts(operator), before.excluded(operator))
             });
             let moved: Vec<_> = moved.map(|(operator, member)| (*operator, member.operator.name.clone())).collect();
             for (operator, name) in moved {
@@ -428,13 +437,13 @@ impl Roll {
         self.agenda.set(Timer::Bring(id), Some(Deadline { at, reason: "bring a motion" }));
     }
 
-    fn attend_founding(&mut self, now: Now) {
+    fn attend_founding(&mut self, now: Now, within: Duration) {
         let Some(founding) = self.register.founding() else { return };
         if !self.register.admitted().counts(&self.operator) {
             return;
         }
         let content = codec::encode(&Papers { statements: Vec::new(), founding: Some(founding.clone()) });
-        let at = due(&self.founding, &content, now, SOON, &mut self.rng);
+        let at = due(&self.founding, &content, now, within, &mut self.rng);
         self.agenda.set(Timer::Founding, Some(Deadline { at, reason: "bring the founding statement" }));
     }
 
@@ -453,7 +462,7 @@ impl Roll {
         let content = codec::encode(&Papers { statements: Vec::new(), founding: Some(founding.clone()) });
         self.say(Kind::CHARTER, Subject(self.mesh.0), &content);
         self.founding = Carried { content, expires: now.wall + LIFETIME, brought: Some(now.instant) };
-        self.attend_founding(now);
+        self.attend_founding(now, SOON);
     }
 
     fn say(&mut self, kind: Kind, subject: Subject, content: &Blob) {
@@ -474,8 +483,12 @@ impl Roll {
             self.agenda.set(Timer::Bring(id), None);
             self.outbox.push(Output::Keep { key: key_of(&id), value: None });
         }
-        let over: Vec<InviteId> =
-            self.uses.iter().filter(|(_, uses)| uses.until + super::MOTION_LIFE <= now.wall).map(|(id, _)| *id).collect();
+        let over: Vec<InviteId> = self
+            .uses
+            .iter()
+            .filter(|(_, uses)| uses.until + super::MOTION_LIFE <= now.wall)
+            .map(|(id, _)| *id)
+            .collect();
         for id in over {
             self.uses.remove(&id);
             self.outbox.push(Output::Keep { key: [PREFIX.as_bytes(), b"uses/", &id.0].concat().into(), value: None });
@@ -514,7 +527,7 @@ impl Machine for Roll {
             }
             Input::Shown(statements) => {
                 // A peer shows the same to everybody: what is void, or known, is no news.
-                let _ = self.take(now, Papers { statements, founding: None }, SOON);
+                let _ = self.take(now, Papers { statements, founding: None }, LATER);
             }
             Input::Submit { context, papers } => {
                 let taken = self.take(now, papers, Duration::ZERO);

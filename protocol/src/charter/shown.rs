@@ -1,10 +1,6 @@
 //! What a person is shown of the roll.
 use super::{Case, Charter, Counted, Member, Motion, MotionId, Papers, Register, Version};
-use crate::{
-    id::OperatorId,
-    identity::Founding,
-    time::Timestamp,
-};
+use crate::{id::OperatorId, identity::Founding, time::Timestamp};
 
 /// All that a node knows of its mesh's charter.
 #[derive(Clone, Debug, PartialEq)]

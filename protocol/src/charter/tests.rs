@@ -149,9 +149,8 @@ fn nobody_asks_in_anothers_name_and_only_electors_move_to_exclude() {
     let mut story = Story::of(&["alder", "birch", "cornel"]);
     let forged = story.motion("mallow", Matter::Admit { operator: operator("dogrose"), invite: None });
     assert_eq!(story.take(&forged, vec![]), Err(Void::Signer));
-    let exclude = |story: &Story, by: &str| {
-        story.motion(by, Matter::Exclude { operator: id("cornel"), reason: "floods".into() })
-    };
+    let exclude =
+        |story: &Story, by: &str| story.motion(by, Matter::Exclude { operator: id("cornel"), reason: "floods".into() });
     let stranger = exclude(&story, "mallow");
     assert_eq!(story.take(&stranger, vec![]), Err(Void::Signer));
     let motion = exclude(&story, "alder");
@@ -288,7 +287,10 @@ fn an_invite_signed_by_a_majority_admits_whoever_holds_it_as_often_as_it_says() 
     story.register.take(one).unwrap();
     assert!(!story.counts("ivy"), "one elector's invite is one ballot");
     let shown = shown::CaseShown::of(story.register.case(&motion).unwrap(), &story.register);
-    assert_eq!(shown.silent, story.register.versions()[0].electors.all().filter(|it| *it != id("birch")).collect::<Vec<_>>());
+    assert_eq!(
+        shown.silent,
+        story.register.versions()[0].electors.all().filter(|it| *it != id("birch")).collect::<Vec<_>>()
+    );
 }
 
 #[test]

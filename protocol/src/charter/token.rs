@@ -49,7 +49,9 @@ pub enum BadToken {
     #[error("this invite expired at {0:?}: ask for a new one, or, if that is in the future, set this machine's clock")]
     Expired(Timestamp),
     /// Its time has not come.
-    #[error("this invite was made at {0:?}, which this machine takes for the future: set its clock (timedatectl set-ntp true)")]
+    #[error(
+        "this invite was made at {0:?}, which this machine takes for the future: set its clock (timedatectl set-ntp true)"
+    )]
     NotYet(Timestamp),
 }
 
@@ -70,8 +72,7 @@ impl Token {
             return Err(BadToken::Damaged);
         }
         let bytes = text.strip_prefix(PREFIX).and_then(|text| BASE64URL_NOPAD.decode(text.as_bytes()).ok());
-        let this: Self =
-            bytes.and_then(|bytes| codec::decode("invite", &bytes).ok()).ok_or(BadToken::Damaged)?;
+        let this: Self = bytes.and_then(|bytes| codec::decode("invite", &bytes).ok()).ok_or(BadToken::Damaged)?;
         let invite = this.invite()?;
         if invite.mesh != this.founding.mesh() {
             return Err(BadToken::OtherMesh);

@@ -1,7 +1,12 @@
 //! What passes between members of the mesh and those whose operator is not admitted: only what makes an outsider a member,
 //! and in bounds. An outsider is no neighbour, watches nobody, is watched by nobody, and nothing that it says is kept but
 //! its own request to be admitted. So a thousand keys made on the spot weigh nothing.
-use super::{Membership, broadcast::GIVEN_MAX, io::Output, wire::{Message, Parcel}};
+use super::{
+    Membership,
+    broadcast::GIVEN_MAX,
+    io::Output,
+    wire::{Message, Parcel},
+};
 use crate::{
     id::NodeId,
     identity::Admitted,

@@ -474,7 +474,9 @@ impl Reach {
             return Err(format!("its operator, {}, was excluded from this mesh", certificate.operator.name));
         }
         if !self.admitted.counts(&operator) && !self.admits(from) && self.outsiders() >= OUTSIDERS_MAX {
-            return Err(format!("{OUTSIDERS_MAX} peers that are not admitted are linked already: it may try another node"));
+            return Err(format!(
+                "{OUTSIDERS_MAX} peers that are not admitted are linked already: it may try another node"
+            ));
         }
         Ok(certificate)
     }

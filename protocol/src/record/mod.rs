@@ -9,8 +9,8 @@ mod tests;
 pub use authority::{ContentRule, Refused, lifetime_max};
 pub use digest::{BUCKETS, Header, Settled, Standing};
 pub use set::{
-    BYTES_PER_SIGNER_MAX, CERTIFICATES_MAX, Certified, Inserted, Key, OUTSIDERS_MAX, RECORDS_PER_OPERATOR_MAX, RECORDS_PER_SIGNER_MAX,
-    RecordSet, Tier,
+    BYTES_PER_SIGNER_MAX, CERTIFICATES_MAX, Certified, Inserted, Key, OUTSIDERS_MAX, RECORDS_PER_OPERATOR_MAX,
+    RECORDS_PER_SIGNER_MAX, RecordSet, Tier,
 };
 
 use std::sync::Arc;
@@ -164,7 +164,8 @@ impl Known {
     pub fn of(record: Record, body: RecordBody) -> Self {
         let hash = record.signed.hash();
         // What cannot be read has no statements, and its owner's content rule refuses it.
-        let carried = body.kind.carries_statements().then(|| codec::decode::<Carried>("statements", &body.content).ok());
+        let carried =
+            body.kind.carries_statements().then(|| codec::decode::<Carried>("statements", &body.content).ok());
         let statements = carried.flatten().map(|carried| carried.statements).unwrap_or_default();
         Self { record, body, hash, statements }
     }

@@ -186,7 +186,8 @@ impl RecordSet {
             let by = self.certificates.get(&NodeId(entry.record.signer().0));
             key.kind == Kind::OPERATOR || by.is_none_or(|by| self.admitted.counts(&by.operator))
         };
-        let gone: Vec<Key> = self.entries.iter().filter(|(key, entry)| !counts(key, entry)).map(|(key, _)| *key).collect();
+        let gone: Vec<Key> =
+            self.entries.iter().filter(|(key, entry)| !counts(key, entry)).map(|(key, _)| *key).collect();
         let mut records = Vec::with_capacity(gone.len());
         for key in gone {
             let Some(entry) = self.entries.remove(&key) else { continue };

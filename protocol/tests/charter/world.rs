@@ -154,8 +154,7 @@ impl World {
         let boot = Boot { boots: 1, keyed: keyed.clone(), ..Boot::default() };
         let seed = Seed(*blake3::hash(&id.0).as_bytes());
         let node = Node::open(config.clone(), seed, boot, self.clock());
-        let host =
-            Host { node, config, keyed, linked: Vec::new(), notices: Vec::new(), replies: BTreeMap::new() };
+        let host = Host { node, config, keyed, linked: Vec::new(), notices: Vec::new(), replies: BTreeMap::new() };
         self.hosts.insert(id, host);
         self.drain(id);
         let change = LinkChange::Listening { address: format!("/{id}") };

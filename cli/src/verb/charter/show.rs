@@ -49,7 +49,10 @@ fn shown(roll: &Roll) -> String {
 
 fn version(charter: &Charter) -> String {
     let rows = [
-        ["electorate".to_owned(), format!("{} ({} of them carry a motion)", names(&charter.electorate), charter.needed)],
+        [
+            "electorate".to_owned(),
+            format!("{} ({} of them carry a motion)", names(&charter.electorate), charter.needed),
+        ],
         ["admissions".to_owned(), format!("{} in 24 hours", charter.admissions_per_day)],
         ["dominance".to_owned(), format!("at most {} of 1000, from four operators on", charter.dominance_permille)],
         ["notice".to_owned(), format!("{} hours", charter.notice_ms / 3_600_000)],

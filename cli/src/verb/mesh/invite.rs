@@ -78,7 +78,13 @@ impl Invite {
         let needed = known.charter.needed();
         let more = needed.saturating_sub(1);
         if more > 0 {
-            let others: Vec<_> = known.charter.electorate.iter().filter(|it| it.key != key.keys.public()).map(|it| it.name.as_str()).collect();
+            let others: Vec<_> = known
+                .charter
+                .electorate
+                .iter()
+                .filter(|it| it.key != key.keys.public())
+                .map(|it| it.name.as_str())
+                .collect();
             at.say.step(format!(
                 "This mesh asks for {needed} ballots; the invite carries yours. {more} more of {} must either sign it too, \
                  before it is used (bocage mesh cosign INVITE), or admit who comes (bocage operator admit NAME).",

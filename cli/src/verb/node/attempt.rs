@@ -22,12 +22,21 @@ pub(super) struct Attempt {
 }
 
 impl Attempt {
-    /// Begins; undoes an earlier one first that was cut short.
-    pub(super) fn begin(path: &Path) -> Result<Self, Failure> {
-        let io = |error: io::Error| Failure::io(path.display(), &error);
-        if path.join(MARK).exists() {
+    /// Whether an attempt was cut short in this folder, or is under way.
+    pub(super) fn is_marked(path: &Path) -> bool {
+        path.join(MARK).exists()
+    }
+
+    /// Undoes an earlier one that was cut short.
+    pub(super) fn clean_up(path: &Path) {
+        if Self::is_marked(path) {
             undo(path);
         }
+    }
+
+    /// Begins, in a folder whose node belongs to no mesh yet.
+    pub(super) fn begin(path: &Path) -> Result<Self, Failure> {
+        let io = |error: io::Error| Failure::io(path.display(), &error);
         fs::create_dir_all(path).map_err(io)?;
         let before = match fs::read_to_string(path.join(FILE)) {
             Ok(text) => text,
@@ -94,7 +103,11 @@ mod tests {
         let mut folders = vec![path.to_owned()];
         while let Some(folder) = folders.pop() {
             for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-                if entry.path().is_dir() { folders.push(entry.path()) } else { found.push(entry.path().display().to_string()) }
+                if entry.path().is_dir() {
+                    folders.push(entry.path())
+                } else {
+                    found.push(entry.path().display().to_string())
+                }
             }
         }
         found.sort();
@@ -102,7 +115,9 @@ mod tests {
     }
 
     fn half_joined(path: &Path) {
-        for file in ["keys/operator.key", "keys/node.key", "keys/certificate", "keys/founding", "keys/request", FILE, "disk/0"] {
+        for file in
+            ["keys/operator.key", "keys/node.key", "keys/certificate", "keys/founding", "keys/request", FILE, "disk/0"]
+        {
             fs::create_dir_all(path.join(file).parent().unwrap()).unwrap();
             fs::write(path.join(file), "new").unwrap();
         }
@@ -142,6 +157,8 @@ mod tests {
         let path = home.path().join("node");
         std::mem::forget(Attempt::begin(&path).unwrap());
         half_joined(&path);
+        Attempt::clean_up(&path);
+        assert!(!path.exists());
         let again = Attempt::begin(&path).unwrap();
         assert_eq!(files(&path).len(), 2, "the marks of the new attempt: {:?}", files(&path));
         half_joined(&path);

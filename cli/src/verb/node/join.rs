@@ -13,7 +13,7 @@ use bocage_node::{
     daemon::Daemon,
     handle::Ask,
     keyfile::{KeyFile, Kind},
-    settings::{Entry, Folder as NodeFolder, wall},
+    settings::{Entry, Folder as NodeFolder, SettingsError, wall},
     transport::node_of_address,
 };
 use bocage_protocol::{
@@ -87,8 +87,10 @@ impl Join {
             return Err(Failure::new(Exit::Conflict, "other-mesh", what).next("ask for an invite into yours"));
         }
         let (path, flag) = (self.folder.path()?, self.folder.flag());
+        Attempt::clean_up(&path);
+        let made = self.may_join(&path, &flag, invite.mesh)?;
         let attempt = Attempt::begin(&path)?;
-        let operator = self.operator(&path, &flag, invite.mesh)?;
+        let operator = self.operator(&path, &flag, made)?;
         let genesis = operator.genesis().expect("an operator's key file has a genesis");
         let request = token.request(&operator.keys, &genesis, wall()).map_err(|error| bad_token(&error))?;
         let entry = Entry { mesh: invite.mesh, founding: Some(token.founding.clone()), request: Some(request) };
@@ -122,34 +124,39 @@ impl Join {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// The operator of the folder's node, which is made where there is none.
-    fn operator(&self, path: &Path, flag: &str, mesh: MeshId) -> Result<KeyFile, Failure> {
-        match NodeFolder::settings(path) {
-            Ok(settings) => {
-                if let Some(id) = settings.mesh.id {
-                    let again = id == mesh;
-                    let what = format!("the node in {} belongs to mesh {id} already", path.display());
-                    let next = if again {
-                        format!("it needs no invite: bocage node run{flag}")
-                    } else {
-                        "join with another folder: bocage node join INVITE --dir OTHER".to_owned()
-                    };
-                    return Err(Failure::new(Exit::Conflict, "other-mesh", what).next(next));
-                }
-                if self.make.says_something() {
-                    let what = format!("{} is made already: flags about the node do not change it", path.display());
-                    return Err(Failure::new(Exit::Usage, "node-folder", what)
-                        .next("change bocage.toml, and leave the flags out"));
-                }
-                let key = self.make.operator_key.clone().unwrap_or_else(|| path.join("keys/operator.key"));
-                KeyFile::load(&key, Kind::Operator)
-                    .map_err(|error| Failure::new(Exit::Unauthorised, "no-key", error.to_string()))
-            }
-            Err(bocage_node::settings::SettingsError::Missing(_)) => {
-                self.make.make(path, flag, None).map(|made| made.operator)
-            }
-            Err(error) => Err(refused(&error, flag)),
+    /// Whether the folder holds a node that may join; whether there is one at all. Nothing is changed.
+    fn may_join(&self, path: &Path, flag: &str, mesh: MeshId) -> Result<bool, Failure> {
+        let settings = match NodeFolder::settings(path) {
+            Ok(settings) => settings,
+            Err(SettingsError::Missing(_)) => return Ok(false),
+            Err(error) => return Err(refused(&error, flag)),
+        };
+        if let Some(id) = settings.mesh.id {
+            let what = format!("the node in {} belongs to mesh {id} already", path.display());
+            let next = if id == mesh {
+                format!("it needs no invite: bocage node run{flag}")
+            } else {
+                "join with another folder: bocage node join INVITE --dir OTHER".to_owned()
+            };
+            return Err(Failure::new(Exit::Conflict, "other-mesh", what).next(next));
         }
+        if self.make.says_something() {
+            let what = format!("{} is made already: flags about the node do not change it", path.display());
+            return Err(
+                Failure::new(Exit::Usage, "node-folder", what).next("change bocage.toml, and leave the flags out")
+            );
+        }
+        Ok(true)
+    }
+
+    /// The operator of the folder's node, which is made where there is none.
+    fn operator(&self, path: &Path, flag: &str, made: bool) -> Result<KeyFile, Failure> {
+        if !made {
+            return self.make.make(path, flag, None).map(|made| made.operator);
+        }
+        let key = self.make.operator_key.clone().unwrap_or_else(|| path.join("keys/operator.key"));
+        KeyFile::load(&key, Kind::Operator)
+            .map_err(|error| Failure::new(Exit::Unauthorised, "no-key", error.to_string()))
     }
 
     fn with_addresses(self, at: &Invocation) -> Result<ExitCode, Failure> {
@@ -227,7 +234,7 @@ async fn watch(node: &bocage_node::handle::NodeHandle, operator: OperatorId, wai
     loop {
         let status = ask_status(node).await?;
         let roll = ask_roll(node).await?;
-        clock_is_right(&status)?;
+        clock_is_right(status.last_clock_ms)?;
         let case = roll.cases.iter().find(|case| is_request_of(case, operator));
         if let Some(case) = case {
             invite_counts(case)?;
@@ -249,7 +256,9 @@ async fn watch(node: &bocage_node::handle::NodeHandle, operator: OperatorId, wai
             && let Some((_, reason)) = status.turned_away.as_ref().filter(|_| began.elapsed() > PENDING)
         {
             let what = format!("the node that the invite names cannot be joined: {reason}");
-            return Err(Failure::new(Exit::Conflict, "turned-away", what).next("ask whoever invited you for a new invite"));
+            return Err(
+                Failure::new(Exit::Conflict, "turned-away", what).next("ask whoever invited you for a new invite")
+            );
         }
         if began.elapsed() > wait {
             return Err(too_late(&status, case, wait));
@@ -262,10 +271,14 @@ fn is_request_of(case: &CaseShown, operator: OperatorId) -> bool {
     matches!(&case.motion.matter, bocage_protocol::charter::Matter::Admit { operator: asks, .. } if asks.operator() == operator)
 }
 
-fn clock_is_right(status: &NodeStatus) -> Result<(), Failure> {
-    let Some(off) = status.last_clock_ms.filter(|off| off.unsigned_abs() > CLOCK_OFF_MAX_MS) else { return Ok(()) };
+/// `peers_ms`: a peer's clock less this machine's.
+fn clock_is_right(peers_ms: Option<i64>) -> Result<(), Failure> {
+    let Some(off) = peers_ms.filter(|off| off.unsigned_abs() > CLOCK_OFF_MAX_MS) else { return Ok(()) };
     let way = if off > 0 { "behind" } else { "ahead of" };
-    let what = format!("this machine's clock is {} s {way} its peer's: nobody would believe what it signs", off.unsigned_abs() / 1_000);
+    let what = format!(
+        "this machine's clock is {} s {way} its peer's: nobody would believe what it signs",
+        off.unsigned_abs() / 1_000
+    );
     Err(Failure::new(Exit::Failed, "clock", what)
         .next("set it (timedatectl set-ntp true), then run the same command again; nothing stays behind"))
 }
@@ -322,4 +335,19 @@ pub(crate) fn bad_token(error: &BadToken) -> Failure {
         BadToken::OtherMesh | BadToken::Expired(_) | BadToken::NotYet(_) => Exit::Conflict,
     };
     Failure::new(exit, "invite", error.to_string()).next("an elector makes one: bocage mesh invite")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_ten_minutes_off_is_named_with_its_direction_and_the_command_that_sets_it() {
+        assert!(clock_is_right(None).is_ok() && clock_is_right(Some(-29_000)).is_ok());
+        for (off, way) in [(600_000, "600 s behind"), (-600_000, "600 s ahead of")] {
+            let failure = clock_is_right(Some(off)).unwrap_err();
+            assert!(failure.what.contains(way), "{}", failure.what);
+            assert!(failure.next.unwrap().contains("timedatectl set-ntp true"));
+        }
+    }
 }

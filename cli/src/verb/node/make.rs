@@ -89,11 +89,28 @@ pub(crate) struct Made {
 impl Make {
     /// Whether any flag was given: a folder that is made already takes none.
     pub(crate) fn says_something(&self) -> bool {
-        let Self { name, operator_key: _, jurisdiction, site, domains, bootstrap, zone, port, announce, edge, control, .. } =
-            self;
+        let Self {
+            name,
+            operator_key: _,
+            jurisdiction,
+            site,
+            domains,
+            bootstrap,
+            zone,
+            port,
+            announce,
+            edge,
+            control,
+            ..
+        } = self;
         let words = name.is_some() || jurisdiction.is_some() || site.is_some() || zone.is_some();
         let places = port.is_some() || edge.is_some() || control.is_some() || self.mdns;
-        words || places || !domains.is_empty() || !bootstrap.is_empty() || !announce.is_empty() || !self.terms.is_empty()
+        words
+            || places
+            || !domains.is_empty()
+            || !bootstrap.is_empty()
+            || !announce.is_empty()
+            || !self.terms.is_empty()
     }
 
     /// Asks what is open, checks all of it, and makes keys and settings in `path`.
@@ -138,8 +155,7 @@ impl Make {
             offer: Some(offer),
         };
         let operator = operator(&operator_key, name.as_deref())?;
-        let node =
-            NodeFolder::create(path, &settings, &operator, wall()).map_err(|error| refused(&error, flag))?;
+        let node = NodeFolder::create(path, &settings, &operator, wall()).map_err(|error| refused(&error, flag))?;
         Ok(Made { operator, operator_key, node, port })
     }
 
@@ -201,8 +217,12 @@ struct Asks {
 impl Asks {
     fn text(&self, flag: &str, question: &str, default: Option<String>) -> Result<String, Failure> {
         if !self.may {
-            return Err(Failure::new(Exit::Usage, "missing", format!("--{flag} is missing, and nobody is there to ask"))
-                .next(format!("say it: --{flag} …; bocage node init --help lists all flags")));
+            return Err(Failure::new(
+                Exit::Usage,
+                "missing",
+                format!("--{flag} is missing, and nobody is there to ask"),
+            )
+            .next(format!("say it: --{flag} …; bocage node init --help lists all flags")));
         }
         let mut input = Input::new().with_prompt(question);
         if let Some(default) = default {

@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::{EnvFilter, fmt};
 
-use super::{Folder, init::refused};
+use super::{Folder, attempt::Attempt, init::refused};
 use crate::{
     failure::{Exit, Failure},
     invocation::Invocation,
@@ -52,6 +52,11 @@ impl Run {
 
     pub(super) fn run(self, at: &Invocation) -> Result<ExitCode, Failure> {
         let (path, flag) = (self.folder.path()?, self.folder.flag());
+        if Attempt::is_marked(&path) {
+            let what = format!("joining a mesh was cut short in {}, or is under way there", path.display());
+            return Err(Failure::new(Exit::Conflict, "joining", what)
+                .next(format!("run it again, it cleans up first: bocage node join INVITE{flag}")));
+        }
         if self.check_config {
             let folder = NodeFolder::open(&path, wall()).map_err(|error| refused(&error, &flag))?;
             let node = folder.identity.node();

@@ -65,7 +65,12 @@ fn request_of<'a>(known: &'a Known, who: &str) -> Result<&'a Motion, Failure> {
 
 impl Known {
     /// Brings a ballot of this key on a motion that the node knows.
-    pub(crate) async fn vote(&self, id: &[u8; 32], key: &bocage_node::keyfile::KeyFile, yes: bool) -> Result<(), Failure> {
+    pub(crate) async fn vote(
+        &self,
+        id: &[u8; 32],
+        key: &bocage_node::keyfile::KeyFile,
+        yes: bool,
+    ) -> Result<(), Failure> {
         let motion = self.roll.motions.iter().find(|motion| id_of(&motion.id).is_ok_and(|it| it == *id));
         let statements: Vec<bocage_protocol::identity::Envelope> = match motion {
             Some(motion) => crate::roll::read::<bocage_protocol::charter::Papers>(&motion.papers)?.statements,

@@ -34,7 +34,8 @@ impl Requests {
             }
             let row = |motion: &Motion| {
                 let about = motion.about.clone();
-                let (name, id) = about.map_or_else(Default::default, |about| (about.name, say::short(&about.operator_id)));
+                let (name, id) =
+                    about.map_or_else(Default::default, |about| (about.name, say::short(&about.operator_id)));
                 [name, id, say::time(motion.made_ms), stands(motion, now), names(&motion.silent)]
             };
             say::table(["OPERATOR", "ID", "ASKED", "BALLOTS", "SILENT"], asked.iter().map(row))
