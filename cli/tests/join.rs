@@ -160,7 +160,7 @@ fn whatever_is_wrong_before_anybody_is_asked_is_named_and_leaves_nothing_behind(
     for (invite, flags, code, words) in [
         (short, flags.clone(), 4, vec!["expired", "ask for a new one"]),
         (damaged, flags.clone(), 2, vec!["no invite", "bocage mesh invite"]),
-        (&swapped, flags.clone(), 0, vec![]),
+        (swapped.as_str(), flags.clone(), 0, vec![]),
         (long, changed("--jurisdiction", "XX"), 2, vec!["no jurisdiction XX", "ISO 3166-1"]),
         (long, changed("--jurisdiction", "UK"), 2, vec!["GB"]),
         (long, changed("--cpu", "100000"), 2, vec!["beyond this machine", "--cpu"]),

@@ -24,7 +24,8 @@ use crate::{
   bocage mesh found our-mesh --name alder --jurisdiction FR --site attic    on an empty machine")]
 pub(crate) struct Found {
     /// What people call it
-    name: String,
+    #[arg(value_name = "NAME")]
+    called: String,
     #[command(flatten)]
     folder: Folder,
     #[command(flatten)]
@@ -53,13 +54,13 @@ impl Found {
             Err(SettingsError::Missing(_)) => self.make.make(&path, &flag, None)?.operator,
             Err(error) => return Err(refused(&error, &flag)),
         };
-        let mesh = init::found(&path, &flag, &self.name, &operator)?;
+        let mesh = init::found(&path, &flag, &self.called, &operator)?;
         at.say.done(
-            &json!({ "dir": path, "mesh": mesh, "name": self.name, "operator": operator.name }),
+            &json!({ "dir": path, "mesh": mesh, "name": self.called, "operator": operator.name }),
             format!(
                 "Founded {} ({mesh}). {} is its first elector.\nRun the node:   bocage node run{flag}\n\
                  Invite others:  bocage mesh invite{flag}",
-                self.name, operator.name
+                self.called, operator.name
             ),
         );
         Ok(ExitCode::SUCCESS)

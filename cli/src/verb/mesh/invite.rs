@@ -44,7 +44,7 @@ impl Invite {
         let known = self.elector.known(at).await?;
         let key = self.elector.elector_key(&known)?;
         let status = known.control.status().await?;
-        let witness: NodeId = status.node_id.parse().map_err(|error| {
+        let witness = status.node_id.parse::<NodeId>().map_err(|error| {
             Failure::new(Exit::Failed, "other-version", format!("the node's answer cannot be read: {error}"))
         })?;
         let addresses = if self.address.is_empty() { reachable(&status.addresses) } else { self.address.clone() };

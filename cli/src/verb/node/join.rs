@@ -19,7 +19,7 @@ use bocage_node::{
 use bocage_protocol::{
     charter::{BadToken, CaseShown, Counted, RollShown, Token},
     command::{Command, NodeStatus, Reply},
-    id::{MeshId, OperatorId},
+    id::{ContentHash, MeshId, OperatorId},
 };
 use clap::Args;
 use serde_json::json;
@@ -211,7 +211,7 @@ async fn be_admitted(
     let node = daemon.node.clone();
     at.say.step("Asking to be admitted…");
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let ended = tokio::spawn(daemon.run_until(async {
+    let mut ended = Box::pin(daemon.run_until(async {
         // An error says that nobody waits any more.
         let _ = stopped.await;
     }));
@@ -221,9 +221,13 @@ async fn be_admitted(
             Err(Failure::new(Exit::Interrupted, "interrupted", format!("{name} came while this node was joining"))
                 .next("nothing stays behind; run the same command again"))
         }
+        ended = &mut ended => {
+            let why = ended.err().map_or_else(|| "it stopped".to_owned(), |error| error.to_string());
+            return Err(Failure::new(Exit::Failed, "node", format!("the node stopped while it was joining: {why}")));
+        }
     };
     let _ = stop.send(());
-    // The node's own end is not what was asked.
+    // How the node ends is not what was asked.
     let _ = ended.await;
     came
 }
@@ -246,7 +250,7 @@ async fn watch(node: &bocage_node::handle::NodeHandle, operator: OperatorId, wai
         if let Some(case) = case.filter(|case| !roll.counts && matches!(case.stamp, Some(Counted::Use(_)))) {
             let since: Instant = *counted_since.get_or_insert_with(Instant::now);
             if since.elapsed() > PENDING && case.yes.len() < case.needed {
-                let shown = Roll::of(&roll).motions.into_iter().find(|motion| motion.invite.is_some());
+                let shown = Roll::of(&roll).motions.into_iter().find(|it| it.id == ContentHash(case.id).to_string());
                 let missing = shown.map(|motion| motion.silent.into_iter().map(|it| it.name).collect());
                 let missing = missing.unwrap_or_default();
                 return Ok(Came { member: false, ballots, needed, missing, took: began.elapsed() });

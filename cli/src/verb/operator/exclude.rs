@@ -1,6 +1,6 @@
 //! `bocage operator exclude`: moves that an operator be none any more, or says yes where another elector moved it.
 use bocage_node::settings::wall;
-use bocage_protocol::charter::Matter;
+use bocage_protocol::{charter::Matter, id::OperatorId};
 use clap::Args;
 use serde_json::json;
 
@@ -37,7 +37,7 @@ impl Exclude {
             known.vote(&id_of(&moved.id)?, &key, true).await?;
             moved.id.clone()
         } else {
-            let who = operator.operator_id.parse().map_err(|error| {
+            let who = operator.operator_id.parse::<OperatorId>().map_err(|error| {
                 Failure::new(Exit::Failed, "other-version", format!("the node's answer cannot be read: {error}"))
             })?;
             let motion = known.motion(&key, Matter::Exclude { operator: who, reason: self.reason.clone() });
