@@ -100,6 +100,7 @@ impl Join {
         let runtime = run::runtime()?;
         let mesh = token.founding.name.clone();
         let came = runtime.block_on(be_admitted(&path, &flag, genesis.operator(), wait, at))?;
+        drop(runtime);
         attempt.succeeded();
         let said = json!({ "dir": path, "mesh": invite.mesh, "operator_id": genesis.operator(), "member": came.member,
             "missing": came.missing, "seconds": came.took.as_secs_f64() });
