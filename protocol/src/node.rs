@@ -10,8 +10,12 @@
 //! ```
 mod roll;
 mod status;
+mod wiring;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use crate::{
     agenda::Agenda,
@@ -35,7 +39,7 @@ use crate::{
     notice::Notice,
     random::Seed,
     reach::{self, Reach, Wanter},
-    record::{Kind, Shared, Subject},
+    record::{Keyring, Kind, Shared, Subject},
     route::{self, Router},
     store::{Boot, DiskFault, Rot, StoreOp, WriteBatch},
     time::Now,
@@ -260,7 +264,9 @@ impl Node {
     fn on_command(&mut self, context: Context, command: Command) {
         let owner = Owner::Person(context.request);
         match command {
-            Command::Deploy { tenant, release } => self.start(context, Goal::Deploy { tenant, release }),
+            Command::Deploy { tenant, successions, release } => {
+                self.start(context, Goal::Deploy { tenant, successions, release });
+            }
             Command::Plan { policy } => self.start(context, Goal::Plan { policy }),
             Command::Submit { cell, command } => match Goal::for_release(cell, &command) {
                 Some(goal) => self.start(context, goal),
@@ -289,6 +295,13 @@ impl Node {
             Command::Cells => {
                 let cells = Reply::Cells(self.leases.descriptions().collect());
                 self.reply(context.request, Ok(cells));
+            }
+            Command::Word(word) => {
+                self.hand(HandOver::Membership(membership::Input::Word { request: context.request, word }));
+            }
+            Command::Certificate(certificate) => {
+                let input = membership::Input::Certificate { request: context.request, certificate };
+                self.hand(HandOver::Membership(input));
             }
             Command::Apps { tenant, app } => {
                 let apps = Reply::Apps(self.router.apps(tenant, app.as_deref()));
@@ -349,8 +362,25 @@ impl Node {
                 self.hand(HandOver::Cells(cells::Input::Verdict { node: about, down, evidence }));
             }
             membership::Output::Keep { key, value } => self.keep(key, value),
+            membership::Output::Weighed { request, result } => self.reply(request, result.map(|()| Reply::Done)),
+            membership::Output::Certified(identity) => {
+                self.identity = (*identity).clone();
+                self.hand(HandOver::Reach(reach::Input::Certificate(*identity)));
+            }
+            membership::Output::Recertify { expires } => self.outbox.push(Output::Recertify { expires }),
+            membership::Output::Keys(keyring) => self.on_keys(&keyring),
             membership::Output::Notice(notice) => self.outbox.push(Output::Notice(notice)),
         }
+    }
+
+    /// All who ask what a signature is worth.
+    fn on_keys(&mut self, keyring: &Arc<Keyring>) {
+        self.hand(HandOver::Reach(reach::Input::Keys(keyring.clone())));
+        self.hand(HandOver::Market(capacity::Input::Keys(keyring.clone())));
+        self.hand(HandOver::Sponsor(SponsorInput::Keys(keyring.clone())));
+        self.hand(HandOver::Host(HostInput::Keys(keyring.clone())));
+        self.hand(HandOver::Cells(cells::Input::Keys(keyring.clone())));
+        self.outbox.push(Output::Keys(keyring.clone()));
     }
 
     fn on_learned(&mut self, record: Shared) {
@@ -437,7 +467,7 @@ impl Node {
 
     fn on_caller(&mut self, output: caller::Output) {
         match output {
-            caller::Output::Send { to, cell, context, message } => self.to_replica(to, cell, context, message),
+            caller::Output::Send { to, cell, context, message } => self.hand_to_replica(to, cell, context, message),
             caller::Output::Locate(cell) => self.hand(HandOver::Router(route::Input::Locate(cell))),
             caller::Output::Done { owner, result } => match owner {
                 Owner::Leases(call) => self.hand(HandOver::Leases(lease::Input::Called { call, result })),
@@ -499,8 +529,7 @@ impl Node {
         match output {
             SponsorOutput::AskHere { request, ask } => {
                 let candidates = self.market.answer(&ask);
-                let jurisdiction = Some(ask.jurisdiction);
-                self.hand(HandOver::Sponsor(SponsorInput::Candidates { request, jurisdiction, candidates }));
+                self.hand(HandOver::Sponsor(SponsorInput::Candidates { request, candidates }));
             }
             SponsorOutput::Send { to, addresses, message } => {
                 if !addresses.is_empty() {
@@ -555,7 +584,7 @@ impl Node {
         self.hand(HandOver::Reach(reach::Input::Send { to, frame }));
     }
 
-    fn to_replica(&mut self, to: NodeId, cell: CellId, context: Context, message: cell::Message) {
+    fn hand_to_replica(&mut self, to: NodeId, cell: CellId, context: Context, message: cell::Message) {
         if to != self.identity.node() {
             return self.send(to, Frame::Cell { cell, message });
         }
@@ -589,6 +618,10 @@ impl Node {
         self.outbox.push(Output::Transfer { id, from, what: Content { hash, size_bytes_max, kind } });
     }
 
+    #[allow(
+        clippy::option_option,
+        reason = "it came or not; a snapshot comes with its bytes, a component stays on disk"
+    )]
     fn on_fetched(&mut self, fetcher: Fetcher, content: ContentHash, arrived: Option<Option<Blob>>) {
         let here = arrived.is_some();
         match fetcher {
@@ -616,141 +649,6 @@ impl Node {
             }
         }
         unreachable!("the parts of a node handed over {HAND_OVERS_MAX} times in one step");
-    }
-
-    fn deliver(&mut self, now: Now, hand_over: HandOver) -> Option<Part> {
-        let me = self.identity.node();
-        Some(match hand_over {
-            HandOver::Reach(reach::Input::Send { to, frame: Frame::Birth(message) }) if to == me => {
-                self.on_birth(me, message);
-                return None;
-            }
-            HandOver::Reach(input) => {
-                self.reach.handle_input(now, input);
-                Part::Reach
-            }
-            HandOver::Membership(input) => {
-                self.membership.handle_input(now, input);
-                Part::Membership
-            }
-            HandOver::Roll(input) => {
-                self.roll.handle_input(now, input);
-                Part::Roll
-            }
-            HandOver::Market(input) => {
-                self.market.handle_input(now, input);
-                Part::Market
-            }
-            HandOver::Cells(input) => {
-                self.cells.handle_input(now, input);
-                Part::Cells
-            }
-            HandOver::Caller(input) => {
-                self.caller.handle_input(now, input);
-                Part::Caller
-            }
-            HandOver::Leases(input) => {
-                self.leases.handle_input(now, input);
-                Part::Leases
-            }
-            HandOver::Host(input) => {
-                self.host.handle_input(now, input);
-                Part::Host
-            }
-            HandOver::Sponsor(input) => {
-                self.sponsor.handle_input(now, input);
-                Part::Sponsor
-            }
-            HandOver::Router(input) => {
-                self.router.handle_input(now, input);
-                Part::Router
-            }
-            HandOver::Timeout(part) => {
-                self.time_out(now, part);
-                part
-            }
-        })
-    }
-
-    fn time_out(&mut self, now: Now, part: Part) {
-        match part {
-            Part::Reach => self.reach.handle_timeout(now),
-            Part::Membership => self.membership.handle_timeout(now),
-            Part::Roll => self.roll.handle_timeout(now),
-            Part::Market => self.market.handle_timeout(now),
-            Part::Cells => self.cells.handle_timeout(now),
-            Part::Caller => self.caller.handle_timeout(now),
-            Part::Leases => self.leases.handle_timeout(now),
-            Part::Host => self.host.handle_timeout(now),
-            Part::Sponsor => self.sponsor.handle_timeout(now),
-            Part::Router => self.router.handle_timeout(now),
-        }
-    }
-
-    fn drain(&mut self, part: Part) {
-        let deadline = match part {
-            Part::Reach => {
-                while let Some(output) = self.reach.poll_output() {
-                    self.on_reach(output);
-                }
-                self.reach.poll_timeout()
-            }
-            Part::Membership => {
-                while let Some(output) = self.membership.poll_output() {
-                    self.on_membership(output);
-                }
-                self.membership.poll_timeout()
-            }
-            Part::Roll => {
-                while let Some(output) = self.roll.poll_output() {
-                    self.on_roll(output);
-                }
-                self.roll.poll_timeout()
-            }
-            Part::Market => {
-                while let Some(output) = self.market.poll_output() {
-                    self.on_market(output);
-                }
-                self.market.poll_timeout()
-            }
-            Part::Cells => {
-                while let Some(output) = self.cells.poll_output() {
-                    self.on_cells(output);
-                }
-                self.cells.poll_timeout()
-            }
-            Part::Caller => {
-                while let Some(output) = self.caller.poll_output() {
-                    self.on_caller(output);
-                }
-                self.caller.poll_timeout()
-            }
-            Part::Leases => {
-                while let Some(output) = self.leases.poll_output() {
-                    self.on_leases(output);
-                }
-                self.leases.poll_timeout()
-            }
-            Part::Host => {
-                while let Some(output) = self.host.poll_output() {
-                    self.on_host(output);
-                }
-                self.host.poll_timeout()
-            }
-            Part::Sponsor => {
-                while let Some(output) = self.sponsor.poll_output() {
-                    self.on_sponsor(output);
-                }
-                self.sponsor.poll_timeout()
-            }
-            Part::Router => {
-                while let Some(output) = self.router.poll_output() {
-                    self.on_router(output);
-                }
-                self.router.poll_timeout()
-            }
-        };
-        self.agenda.set(part, deadline);
     }
 }
 

@@ -1,6 +1,6 @@
 //! The machine that keeps the inventory, announces what this node offers, and takes its turn in summing up its
 //! jurisdiction for the rest of the mesh.
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{
     Ask, Inventory, Offer, Summary, rendezvous,
@@ -16,7 +16,7 @@ use crate::{
     membership::{Address, Draft},
     notice::Notice,
     random::{Rng, Seed},
-    record::{Kind, Scope, Shared, Subject},
+    record::{Keyring, Kind, Scope, Shared, Subject},
     resources::{Jurisdiction, Price, Resources},
     time::{Instant, Now, Timestamp},
 };
@@ -69,6 +69,8 @@ pub enum Input {
         /// The charter's cap; `None`: no charter is known.
         dominance_permille: Option<u32>,
     },
+    /// What is known of keys changed.
+    Keys(Arc<Keyring>),
     /// A gate of another jurisdiction named these. Their signatures were checked on arrival.
     Gathered {
         /// Which gate.
@@ -125,7 +127,7 @@ impl Market {
         Self {
             operator: identity.certificate().operator_id(),
             identity,
-            inventory: Inventory::new(mesh),
+            inventory: Inventory::new(mesh, Arc::default()),
             rng: seed.split("market").rng(),
             offer_due: terms.map(|_| now.instant),
             terms,
@@ -385,6 +387,7 @@ impl Machine for Market {
             Input::Counted { admitted, dominance_permille } => {
                 self.inventory.count_only(admitted, dominance_permille);
             }
+            Input::Keys(keyring) => self.inventory.heed(keyring),
             Input::Gathered { from, candidates } => self.gather(now, from, candidates),
         }
     }

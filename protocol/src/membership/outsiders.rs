@@ -21,7 +21,7 @@ impl Membership {
         let gone = self.set.count_only(admitted);
         self.own.outside = self.is_outside();
         for record in gone {
-            self.forget_record(now, record);
+            self.ended(now, record);
         }
         let strangers: Vec<NodeId> =
             self.overlay.active.keys().copied().filter(|node| self.is_outsider(*node)).collect();
@@ -93,20 +93,5 @@ impl Membership {
             | Message::Observers { .. }
             | Message::Beat { .. } => false,
         }
-    }
-
-    /// A record is void, or its signer counts no more.
-    pub(super) fn forget_record(&mut self, now: Now, record: Shared) {
-        match record.body.kind {
-            Kind::PRESENCE => {
-                let node = NodeId(record.body.subject.0);
-                self.present.remove(&node);
-                self.forget_state(node);
-                self.redraw_soon(now);
-            }
-            Kind::VERDICT => self.verdict_expired(now, &record),
-            _ => {}
-        }
-        self.outbox.push(Output::Expired(record));
     }
 }

@@ -145,6 +145,9 @@ impl Membership {
 
     /// A record by this node that it does not remember: its disk was set back. Goes on above it.
     pub(super) fn overtaken(&mut self, now: Now, record: &Known) {
+        if self.is_a_double(now, record) {
+            return;
+        }
         let order = record.body.order;
         self.own.version = self.own.version.max(order.version);
         if record.body.kind == Kind::PRESENCE {

@@ -12,6 +12,7 @@ mod book;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
     time::Duration,
 };
 
@@ -21,12 +22,13 @@ use crate::{
     agenda::Agenda,
     frame::{Frame, Hello, WIRE_VERSION},
     id::{CellId, DiskId, MeshId, NodeId, OperatorId},
-    identity::{Admitted, Envelope, NodeCertificate, NodeIdentity, Signed},
+    identity::{Admitted, Envelope, NodeCertificate, NodeIdentity, PublicKey, Signed, Void},
     io::LinkChange,
     machine::{Deadline, Machine, Outbox},
     membership::Address,
     notice::Notice,
     random::{Rng, Seed},
+    record::Keyring,
     time::{Instant, Now, millis},
 };
 
@@ -44,6 +46,8 @@ const BACK_OFF_MAX: Duration = Duration::from_secs(20);
 const HELLO_MAX: Duration = Duration::from_secs(10);
 /// Peers linked at once whose operators are not admitted; more are turned away, and may try another node.
 const OUTSIDERS_MAX: usize = 32;
+/// A peer whose operator has a new key has so long to show a certificate by it.
+const RECERTIFY_MAX: Duration = Duration::from_secs(5);
 /// A clock farther off than this from the median of its peers' is wrong, and its node signs nothing.
 const CLOCK_OFF_MAX: Duration = Duration::from_secs(30);
 /// A median of fewer peers says nothing.
@@ -106,6 +110,10 @@ pub enum Input {
     Counted(Admitted),
     /// By what this node's operator was admitted: part of each introduction from now on.
     Credentials(Vec<Envelope>),
+    /// What is known of keys changed.
+    Keys(Arc<Keyring>),
+    /// This node has a later certificate.
+    Certificate(NodeIdentity),
 }
 
 /// Output of reach.
@@ -176,6 +184,12 @@ struct Peer {
     round_trip: Option<Duration>,
     certificate: Option<NodeCertificate>,
     operator: OperatorId,
+    /// Who signed that.
+    certified_by: PublicKey,
+    /// Its introduction was refused: it is not dialled again at once.
+    refused: bool,
+    /// Its operator has a new key: it is hung up on then, unless it shows a new certificate before.
+    void_at: Option<Instant>,
 }
 
 /// See the module.
@@ -195,6 +209,7 @@ pub struct Reach {
     credentials: Option<Vec<Envelope>>,
     turned_away: Option<(NodeId, String)>,
     last_clock_ms: Option<i64>,
+    keyring: Arc<Keyring>,
     rng: Rng,
     outbox: Outbox<Output>,
 }
@@ -225,6 +240,7 @@ impl Reach {
             credentials: None,
             turned_away: None,
             last_clock_ms: None,
+            keyring: Arc::default(),
             rng: seed.rng(),
             outbox: Outbox::default(),
         };
@@ -308,6 +324,9 @@ impl Reach {
             round_trip: None,
             certificate: None,
             operator: OperatorId::default(),
+            certified_by: PublicKey::default(),
+            refused: false,
+            void_at: None,
         })
     }
 
@@ -330,7 +349,8 @@ impl Reach {
                 (needed && self.book.knows(id)).then_some(Deadline { at: dial_at, reason: "dial" })
             }
             State::Greeting { until } => Some(Deadline { at: until, reason: "greeting" }),
-            State::Dialling | State::Linked => None,
+            State::Linked => peer.void_at.map(|at| Deadline { at, reason: "a certificate by a dead key" }),
+            State::Dialling => None,
         });
         self.agenda.set(id, due);
     }
@@ -351,7 +371,7 @@ impl Reach {
         match change {
             LinkChange::Up { address } => {
                 if let Some(address) = address {
-                    self.book.prefer(id, address);
+                    self.book.prefer(id, &address);
                 }
                 let peer = self.peer(id, now.instant);
                 if matches!(peer.state, State::Greeting { .. } | State::Linked) {
@@ -402,7 +422,8 @@ impl Reach {
         let jitter = self.rng.duration_below(BACK_OFF);
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let was_linked = matches!(peer.state, State::Linked);
-        peer.state = State::Idle { dial_at: now.instant + jitter };
+        let wait = if peer.refused { BACK_OFF_MAX } else { Duration::ZERO };
+        peer.state = State::Idle { dial_at: now.instant + wait + jitter };
         peer.clock_off_ms = None;
         if was_linked {
             self.outbox.push(Output::Down(id));
@@ -432,9 +453,7 @@ impl Reach {
             Ok(certificate) => certificate,
             Err(reason) => {
                 self.turned_away = Some((from, reason.clone()));
-                self.outbox.push(Output::Notice(Notice::PeerRefused { peer: from, reason }));
-                self.outbox.push(Output::Hangup { peer: from });
-                return;
+                return self.turn_away(now, from, reason);
             }
         };
         let peer = self.peer(from, now.instant);
@@ -443,6 +462,9 @@ impl Reach {
         peer.failures = 0;
         peer.operator = certificate.operator_id();
         peer.certificate = Some(certificate);
+        peer.certified_by = hello.certificate.key();
+        peer.refused = false;
+        peer.void_at = None;
         peer.clock_off_ms = Some(clock_off_ms);
         let waiting = std::mem::take(&mut peer.waiting);
         if !known {
@@ -469,6 +491,8 @@ impl Reach {
         if certificate.node != from {
             return Err("it shows another node's certificate".into());
         }
+        let counts = self.keyring.counts(&certificate, hello.certificate.key());
+        counts.map_err(|why| format!("its certificate counts no more: {why}"))?;
         let operator = certificate.operator_id();
         if self.admitted.excluded(&operator) {
             return Err(format!("its operator, {}, was excluded from this mesh", certificate.operator.name));
@@ -487,14 +511,69 @@ impl Reach {
     }
 
     /// Whoever was excluded is hung up on.
-    fn count(&mut self, admitted: Admitted) {
+    fn count(&mut self, now: Now, admitted: Admitted) {
         self.admitted = admitted;
         let linked = self.peers.iter().filter(|(_, peer)| matches!(peer.state, State::Linked));
         let excluded = linked.filter(|(_, peer)| self.admitted.excluded(&peer.operator));
         for peer in excluded.map(|(id, _)| *id).collect::<Vec<_>>() {
-            let reason = "its operator was excluded from this mesh".to_owned();
-            self.outbox.push(Output::Notice(Notice::PeerRefused { peer, reason }));
-            self.outbox.push(Output::Hangup { peer });
+            self.turn_away(now, peer, "its operator was excluded from this mesh".to_owned());
+        }
+    }
+
+    /// Hangs up on a peer, whether it was a member until now or not.
+    fn turn_away(&mut self, now: Now, id: NodeId, reason: String) {
+        self.outbox.push(Output::Notice(Notice::PeerRefused { peer: id, reason }));
+        self.outbox.push(Output::Hangup { peer: id });
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        peer.refused = true;
+        peer.waiting.clear();
+        if matches!(peer.state, State::Linked) {
+            self.lost(now, id);
+            self.arm(id);
+        }
+    }
+
+    /// Whose certificate counts no more is a member no more.
+    fn on_keys(&mut self, now: Now, keyring: Arc<Keyring>) {
+        self.keyring = keyring;
+        let void =
+            self.peers.iter().filter(|(_, peer)| matches!(peer.state, State::Linked)).filter_map(|(id, peer)| {
+                let certificate = peer.certificate.as_ref()?;
+                let why = self.keyring.counts(certificate, peer.certified_by).err()?;
+                Some((*id, why))
+            });
+        for (id, why) in void.collect::<Vec<_>>() {
+            match (why, self.peers.get_mut(&id)) {
+                // Its new certificate may be on its way.
+                (Void::Superseded { .. }, Some(peer)) if peer.void_at.is_none() => {
+                    peer.void_at = Some(now.instant + RECERTIFY_MAX);
+                    self.arm(id);
+                }
+                (Void::Superseded { .. }, _) => {}
+                (Void::Revoked, _) => self.turn_away(now, id, format!("its certificate counts no more: {why}")),
+            }
+        }
+    }
+
+    /// Hangs up on a peer that still shows a certificate by a dead key.
+    fn end_void(&mut self, now: Now, id: NodeId) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        if peer.void_at.is_some_and(|at| at <= now.instant) {
+            peer.void_at = None;
+            let counts = peer.certificate.as_ref().map(|it| self.keyring.counts(it, peer.certified_by));
+            if let Some(Err(why)) = counts {
+                self.turn_away(now, id, format!("its certificate counts no more: {why}"));
+            }
+        }
+    }
+
+    /// Introduces this node anew to everybody.
+    fn on_certificate(&mut self, now: Now, identity: NodeIdentity) {
+        self.identity = identity;
+        let linked = self.peers.iter().filter(|(_, peer)| matches!(peer.state, State::Linked | State::Greeting { .. }));
+        for to in linked.map(|(id, _)| *id).collect::<Vec<_>>() {
+            let frame = Frame::Hello(Box::new(self.hello(now)));
+            self.outbox.push(Output::Send { to, frame });
         }
     }
 
@@ -562,11 +641,13 @@ impl Machine for Reach {
                 self.send(now, to, frame);
                 to
             }
-            Input::Counted(admitted) => return self.count(admitted),
+            Input::Counted(admitted) => return self.count(now, admitted),
             Input::Credentials(statements) => {
                 self.credentials = Some(statements);
                 return;
             }
+            Input::Keys(keyring) => return self.on_keys(now, keyring),
+            Input::Certificate(identity) => return self.on_certificate(now, identity),
         };
         self.arm(touched);
     }
@@ -583,6 +664,7 @@ impl Machine for Reach {
                 self.outbox.push(Output::Hangup { peer: id });
                 peer.state = State::Idle { dial_at: now.instant + BACK_OFF_MAX };
             }
+            self.end_void(now, id);
             self.dial_if_due(now, id);
             self.arm(id);
         }

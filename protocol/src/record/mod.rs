@@ -2,15 +2,21 @@
 //! part owns the content of its own records (offers in `capacity`, verdicts in `membership`, bindings in `route`).
 mod authority;
 mod digest;
+mod keyword;
+mod keyring;
 mod set;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod keyring_tests;
 
 pub use authority::{ContentRule, Refused, lifetime_max};
 pub use digest::{BUCKETS, Header, Settled, Standing};
+pub use keyring::{CONTRADICTIONS_MAX, Keyring, LINEAGES_MAX, Learned, RULINGS_MAX};
+pub use keyword::{Contradiction, KeyWord};
 pub use set::{
-    BYTES_PER_SIGNER_MAX, CERTIFICATES_MAX, Certified, Inserted, Key, OUTSIDERS_MAX, RECORDS_PER_OPERATOR_MAX,
-    RECORDS_PER_SIGNER_MAX, RecordSet, Tier,
+    BYTES_PER_JURISDICTION_MAX, BYTES_PER_SIGNER_MAX, CERTIFICATES_MAX, Certified, Inserted, Key, OUTSIDERS_MAX,
+    RECORDS_PER_JURISDICTION_MAX, RECORDS_PER_OPERATOR_MAX, RECORDS_PER_SIGNER_MAX, RecordSet, Tier,
 };
 
 use std::sync::Arc;
@@ -44,6 +50,12 @@ impl Kind {
     pub const OPERATOR: Self = Self(6);
     /// The founding of the mesh, or a motion about the charter. Content: `charter::Papers`.
     pub const CHARTER: Self = Self(7);
+    /// A party has changed its key. Content: [`KeyWord`], as of the next two. Published by whoever holds it.
+    pub const LINEAGE: Self = Self(16);
+    /// An operator has revoked a node, or explained what it said.
+    pub const RULING: Self = Self(17);
+    /// A node has contradicted itself.
+    pub const CONTRADICTION: Self = Self(18);
 
     /// Whether its content carries statements that others signed, whoever brings it: a structure whose field 0 is a list
     /// of envelopes. Their signatures are checked on arrival, like the record's own.
@@ -116,6 +128,9 @@ impl Statement for RecordBody {
 /// A record's content has at most so many bytes.
 pub const CONTENT_BYTES_MAX: usize = 16 << 10;
 
+/// A word about keys has at most so many: a contradiction holds two records.
+pub const WORD_BYTES_MAX: usize = 40 << 10;
+
 /// A record as it travels: signed by a node, with that node's certificate where the reader may not know it (presences,
 /// and all of mesh scope).
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -137,6 +152,8 @@ pub struct Known {
     pub body: RecordBody,
     /// Hash of the signed bytes: names this very statement.
     pub hash: [u8; 32],
+    /// Read from the content, where that is a word about keys.
+    pub word: Option<Box<KeyWord>>,
     /// What others signed, inside its content: see [`Kind::carries_statements`].
     statements: Vec<Envelope>,
 }
@@ -163,11 +180,12 @@ impl Known {
     #[must_use]
     pub fn of(record: Record, body: RecordBody) -> Self {
         let hash = record.signed.hash();
+        let word = KeyWord::read(&body).ok().flatten().map(Box::new);
         // What cannot be read has no statements, and its owner's content rule refuses it.
         let carried =
             body.kind.carries_statements().then(|| codec::decode::<Carried>("statements", &body.content).ok());
         let statements = carried.flatten().map(|carried| carried.statements).unwrap_or_default();
-        Self { record, body, hash, statements }
+        Self { record, body, hash, word, statements }
     }
 
     /// Who signed.
@@ -195,6 +213,7 @@ impl Envelopes for Known {
     fn envelopes<'a>(&'a self, into: &mut Vec<&'a Envelope>) {
         self.record.envelopes(into);
         into.extend(&self.statements);
+        self.word.iter().for_each(|word| word.envelopes(into));
     }
 }
 

@@ -119,6 +119,7 @@ impl World {
             expires: FOUNDED + secs(400 * 86_400),
             serial: 1,
             sealing: PublicKey::default(),
+            successions: None,
         };
         let signed = Signed::seal(&keys(name), &certificate);
         let identity = NodeIdentity::new(node_keys(name), signed, self.mesh(), self.wall()).unwrap();

@@ -3,7 +3,7 @@ use std::process::ExitCode;
 
 use bocage_node::{
     keyfile::{KeyFile, Kind},
-    settings::{Folder as NodeFolder, SettingsError},
+    settings::{Settings, SettingsError},
 };
 use clap::Args;
 use serde_json::json;
@@ -35,7 +35,7 @@ pub(crate) struct Found {
 impl Found {
     pub(super) fn run(self, at: &Invocation) -> Result<ExitCode, Failure> {
         let (path, flag) = (self.folder.path()?, self.folder.flag());
-        let operator = match NodeFolder::settings(&path) {
+        let operator = match Settings::read(&path) {
             Ok(settings) => {
                 if let Some(mesh) = settings.mesh.id {
                     let what = format!("the node in {} belongs to mesh {mesh} already", path.display());

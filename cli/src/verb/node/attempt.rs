@@ -81,7 +81,10 @@ fn undo(path: &Path) {
             let _ = fs::remove_file(path.join(file));
         }
         if path.join(MADE_KEY).exists() {
-            let _ = fs::remove_file(path.join("keys/operator.key"));
+            // With the recovery keys beside it.
+            let mine = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with("operator.key");
+            let keys = fs::read_dir(path.join("keys")).into_iter().flatten().flatten();
+            keys.filter(|it| mine(&it.file_name())).for_each(|it| drop(fs::remove_file(it.path())));
         }
     } else {
         let _ = fs::write(path.join(FILE), before);

@@ -19,6 +19,7 @@ use super::{Folder, edit, make::Make};
 use crate::{
     failure::{Exit, Failure},
     invocation::Invocation,
+    verb::keys::make::{self, Recovery},
 };
 
 #[derive(Debug, Args)]
@@ -64,11 +65,12 @@ impl Init {
         at.say.done(
             &said,
             format!(
-                "Made node {} in {}.\n  operator {} ({}): keep a copy\n  address  {address}\n{next}",
+                "Made node {} in {}.\n  operator {} ({}): keep a copy{}\n  address  {address}\n{next}",
                 made.node.short(),
                 path.display(),
                 made.operator.name,
                 made.operator_key.display(),
+                make::told(&made.apart),
             ),
         );
         Ok(ExitCode::SUCCESS)
@@ -86,16 +88,18 @@ pub(crate) fn found(path: &Path, flag: &str, name: &str, operator: &KeyFile) -> 
     Ok(mesh)
 }
 
-/// The operator's key: loaded, or made under a name.
-pub(crate) fn operator(path: &Path, name: Option<&str>) -> Result<KeyFile, Failure> {
+/// The operator's key: loaded, or made under a name, with its recovery keys.
+pub(crate) fn operator(
+    path: &Path,
+    name: Option<&str>,
+    recovery: Recovery,
+) -> Result<(KeyFile, Vec<PathBuf>), Failure> {
     let no_key = |error: KeyFileError| Failure::new(Exit::Unauthorised, "no-key", error.to_string());
     match (KeyFile::load(path, Kind::Operator), name) {
         (Err(KeyFileError::Missing(_)), Some(name)) => {
-            let key = KeyFile::generate(Kind::Operator, name, wall());
-            key.create(path).map_err(no_key)?;
-            Ok(key)
+            recovery.checked()?.make(Kind::Operator, name, path).map_err(no_key)
         }
-        (loaded, _) => loaded.map_err(no_key),
+        (loaded, _) => Ok((loaded.map_err(no_key)?, Vec::new())),
     }
 }
 
@@ -129,7 +133,7 @@ pub(crate) fn refused(error: &SettingsError, flag: &str) -> Failure {
         SettingsError::Key(_) => (Exit::Unauthorised, None),
         SettingsError::Certificate { .. } => (
             Exit::Unauthorised,
-            Some("check this machine's clock; else make a new folder: bocage node init".to_owned()),
+            Some(format!("check this machine's clock; else: bocage node renew{flag} --operator-key FILE")),
         ),
         SettingsError::Io { .. } => (Exit::Failed, None),
     };

@@ -13,7 +13,7 @@ use bocage_node::{
     daemon::Daemon,
     handle::Ask,
     keyfile::{KeyFile, Kind},
-    settings::{Entry, Folder as NodeFolder, SettingsError, wall},
+    settings::{Entry, Folder as NodeFolder, Settings, SettingsError, wall},
     transport::node_of_address,
 };
 use bocage_protocol::{
@@ -127,7 +127,7 @@ impl Join {
 
     /// Whether the folder holds a node that may join; whether there is one at all. Nothing is changed.
     fn may_join(&self, path: &Path, flag: &str, mesh: MeshId) -> Result<bool, Failure> {
-        let settings = match NodeFolder::settings(path) {
+        let settings = match Settings::read(path) {
             Ok(settings) => settings,
             Err(SettingsError::Missing(_)) => return Ok(false),
             Err(error) => return Err(refused(&error, flag)),

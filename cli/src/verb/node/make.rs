@@ -25,7 +25,10 @@ use super::{
 use crate::{
     failure::{Exit, Failure},
     quantity::{Bytes, Cores},
-    verb::offer::set::{Terms, euro},
+    verb::{
+        keys::make::Recovery,
+        offer::set::{Terms, euro},
+    },
 };
 
 /// The port for other nodes, UDP and TCP.
@@ -40,6 +43,8 @@ pub(crate) struct Make {
     /// The operator's key file, if there is one already; else one is made in the node's folder
     #[arg(long, value_name = "FILE")]
     pub(crate) operator_key: Option<PathBuf>,
+    #[command(flatten)]
+    recovery: Recovery,
     /// The law that the node answers to: an ISO 3166-1 code, such as FR
     #[arg(long, value_name = "CODE")]
     jurisdiction: Option<Jurisdiction>,
@@ -82,6 +87,8 @@ pub(crate) struct Make {
 pub(crate) struct Made {
     pub(crate) operator: KeyFile,
     pub(crate) operator_key: PathBuf,
+    /// Its recovery keys.
+    pub(crate) apart: Vec<PathBuf>,
     pub(crate) node: NodeId,
     pub(crate) port: u16,
 }
@@ -154,9 +161,9 @@ impl Make {
             },
             offer: Some(offer),
         };
-        let operator = operator(&operator_key, name.as_deref())?;
+        let (operator, apart) = operator(&operator_key, name.as_deref(), self.recovery)?;
         let node = NodeFolder::create(path, &settings, &operator, wall()).map_err(|error| refused(&error, flag))?;
-        Ok(Made { operator, operator_key, node, port })
+        Ok(Made { operator, operator_key, apart, node, port })
     }
 
     /// What flags say; asked where they say nothing and somebody is there.

@@ -5,6 +5,7 @@ pub(crate) mod init;
 mod run;
 mod attempt;
 mod join;
+mod renew;
 mod status;
 pub(crate) mod edit;
 
@@ -26,6 +27,8 @@ pub(crate) enum Node {
     Run(run::Run),
     /// Join a mesh with an invite, or tell a node whom to dial first
     Join(join::Join),
+    /// Give a node a new certificate
+    Renew(renew::Renew),
     /// Show what a node knows of itself and its mesh
     Status(status::Status),
 }
@@ -55,6 +58,7 @@ impl Node {
             Self::Init(init) => init.run(at),
             Self::Run(run) => run.run(at),
             Self::Join(join) => join.run(at),
+            Self::Renew(renew) => wait(renew.run(at)),
             Self::Status(status) => wait(status.run(at)),
         }
     }
