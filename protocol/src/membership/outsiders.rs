@@ -4,7 +4,6 @@
 use super::{
     Membership,
     broadcast::GIVEN_MAX,
-    io::Output,
     wire::{Message, Parcel},
 };
 use crate::{

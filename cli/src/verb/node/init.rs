@@ -1,6 +1,10 @@
 //! `bocage node init`: keys and settings of a new node. It belongs to a mesh once it has joined or founded one; with
 //! `--found` or `--mesh` it does at once.
-use std::{fs, path::Path, process::ExitCode};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use bocage_node::{
     keyfile::{KeyFile, KeyFileError, Kind},
