@@ -31,7 +31,7 @@ use crate::{
     command::{PlacedShown, PlanShown, Reply},
     context::Context,
     id::{CellId, MeshId, NodeId, RequestId},
-    identity::{NodeIdentity, Signed},
+    identity::{Admitted, NodeIdentity, Signed},
     machine::{Deadline, Machine, Outbox},
     membership::Address,
     placement::{self, Plan, Policy, Want},
@@ -72,6 +72,8 @@ pub enum Input {
     Keys(Arc<Keyring>),
     /// Whom to ask in each other jurisdiction.
     Gates(Gates),
+    /// Who counts: others' nodes are not asked, whoever names them.
+    Counted(Admitted),
     /// Candidates, from this node's own market.
     Candidates {
         /// Which project.
@@ -162,6 +164,7 @@ pub struct Sponsor {
     mesh: MeshId,
     zone: String,
     gates: BTreeMap<Jurisdiction, Vec<(NodeId, Vec<Address>)>>,
+    admitted: Admitted,
     projects: BTreeMap<u64, Project>,
     agenda: Agenda<u64>,
     last: u64,
@@ -178,6 +181,7 @@ impl Sponsor {
             mesh,
             zone,
             gates: BTreeMap::new(),
+            admitted: Admitted::everybody(),
             projects: BTreeMap::new(),
             agenda: Agenda::default(),
             last: 0,
@@ -205,6 +209,7 @@ impl Sponsor {
                 return self.answer(&context, &goal, Err(refusal));
             }
         };
+        project.count_only(self.admitted.clone());
         if let Goal::Release { cell, .. } = project.goal {
             project.stage = Stage::Describing;
             let what = What::Read { barrier: Barrier::AtLeast(0), queries: vec![Query::Describe] };
@@ -576,6 +581,7 @@ impl Machine for Sponsor {
             Input::Start { context, goal } => self.start(now, context, goal),
             Input::Keys(keyring) => self.keyring = keyring,
             Input::Gates(gates) => self.gates = gates.into_iter().collect(),
+            Input::Counted(admitted) => self.admitted = admitted,
             Input::Candidates { request, candidates } => {
                 self.on_candidates(now, self.identity.node(), request, candidates);
             }

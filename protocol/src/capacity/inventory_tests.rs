@@ -142,6 +142,38 @@ fn a_measured_round_trip_is_shown_whenever_it_came() {
 }
 
 #[test]
+fn from_four_operators_on_nobody_gets_more_than_the_charters_share() {
+    let node = |operator: &str, cpu_millis: u64| {
+        let mut node = TestNode::new(operator, &format!("{operator}-1"), operator, "FR");
+        node.offer.total.cpu_millis = 100_000;
+        node.offer.used.cpu_millis = cpu_millis;
+        node
+    };
+    let mesh = [node("ada", 159_900 / 2), node("bob", 0), node("cem", 0), node("dot", 0)];
+    let named = |nodes: &[TestNode], permille: Option<u32>, need: u64| {
+        let mut here = inventory(nodes);
+        here.count_only(Admitted::everybody(), permille);
+        let need = Resources { cpu_millis: need, memory_bytes: 0, disk_bytes: 0 };
+        let ask = Ask { jurisdiction: law("FR"), need, count: 8 };
+        here.answer(&ask).into_iter().any(|(candidate, _)| candidate == mesh[0].candidate())
+    };
+    assert!(named(&mesh, None, 100), "no charter, no cap");
+    assert!(named(&mesh, Some(200), 50), "just as much as a fifth of 400 cores");
+    assert!(!named(&mesh, Some(200), 51), "one thousandth of a core more");
+    assert!(named(&mesh[..3], Some(200), 51), "three operators must be able to live");
+}
+
+#[test]
+fn nodes_of_operators_that_are_not_admitted_are_not_gathered() {
+    let ada = ada();
+    let mut here = inventory(&[]);
+    here.gather(ada.candidate(), &[ada.address()], WALL).unwrap();
+    here.count_only(Admitted::these(BTreeSet::new(), BTreeSet::new()), None);
+    assert!(here.capacity(ada.id()).is_none(), "who was gathered before is forgotten");
+    assert_eq!(here.gather(ada.candidate(), &[ada.address()], WALL), Err(Unusable::Outsider));
+}
+
+#[test]
 fn who_contradicted_himself_or_was_revoked_is_no_candidate_until_that_is_explained() {
     use crate::{
         identity::{FOR_EVER, Keypair, Lineage, Ruled, Ruling},

@@ -583,5 +583,6 @@ pub(super) fn hello(host: &Host) -> Frame {
         wall: FOUNDED,
         relays: Some(true),
         finds: Some(true),
+        credentials: None,
     }))
 }

@@ -13,7 +13,7 @@ use crate::{
     capacity::Inventory,
     cell::{TenantCommand, Workload},
     id::{CellId, ContentHash, MeshId, NodeId, TenantId},
-    identity::{Endorsed, Genesis, Lineage, Succession},
+    identity::{Admitted, Endorsed, Genesis, Lineage, Succession},
     placement::{Current, Unplaceable, VoterPlace},
     record::Keyring,
     refusal::Code,
@@ -196,6 +196,11 @@ impl Project {
                 if replica.covers(&instance) { instance } else { replica }
             }
         }
+    }
+
+    /// Nodes of other operators than these are not asked.
+    pub(super) fn count_only(&mut self, admitted: Admitted) {
+        self.inventory.count_only(admitted, None);
     }
 
     /// Takes candidates in from a gate that was asked; what does not count is left out. One gate that names somebody is
