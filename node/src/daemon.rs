@@ -129,6 +129,7 @@ impl Daemon {
         let config = transport::Config {
             listen: settings.listen.mesh.clone(),
             mdns: settings.listen.mdns,
+            wire: settings.mesh.wire(),
             ..transport::Config::default()
         };
         let mesh = Mesh::start(&config, &folder.node_key.keys, inlet.clone(), metrics)?;
@@ -221,6 +222,7 @@ fn machine_config(folder: &Folder) -> Result<Config, StartError> {
         announce: settings.listen.announce.clone(),
         offer: settings.offer.map(|offer| offer.terms()),
         cell: bocage_protocol::cell::CellConfig::default(),
+        wire: settings.mesh.wire(),
         membership: bocage_protocol::membership::Config::default(),
     })
 }

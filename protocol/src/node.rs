@@ -118,11 +118,11 @@ impl Node {
     #[must_use]
     pub fn open(config: Config, seed: Seed, boot: Boot, now: Now) -> Self {
         let Boot { disk, boots, keyed, cells, rot } = boot;
-        let Config { mesh, identity, zone, bootstrap, announce, offer, cell, membership } = config;
+        let Config { mesh, identity, zone, bootstrap, announce, offer, cell, wire, membership } = config;
         let me = identity.node();
         let id = || identity.clone();
         let mut this = Self {
-            reach: Reach::open(seed.split("reach"), id(), mesh, (disk, boots), &bootstrap, announce),
+            reach: Reach::open(seed.split("reach"), id(), mesh, (disk, boots), wire, &bootstrap, announce),
             membership: Membership::open(membership, seed.split("membership"), id(), mesh, &keyed, disk, boots, now),
             market: Market::open(seed.split("market"), id(), mesh, offer, now),
             cells: Cells::open(cell, seed.split("cells"), id(), cells, now),
@@ -281,7 +281,7 @@ impl Node {
         match output {
             reach::Output::Dial { peer, addresses } => self.outbox.push(Output::Dial { peer, addresses }),
             reach::Output::Hangup { peer } => self.outbox.push(Output::Hangup { peer }),
-            reach::Output::Send { to, frame } => self.outbox.push(Output::Send { to, frame }),
+            reach::Output::Send { to, wire, frame } => self.outbox.push(Output::Send { to, wire, frame }),
             reach::Output::Up { peer, certificate, disk: _ } => {
                 self.hand(HandOver::Membership(membership::Input::PeerUp { peer, certificate }));
                 self.hand(HandOver::Router(route::Input::PeerUp(peer)));

@@ -11,6 +11,7 @@ use bocage_protocol::{
     random::Seed,
     resources::{Jurisdiction, Price, Resources, Site},
     time::Timestamp,
+    wire::{WIRE_NEWEST, WireRange},
 };
 
 use crate::{
@@ -117,7 +118,13 @@ impl Population {
     }
 
     /// The settings of a node that starts with these peers to dial.
-    pub(crate) fn config(&self, number: u32, identity: &NodeIdentity, bootstrap: &[(u32, NodeId)]) -> Config {
+    pub(crate) fn config(
+        &self,
+        number: u32,
+        life: u32,
+        identity: &NodeIdentity,
+        bootstrap: &[(u32, NodeId)],
+    ) -> Config {
         let knobs = &self.knobs;
         let mut cell = CellConfig::default();
         knobs.tick_ms.inspect(|tick| cell.tick = Duration::from_millis(*tick));
@@ -136,8 +143,24 @@ impl Population {
             announce: vec![address(number)],
             offer: Some(terms()),
             cell,
+            wire: self.wire(number, life),
             membership,
         }
+    }
+
+    /// Whether not all nodes speak the same wire versions.
+    pub(crate) fn is_mixed(&self) -> bool {
+        self.knobs.previous_wire_per_mille > 0
+    }
+
+    /// What the node with this number speaks in this life, counted from 1.
+    pub(crate) fn wire(&self, number: u32, life: u32) -> WireRange {
+        let share = u64::from(self.knobs.previous_wire_per_mille.min(1_000));
+        let before = |number: u64| number * share / 1_000;
+        let upgraded = self.knobs.upgraded_at_restart && life > 1;
+        let is_previous = !upgraded && before(u64::from(number) + 1) > before(u64::from(number));
+        let newest = if is_previous { WIRE_NEWEST - 1 } else { WIRE_NEWEST };
+        WireRange::up_to(newest).expect("this code speaks the previous version")
     }
 
     /// The tenant of an app.

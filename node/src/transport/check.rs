@@ -10,6 +10,7 @@ use bocage_protocol::{
     frame::{FRAME_BYTES_MAX, Frame},
     identity::Verified,
     io::Input,
+    wire::WireRange,
 };
 use futures::{AsyncRead, AsyncReadExt as _, io::BufReader};
 use tokio::{
@@ -55,9 +56,9 @@ pub(super) struct Checker {
 }
 
 impl Checker {
-    pub(super) fn new(inlet: Inlet, metrics: Metrics) -> Self {
+    pub(super) fn new(inlet: Inlet, metrics: Metrics, wire: WireRange) -> Self {
         let (checks, memory) = (Semaphore::new(CHECKS_MAX), Arc::new(Semaphore::new(BYTES_MAX)));
-        Self { inlet, metrics, known: Known::default(), checks, memory }
+        Self { inlet, metrics, known: Known { wire, halves: Mutex::default() }, checks, memory }
     }
 
     /// Reads the frames of one stream until it ends.
@@ -154,8 +155,10 @@ impl Checker {
 }
 
 /// Which envelopes were valid when last seen, so that a record that comes from six neighbours is checked once.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Known {
+    /// The versions that frames are read in.
+    wire: WireRange,
     halves: Mutex<Halves>,
 }
 
@@ -167,7 +170,7 @@ struct Halves {
 
 impl Known {
     fn check(&self, bytes: &[u8]) -> Result<(Verified<Frame>, u32), Refused> {
-        let frame = Frame::decode(bytes).map_err(|error| {
+        let frame = Frame::decode(bytes, self.wire).map_err(|error| {
             tracing::debug!(%error, "a frame does not decode");
             Refused::Malformed
         })?;

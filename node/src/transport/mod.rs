@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use bocage_protocol::{frame::Frame, id::NodeId, identity::Keypair, membership::Address};
+use bocage_protocol::{frame::Frame, id::NodeId, identity::Keypair, membership::Address, wire::WireRange};
 use libp2p::{Multiaddr, Stream};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -74,11 +74,19 @@ pub struct Config {
     pub connections_max: u32,
     /// How often the round trip to each peer is measured. Default 5 s.
     pub ping: Duration,
+    /// The wire versions that are read. A frame of another one closes the connection. Default: all that this code speaks.
+    pub wire: WireRange,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { listen: Vec::new(), mdns: false, connections_max: 1024, ping: Duration::from_secs(5) }
+        Self {
+            listen: Vec::new(),
+            mdns: false,
+            connections_max: 1024,
+            ping: Duration::from_secs(5),
+            wire: WireRange::default(),
+        }
     }
 }
 
@@ -204,10 +212,10 @@ impl Mesh {
         self.order(Order::Hangup { peer });
     }
 
-    /// Queues a frame: best effort, in order with others of its urgency to that peer.
-    pub fn send(&self, to: NodeId, frame: &Frame) -> Sent {
+    /// Queues a frame, encoded in this wire version: best effort, in order with others of its urgency to that peer.
+    pub fn send(&self, to: NodeId, wire: u16, frame: &Frame) -> Sent {
         let urgency = frame.urgency();
-        let sent = self.0.links.send(to, urgency, || frame.encode());
+        let sent = self.0.links.send(to, urgency, || frame.encode(wire));
         if sent != Sent::Queued {
             self.0.metrics.dropped(urgency);
         }

@@ -131,7 +131,7 @@ impl Task {
         for address in &config.listen {
             listen(&mut swarm, address)?;
         }
-        let checker = Arc::new(Checker::new(inlet.clone(), shared.metrics.clone()));
+        let checker = Arc::new(Checker::new(inlet.clone(), shared.metrics.clone(), config.wire));
         let (book, dialing) = (Book::new(shared.node), Dialing::default());
         Ok(Self { swarm, shared, inlet, incoming, checker, book, dialing, settle_at: Instant::now() })
     }

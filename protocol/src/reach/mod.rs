@@ -19,7 +19,7 @@ use book::AddressBook;
 
 use crate::{
     agenda::Agenda,
-    frame::{Frame, Hello, WIRE_VERSION},
+    frame::{Frame, Hello},
     id::{CellId, DiskId, MeshId, NodeId},
     identity::{NodeCertificate, NodeIdentity, Signed},
     io::LinkChange,
@@ -28,6 +28,7 @@ use crate::{
     notice::Notice,
     random::{Rng, Seed},
     time::{Instant, Now, millis},
+    wire::{WIRE_HELLO, WireRange},
 };
 
 /// Frames that wait for one peer; beyond it the oldest is dropped.
@@ -121,6 +122,8 @@ pub enum Output {
     Send {
         /// To whom.
         to: NodeId,
+        /// The version of this link, to encode it in.
+        wire: u16,
         /// What.
         frame: Frame,
     },
@@ -169,6 +172,8 @@ struct Peer {
     clock_off_ms: Option<i64>,
     round_trip: Option<Duration>,
     certificate: Option<NodeCertificate>,
+    /// What its link speaks, once it is linked.
+    wire: u16,
 }
 
 /// See the module.
@@ -177,6 +182,7 @@ pub struct Reach {
     identity: NodeIdentity,
     mesh: MeshId,
     disk: (DiskId, u64),
+    wire: WireRange,
     peers: BTreeMap<NodeId, Peer>,
     agenda: Agenda<NodeId>,
     book: AddressBook,
@@ -196,6 +202,7 @@ impl Reach {
         identity: NodeIdentity,
         mesh: MeshId,
         disk: (DiskId, u64),
+        wire: WireRange,
         bootstrap: &[(NodeId, Vec<Address>)],
         announce: Vec<Address>,
     ) -> Self {
@@ -204,6 +211,7 @@ impl Reach {
             identity,
             mesh,
             disk,
+            wire,
             peers: BTreeMap::new(),
             agenda: Agenda::default(),
             book: AddressBook::default(),
@@ -252,6 +260,12 @@ impl Reach {
         -offsets[offsets.len() / 2]
     }
 
+    /// The wire version of the link to a peer that is linked now.
+    #[must_use]
+    pub fn wire(&self, peer: NodeId) -> Option<u16> {
+        self.peers.get(&peer).filter(|peer| matches!(peer.state, State::Linked)).map(|peer| peer.wire)
+    }
+
     /// Where a peer was last said to be.
     #[must_use]
     pub fn addresses(&self, peer: NodeId) -> Vec<Address> {
@@ -267,6 +281,7 @@ impl Reach {
             clock_off_ms: None,
             round_trip: None,
             certificate: None,
+            wire: WIRE_HELLO,
         })
     }
 
@@ -319,7 +334,7 @@ impl Reach {
                 peer.state = State::Greeting { until: now.instant + HELLO_MAX };
                 peer.failures = 0;
                 let frame = Frame::Hello(Box::new(self.hello(now)));
-                self.outbox.push(Output::Send { to: id, frame });
+                self.outbox.push(Output::Send { to: id, wire: WIRE_HELLO, frame });
             }
             LinkChange::Down => self.lost(now, id),
             LinkChange::Unreachable { .. } => {
@@ -374,8 +389,8 @@ impl Reach {
 
     fn hello(&self, now: Now) -> Hello {
         Hello {
-            wire: WIRE_VERSION,
-            wire_min: 1,
+            wire: self.wire.newest(),
+            wire_min: self.wire.oldest(),
             mesh: self.mesh,
             certificate: self.identity.signed_certificate().clone(),
             disk: self.disk.0,
@@ -385,8 +400,8 @@ impl Reach {
     }
 
     fn on_hello(&mut self, now: Now, from: NodeId, hello: Hello) {
-        let certificate = match self.judge(now, from, &hello) {
-            Ok(certificate) => certificate,
+        let (certificate, wire) = match self.judge(now, from, &hello) {
+            Ok(judged) => judged,
             Err(reason) => {
                 self.outbox.push(Output::Notice(Notice::PeerRefused { peer: from, reason }));
                 self.outbox.push(Output::Hangup { peer: from });
@@ -398,6 +413,7 @@ impl Reach {
         peer.state = State::Linked;
         peer.failures = 0;
         peer.certificate = Some(certificate);
+        peer.wire = wire;
         let theirs = i64::try_from(hello.wall.0).unwrap_or(i64::MAX);
         peer.clock_off_ms = Some(theirs.saturating_sub(i64::try_from(now.wall.0).unwrap_or(i64::MAX)));
         let waiting = std::mem::take(&mut peer.waiting);
@@ -407,25 +423,23 @@ impl Reach {
             self.outbox.push(Output::Notice(Notice::PeerUp(from)));
         }
         for (_, frame) in waiting {
-            self.outbox.push(Output::Send { to: from, frame });
+            self.outbox.push(Output::Send { to: from, wire, frame });
         }
         self.judge_clock();
     }
 
-    /// What its certificate says, or why this peer is turned away.
-    fn judge(&self, now: Now, from: NodeId, hello: &Hello) -> Result<NodeCertificate, String> {
+    /// What its certificate says and what its link speaks, or why this peer is turned away.
+    fn judge(&self, now: Now, from: NodeId, hello: &Hello) -> Result<(NodeCertificate, u16), String> {
         if hello.mesh != self.mesh {
             return Err(format!("it is of another mesh, {}; this is {}", hello.mesh.short(), self.mesh.short()));
         }
-        if hello.wire_min > WIRE_VERSION {
-            return Err(format!("it speaks wire versions from {} up; this node up to {WIRE_VERSION}", hello.wire_min));
-        }
+        let wire = self.wire.common(WireRange::claimed(hello.wire_min, hello.wire))?;
         let certificate =
             NodeCertificate::accept(&hello.certificate, self.mesh, now.wall).map_err(|error| error.to_string())?;
         if certificate.node != from {
             return Err("it shows another node's certificate".into());
         }
-        Ok(certificate)
+        Ok((certificate, wire))
     }
 
     fn judge_clock(&mut self) {
@@ -443,8 +457,8 @@ impl Reach {
     }
 
     fn send(&mut self, now: Now, to: NodeId, frame: Frame) {
-        if self.admits(to) {
-            self.outbox.push(Output::Send { to, frame });
+        if let Some(Peer { state: State::Linked, wire, .. }) = self.peers.get(&to) {
+            self.outbox.push(Output::Send { to, wire: *wire, frame });
             return;
         }
         let queued = self.peers.values().filter(|peer| !peer.waiting.is_empty()).count();

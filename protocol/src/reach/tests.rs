@@ -34,7 +34,11 @@ fn mesh() -> MeshId {
 }
 
 fn reach(bootstrap: &[(NodeId, Vec<Address>)]) -> Reach {
-    Reach::open(Seed([1; 32]), identity(1, mesh()), mesh(), (DiskId::default(), 1), bootstrap, Vec::new())
+    speaking(WireRange::default(), bootstrap)
+}
+
+fn speaking(wire: WireRange, bootstrap: &[(NodeId, Vec<Address>)]) -> Reach {
+    Reach::open(Seed([1; 32]), identity(1, mesh()), mesh(), (DiskId::default(), 1), wire, bootstrap, Vec::new())
 }
 
 fn drain(reach: &mut Reach) -> Vec<Output> {
@@ -92,7 +96,7 @@ fn a_frame_for_somebody_new_waits_until_he_has_introduced_himself() {
     let outputs = step(&mut reach, at(0), Input::Send { to: other.node(), frame: frame.clone() });
     assert!(matches!(outputs[..], [Output::Dial { .. }]), "{outputs:?}");
     let outputs = introduce(&mut reach, &other, WALL);
-    assert!(outputs.contains(&Output::Send { to: other.node(), frame }), "{outputs:?}");
+    assert!(outputs.contains(&Output::Send { to: other.node(), wire: WIRE_HELLO, frame }), "{outputs:?}");
     assert!(reach.admits(other.node()));
 }
 
@@ -135,4 +139,58 @@ fn what_waits_for_an_unreachable_peer_is_bounded() {
         step(&mut reach, at(0), Input::Send { to: other, frame });
     }
     assert_eq!(reach.peers[&other].waiting.len(), WAITING_MAX);
+}
+
+/// What a link to a peer that says this is given to carry.
+fn said_to(mine: WireRange, (oldest, newest): (u16, u16)) -> Vec<Output> {
+    let mut reach = speaking(mine, &[]);
+    let other = identity(2, mesh());
+    let up = Input::Link { peer: other.node(), change: LinkChange::Up { address: None } };
+    let greeting = step(&mut reach, at(1), up);
+    let [Output::Send { wire, frame: Frame::Hello(hello), .. }] = &greeting[..] else { panic!("{greeting:?}") };
+    assert_eq!((*wire, hello.wire_min, hello.wire), (WIRE_HELLO, mine.oldest(), mine.newest()));
+    let mut hello = hello_of(&other, mesh(), WALL);
+    (hello.wire_min, hello.wire) = (oldest, newest);
+    let mut outputs = step(&mut reach, at(2), Input::Hello { from: other.node(), hello });
+    let frame = Frame::Route(crate::route::Message::Unknown { cell: CellId::default() });
+    outputs.extend(step(&mut reach, at(3), Input::Send { to: other.node(), frame }));
+    outputs
+}
+
+#[test]
+fn each_link_speaks_the_newest_version_of_both_its_ends() {
+    let versions = |mine, theirs| -> Vec<u16> {
+        let sent = said_to(mine, theirs);
+        sent.iter()
+            .filter_map(|output| if let Output::Send { wire, .. } = output { Some(*wire) } else { None })
+            .collect()
+    };
+    let (all, previous) = (WireRange::default(), WireRange::up_to(1).unwrap());
+    assert_eq!(versions(all, (1, 2)), [2]);
+    assert_eq!(versions(all, (1, 1)), [1]);
+    assert_eq!(versions(previous, (1, 2)), [1]);
+    assert_eq!(versions(all, (2, 7)), [2], "a newer one that still speaks ours");
+}
+
+#[test]
+fn two_nodes_without_a_common_version_both_say_who_has_to_upgrade() {
+    for (mine, theirs, what) in [
+        (
+            WireRange::default(),
+            (3, 4),
+            "it speaks wire versions 3 to 4, this node 1 to 2; this node is too old: upgrade it",
+        ),
+        (
+            WireRange::claimed(3, 4),
+            (1, 2),
+            "it speaks wire versions 1 to 2, this node 3 to 4; it is too old: it must be upgraded",
+        ),
+        (WireRange::default(), (2, 1), "it says that it speaks wire versions 2 to 1"),
+    ] {
+        let outputs = said_to(mine, theirs);
+        let [Output::Notice(Notice::PeerRefused { reason, .. }), Output::Hangup { .. }] = &outputs[..] else {
+            panic!("{outputs:?}")
+        };
+        assert_eq!(reason, what);
+    }
 }
