@@ -131,7 +131,7 @@ pub(crate) struct FrameMark {
 impl FrameMark {
     pub(crate) fn of(wire: u16, frame: &Frame) -> Self {
         let mut mixer = Mixer::default();
-        match minicbor::encode_with(&(wire, frame), &mut mixer, &mut Wire(wire)) {
+        match minicbor::encode_with((wire, frame), &mut mixer, &mut Wire(wire)) {
             Ok(()) => {}
             Err(_) => unreachable!("a mixer takes every byte"),
         }

@@ -195,8 +195,8 @@ pub(super) fn frames() -> Value {
         "malformed",
     );
     let mut announce = Frame::Gossip(membership::Message::Announce(vec![header(1)])).encode(2).to_vec();
-    let last = announce.len() - 1;
-    announce[last] |= 0x80;
+    let end = announce.len() - 1;
+    announce[end] |= 0x80;
     bad("packed headers whose last number goes on", &announce, "malformed");
     let forged = Frame::Hello(Box::new(Hello { certificate: forged_certificate(), ..hello() }));
     bad("a Hello whose certificate is forged", &forged.encode(1), "signature");
