@@ -14,6 +14,8 @@ pub(crate) const NAMES: &[&str] = &[
     "offer_known_99_p50_ms",
     "offer_known_99_max_ms",
     "offer_changes_known_within_1s",
+    "key_dead_p50_ms",
+    "key_dead_max_ms",
     "payload_redundancy",
     "sent_bytes_per_node_s",
     "sent_frames_per_node_s",

@@ -1,6 +1,6 @@
 //! The machine that keeps the inventory, announces what this node offers, and takes its turn in summing up its
 //! jurisdiction for the rest of the mesh.
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{
     Ask, Inventory, Offer, Summary, rendezvous,
@@ -16,7 +16,7 @@ use crate::{
     membership::{Address, Draft},
     notice::Notice,
     random::{Rng, Seed},
-    record::{Kind, Scope, Shared, Subject},
+    record::{Keyring, Kind, Scope, Shared, Subject},
     resources::{Jurisdiction, Price, Resources},
     time::{Instant, Now, Timestamp},
 };
@@ -62,6 +62,8 @@ pub enum Input {
     },
     /// A link measured a round trip to a peer.
     RoundTrip(NodeId, Duration),
+    /// What is known of keys changed.
+    Keys(Arc<Keyring>),
     /// A gate of another jurisdiction named these. Their signatures were checked on arrival.
     Gathered {
         /// Which gate.
@@ -118,7 +120,7 @@ impl Market {
         Self {
             operator: identity.certificate().operator_id(),
             identity,
-            inventory: Inventory::new(mesh),
+            inventory: Inventory::new(mesh, Arc::default()),
             rng: seed.split("market").rng(),
             offer_due: terms.map(|_| now.instant),
             terms,
@@ -375,6 +377,7 @@ impl Machine for Market {
                 self.summary_due = self.summary_due.min(now.instant + 2 * SETTLE);
             }
             Input::RoundTrip(node, round_trip) => self.inventory.measure(node, round_trip),
+            Input::Keys(keyring) => self.inventory.heed(keyring),
             Input::Gathered { from, candidates } => self.gather(now, from, candidates),
         }
     }

@@ -4,6 +4,7 @@ mod world;
 mod figures;
 mod failure;
 mod garbage;
+mod keys;
 
 use std::collections::BTreeMap;
 

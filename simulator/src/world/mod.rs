@@ -13,6 +13,7 @@ mod runtime;
 mod found;
 mod clients;
 mod faults;
+mod keys;
 mod watch;
 
 use std::{
@@ -49,6 +50,7 @@ use crate::{
 use clients::{Client, ClientStep};
 use faults::Fault;
 use found::App;
+use keys::Deaths;
 use watch::{Beat, Tally, Waiting};
 
 /// Events that are no node's come after those of nodes at the same time.
@@ -187,6 +189,7 @@ pub(crate) struct World<D> {
     clients: Vec<Client>,
     faults: Vec<Fault>,
     shown: Vec<FaultShown>,
+    deaths: Deaths,
     /// When faults began and when they end, once the mesh stands.
     stood: Option<u64>,
     healed: Option<u64>,
@@ -235,6 +238,7 @@ impl<D: Daemon> World<D> {
             clients: Vec::new(),
             faults: Vec::new(),
             shown: Vec::new(),
+            deaths: Deaths::default(),
             stood: None,
             healed: None,
             over: false,

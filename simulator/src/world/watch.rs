@@ -28,7 +28,7 @@ const DESCRIBE_EVERY: u64 = 5 * SECOND;
 /// Views are asked for so often once the faults are over.
 const VIEWS_EVERY: u64 = SECOND;
 /// What a node is asked by the world takes no longer.
-const ASK_MAX: Duration = Duration::from_secs(5);
+pub(super) const ASK_MAX: Duration = Duration::from_secs(5);
 /// The last reading of an app is tried so often.
 const READ_AGAIN: u64 = 500 * MILLI;
 /// After the clients' last operation began, what is still under way has so long to end; then they go.
@@ -81,6 +81,7 @@ pub(super) enum Waiting {
     View,
     Counter { app: u32 },
     Keys { app: u32 },
+    Told,
 }
 
 /// An offer that changed, on its way.
@@ -159,6 +160,10 @@ impl Tally {
             | Notice::PeerDown(_)
             | Notice::Verdict { .. }
             | Notice::Contradiction { .. }
+            | Notice::Contradicted { .. }
+            | Notice::Succeeded { .. }
+            | Notice::Ruled { .. }
+            | Notice::Doubled { .. }
             | Notice::CellOpened { .. }
             | Notice::Leader { .. }
             | Notice::DiskFailed(_)
@@ -172,6 +177,10 @@ impl Tally {
             Notice::Verdict { .. } => "notice_verdict",
             Notice::RecordRefused { .. } => "notice_record_refused",
             Notice::Contradiction { .. } => "notice_contradiction",
+            Notice::Contradicted { .. } => "notice_contradicted",
+            Notice::Succeeded { .. } => "notice_succeeded",
+            Notice::Ruled { .. } => "notice_ruled",
+            Notice::Doubled { .. } => "notice_doubled",
             Notice::CellOpened { .. } => "notice_cell_opened",
             Notice::Leader { .. } => "notice_leader",
             Notice::CellQuarantined { .. } => "notice_cell_quarantined",
@@ -253,9 +262,18 @@ impl<D: Daemon> World<D> {
             Waiting::Resolve { client, ticket } => self.resolved(client, ticket, result),
             Waiting::Guest { client, ticket } => self.guest_answered(client, ticket, result),
             Waiting::Offered => {}
+            Waiting::Told => {
+                if let Err(refusal) = result {
+                    self.tally.remark("a word about keys refused", &refusal.detail);
+                }
+            }
             Waiting::Described => self.described(node, result),
             Waiting::View => {
                 if let Ok(Reply::Status(status)) = result {
+                    self.deals(node, &status);
+                    if self.deaths.of_nodes.contains_key(&node) {
+                        return;
+                    }
                     let (jurisdiction, known_nodes) = (status.jurisdiction, status.known_nodes);
                     self.tally.views.push(View { node, jurisdiction, known_nodes, peers: status.peers.len() });
                 }
@@ -280,7 +298,7 @@ impl<D: Daemon> World<D> {
     fn look_at_views(&mut self) {
         let views = std::mem::take(&mut self.tally.views);
         let mut living = BTreeMap::new();
-        for node in self.running() {
+        for node in self.members() {
             *living.entry(self.network.place(node).jurisdiction).or_default() += 1;
         }
         if !views.is_empty() {
@@ -294,7 +312,7 @@ impl<D: Daemon> World<D> {
     }
 
     fn change_offer(&mut self) {
-        let running = self.running();
+        let running = self.members();
         let Some(node) = self.streams.runtime.index(running.len()).map(|index| running[index]) else { return };
         let mut terms = terms();
         terms.price.cpu_core_hour += 1 + self.streams.runtime.below(1_000_000);
@@ -333,7 +351,7 @@ impl<D: Daemon> World<D> {
         let Some(index) = self.tally.offers.iter().rposition(|change| change.record == Some(record)) else { return };
         let jurisdiction = self.network.place(self.tally.offers[index].node).jurisdiction;
         let others =
-            self.running().iter().filter(|node| self.network.place(**node).jurisdiction == jurisdiction).count();
+            self.members().iter().filter(|node| self.network.place(**node).jurisdiction == jurisdiction).count();
         let change = &mut self.tally.offers[index];
         change.knowers += 1;
         if !change.known_99 && change.knowers * 100 >= others.saturating_sub(1) * 99 {
@@ -400,7 +418,7 @@ impl<D: Daemon> World<D> {
             let after = this.keys_found.last().map(|key| format!("{ENTRIES}{key}"));
             (Waiting::Keys { app }, Query::List { store: STORE.into(), prefix: ENTRIES.into(), after, limit: 1_000 })
         };
-        let running = self.running();
+        let running = self.members();
         let seen: Vec<u32> =
             self.apps[app as usize].described.keys().copied().filter(|node| running.contains(node)).collect();
         let askable = if seen.is_empty() { &running } else { &seen };
@@ -456,6 +474,7 @@ impl<D: Daemon> World<D> {
         if self.scenario.check.exactly_once {
             self.end_exactly_once();
         }
+        self.check_deaths();
         self.check_expectations();
     }
 
@@ -509,6 +528,9 @@ impl<D: Daemon> World<D> {
         measures.note("deploy_max_ms", tally.deploys.percentile_ms(1_000));
         measures.note("offer_known_99_p50_ms", tally.offer_times.percentile_ms(500));
         measures.note("offer_known_99_max_ms", tally.offer_times.percentile_ms(1_000));
+        let deaths = self.deaths.samples();
+        measures.note("key_dead_p50_ms", deaths.percentile_ms(500));
+        measures.note("key_dead_max_ms", deaths.percentile_ms(1_000));
         let lasting = tally.offers.iter().filter(|change| self.runs(change.node) || change.known_99).count() as u64;
         measures.note("offer_changes_known_within_1s", ratio(tally.offer_times.within(SECOND) as u64, lasting));
         measures.note("payload_redundancy", ratio(tally.payloads, tally.payloads_new));

@@ -302,6 +302,7 @@ impl Replica {
             | Input::Fetched { .. }
             | Input::Link { .. }
             | Input::Verdict { .. }
+            | Input::Keys(_)
             | Input::Found { .. } => {}
         }
     }
