@@ -15,7 +15,7 @@ use bocage_protocol::{
 
 use crate::{
     clock::EPOCH_MS,
-    scenario::{Knobs, Scenario, Select},
+    scenario::{self, Knobs, Scenario, Select},
 };
 
 /// Where a node stands. Numbers index [`Population`]'s lists.
@@ -42,6 +42,8 @@ pub(crate) struct Population {
 struct Operator {
     keys: Keypair,
     genesis: Genesis,
+    /// By the electorate.
+    admitted: bool,
 }
 
 const YEAR: Duration = Duration::from_hours(365 * 24);
@@ -73,17 +75,18 @@ impl Population {
                 let count = counts.entry(group.jurisdiction).or_default();
                 *count += 1;
                 let name = format!("{}-{count}", group.jurisdiction);
-                this.settle(&name, group.jurisdiction, group.sites.max(1), group.nodes);
+                this.settle(&name, group);
             }
         }
         this
     }
 
-    fn settle(&mut self, name: &str, jurisdiction: Jurisdiction, sites: u32, nodes: u32) {
+    fn settle(&mut self, name: &str, group: &scenario::Population) {
+        let (jurisdiction, sites, nodes) = (group.jurisdiction, group.sites.max(1), group.nodes);
         let keys = self.keys("operator", name.as_bytes());
         let genesis = Genesis::new(Party::Operator, name, keys.public(), MADE);
         let operator = u32::try_from(self.operators.len()).expect("operators are fewer than nodes");
-        self.operators.push(Operator { keys, genesis });
+        self.operators.push(Operator { keys, genesis, admitted: group.admitted });
         let first = u32::try_from(self.sites.len()).expect("sites are fewer than nodes");
         self.sites.extend((1..=sites).map(|site| format!("{name}/{site}")));
         for node in 0..nodes {
@@ -140,6 +143,11 @@ impl Population {
         }
     }
 
+    /// Whether the electorate admitted a place's operator.
+    pub(crate) fn is_admitted(&self, place: &Place) -> bool {
+        self.operators[place.operator as usize].admitted
+    }
+
     /// The tenant of an app.
     pub(crate) fn tenant(&self, app: &str) -> (Keypair, Signed<Genesis>) {
         let keys = self.keys("tenant", app.as_bytes());
@@ -152,6 +160,7 @@ impl Population {
     pub(crate) fn matches(&self, select: &Select, number: u32, place: &Place) -> bool {
         let operator = &self.operators[place.operator as usize].genesis.name;
         select.node.is_none_or(|node| node == number)
+            && select.nodes.is_none_or(|[first, last]| (first..=last).contains(&number))
             && select.operator.as_ref().is_none_or(|name| name == operator)
             && select.site.as_ref().is_none_or(|name| *name == self.sites[place.site as usize])
             && select.jurisdiction.is_none_or(|jurisdiction| jurisdiction == place.jurisdiction)
