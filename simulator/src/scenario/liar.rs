@@ -11,7 +11,8 @@ pub struct Liar {
     pub who: Select,
     /// What they do. A node may be told of in several tables, and then does all of it.
     pub what: Lie,
-    /// They begin so long after the mesh stands; until then they speak the truth.
+    /// They begin so long after the mesh stands; until then they speak the truth. Left out: they lie from the first moment,
+    /// while the mesh is founded, too.
     #[serde(default)]
     pub from_s: u64,
     /// They stop then. Left out: never, not even when the faults heal.

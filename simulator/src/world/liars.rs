@@ -106,13 +106,14 @@ impl<D: Daemon> World<D> {
 
     /// Calls `tell` for each lie that a node tells now.
     fn lies_of(&mut self, node: u32, mut tell: impl FnMut(&mut dyn Lie, &mut Stage)) {
-        let Some(stood) = self.stood else { return };
+        // A lie without a beginning is told from the first moment on.
+        let since = self.stood.map_or(0, |stood| self.at - stood);
         let Liars { all, of, ring, shown, rng, .. } = &mut self.liars;
         let host = &self.hosts[node as usize];
         let now = host.clock.now(self.at);
         for lie in of.get(&node).into_iter().flatten() {
             let liar = &mut all[*lie];
-            if (liar.from..liar.until).contains(&(self.at - stood)) {
+            if (liar.from..liar.until).contains(&since) {
                 let touched = &mut shown[liar.shown].touched;
                 let mut stage = Stage { me: node, now, identity: &host.identity, ring, rng, touched };
                 tell(&mut *liar.lie, &mut stage);
