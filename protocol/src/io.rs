@@ -272,6 +272,8 @@ pub struct Start {
     pub env: Vec<(String, String)>,
     /// Given to the instance once unwrapped.
     pub secrets: Secrets,
+    /// Where its requests may go: see [`crate::placement::Policy::outbound`].
+    pub outbound: Vec<String>,
     /// Its bounds.
     pub resources: Resources,
 }

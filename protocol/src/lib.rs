@@ -13,6 +13,7 @@ pub mod codec;
 pub mod context;
 pub mod refusal;
 pub mod resources;
+pub mod outbound;
 
 pub mod identity;
 pub mod record;

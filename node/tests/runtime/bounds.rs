@@ -160,10 +160,8 @@ async fn what_a_guest_prints_goes_to_its_apps_logs_in_lines() {
 }
 
 #[tokio::test]
-async fn a_guest_gets_its_settings_and_no_way_out() {
+async fn a_guest_gets_its_settings() {
     let world = World::new();
     world.start(EXERCISER).await.unwrap();
     assert_eq!(world.get("/setting").await, Ok((200, "good evening".into())));
-    let (_, said) = world.get("/outbound").await.unwrap();
-    assert!(said.contains("HttpRequestDenied"), "{said}");
 }

@@ -2,5 +2,6 @@
 mod bounds;
 mod guestbook;
 mod keyvalue;
+mod outbound;
 mod starting;
 mod world;

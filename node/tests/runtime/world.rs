@@ -7,7 +7,7 @@ use std::{
 };
 
 use bocage_node::runtime::{
-    Eventually, Logs, RequestContext, RunError, Source, StartError, State, WasmConfig, WasmRuntime,
+    Eventually, Logs, RequestContext, RunError, Source, StartError, State, WasmConfig, WasmRuntime, wasm::Network,
 };
 use bocage_protocol::{
     cell::{Answer, Answered, Applied, Barrier, Outcome, Query, Secrets, Versioned, Workload, Write},
@@ -180,6 +180,15 @@ impl World {
         Self { runtime, cell, logs, dir }
     }
 
+    /// In another network than this machine's.
+    pub(crate) fn within(network: Arc<dyn Network>, roots: Option<rustls::RootCertStore>) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let (cell, logs) = (Arc::new(Cell::default()), Arc::new(Logs::new()));
+        let config = bounds(dir.path());
+        let runtime = Arc::new(WasmRuntime::within(config, cell.clone(), logs.clone(), network, roots).unwrap());
+        Self { runtime, cell, logs, dir }
+    }
+
     /// The daemon starts again on the same disk.
     pub(crate) fn restart(&mut self) {
         self.runtime = open(self.dir.path(), &self.cell, &self.logs, |_| {});
@@ -216,11 +225,16 @@ impl World {
     }
 }
 
-fn open(dir: &Path, cell: &Arc<Cell>, logs: &Arc<Logs>, change: impl FnOnce(&mut WasmConfig)) -> Arc<WasmRuntime> {
+fn bounds(dir: &Path) -> WasmConfig {
     let mut config = WasmConfig::new(dir);
     config.requests_max = 16;
     config.requests_per_instance_max = 8;
     config.cpu_max = Duration::from_millis(200);
+    config
+}
+
+fn open(dir: &Path, cell: &Arc<Cell>, logs: &Arc<Logs>, change: impl FnOnce(&mut WasmConfig)) -> Arc<WasmRuntime> {
+    let mut config = bounds(dir);
     change(&mut config);
     Arc::new(WasmRuntime::new(config, cell.clone(), logs.clone()).unwrap())
 }
@@ -235,6 +249,7 @@ pub(crate) fn order(instance: InstanceId, component: &[u8]) -> Start {
         workload: Workload::Component { hash: ContentHash::of(component), size_bytes: component.len() as u64 },
         env: vec![("greeting".into(), "good evening".into())],
         secrets: Secrets::default(),
+        outbound: Vec::new(),
         resources: Resources { cpu_millis: 100, memory_bytes: 32 << 20, disk_bytes: 0 },
     }
 }

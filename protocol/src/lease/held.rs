@@ -41,7 +41,16 @@ pub(super) struct Held {
     /// The cell counts on it until then, on this node's clock; `None`: not renewed since the start.
     pub(super) valid_until: Option<Instant>,
     /// What runs, or is being started.
-    running: Option<(ReleaseInfo, Vec<(String, String)>, Secrets)>,
+    running: Option<Running>,
+}
+
+/// All that a running instance was given, but its bounds: when any of it changes, it is started anew.
+#[derive(Clone, Debug, PartialEq)]
+struct Running {
+    release: ReleaseInfo,
+    env: Vec<(String, String)>,
+    secrets: Secrets,
+    outbound: Vec<String>,
 }
 
 impl Held {
@@ -62,9 +71,11 @@ impl Held {
 
     /// Takes in what the cell says.
     pub(super) fn take(&mut self, description: &Description, lease: &LeaseInfo) {
-        let wanted = description.release().map(|release| {
-            let release = ReleaseInfo { deployed: Timestamp(0), ..release.clone() };
-            (release, description.env.clone(), description.secrets.clone())
+        let wanted = description.release().map(|release| Running {
+            release: ReleaseInfo { deployed: Timestamp(0), ..release.clone() },
+            env: description.env.clone(),
+            secrets: description.secrets.clone(),
+            outbound: description.policy.outbound.clone(),
         });
         let same = self.generation == lease.generation && self.running == wanted;
         self.generation = lease.generation;
@@ -74,7 +85,7 @@ impl Held {
         if same {
             return;
         }
-        let content = wanted.as_ref().and_then(|(release, _, _)| content_of(&release.workload));
+        let content = wanted.as_ref().and_then(|wanted| content_of(&wanted.release.workload));
         self.running = wanted;
         self.phase = match content {
             Some((content, _)) => Phase::Fetching { content },
@@ -98,7 +109,7 @@ impl Held {
 
     /// The order, now that the bytes are here.
     pub(super) fn start(&mut self, description: &Description, instance: InstanceId) -> Option<Start> {
-        let (release, env, secrets) = self.running.clone()?;
+        let Running { release, env, secrets, outbound } = self.running.clone()?;
         self.phase = Phase::Starting;
         Some(Start {
             instance,
@@ -109,6 +120,7 @@ impl Held {
             workload: release.workload,
             env,
             secrets,
+            outbound,
             resources: description.policy.instance,
         })
     }

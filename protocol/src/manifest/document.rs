@@ -36,6 +36,7 @@ pub(super) struct Document {
 #[serde(deny_unknown_fields)]
 pub(super) struct Component {
     pub(super) path: Spanned<String>,
+    pub(super) allowed_outbound_hosts: Option<Spanned<Vec<Spanned<String>>>>,
 }
 
 #[derive(Debug, Deserialize)]

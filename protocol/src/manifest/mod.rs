@@ -25,6 +25,7 @@ use document::Document;
 use toml::Spanned;
 
 use crate::{
+    outbound::{DESTINATIONS_MAX, Destination, DestinationError},
     placement::{AwayInCut, CutContract, Policy, Scale},
     refusal::{Code, Refusal},
     resources::Jurisdiction,
@@ -199,6 +200,7 @@ impl Check<'_> {
             policy.allow_degraded = place.allow_degraded.unwrap_or(policy.allow_degraded);
         }
         policy.scale = self.scale(document, policy.scale)?;
+        policy.outbound = self.outbound(document)?;
         policy.cut = self.cut(document, &policy)?;
         if let Some(written) = document.read.as_ref().and_then(|read| read.max_staleness.as_ref()) {
             policy.max_staleness = self.duration(written, Duration::from_millis(1))?;
@@ -316,6 +318,29 @@ impl Check<'_> {
             self.ensure(bytes <= ENV_BYTES_MAX, value.span(), message, &help)?;
         }
         Ok(env.iter().map(|(name, value)| (name.clone(), value.get_ref().clone())).collect())
+    }
+
+    fn outbound(&self, document: &Document) -> Result<Vec<String>, ManifestError> {
+        let component = document.component.as_ref().map(Spanned::get_ref);
+        let Some(hosts) = component.and_then(|component| component.allowed_outbound_hosts.as_ref()) else {
+            return Ok(Vec::new());
+        };
+        let message = || format!("{} hosts", hosts.get_ref().len());
+        let few = hosts.get_ref().len() <= DESTINATIONS_MAX;
+        let help = format!("at most {DESTINATIONS_MAX}; \"https://*.example.net\" means all below example.net");
+        self.ensure(few, hosts.span(), message, &help)?;
+        let mut allowed = Vec::new();
+        for written in hosts.get_ref() {
+            let destination: Destination = written
+                .get_ref()
+                .parse()
+                .map_err(|error: DestinationError| self.wrong(written.span(), error.what, error.help))?;
+            let destination = destination.to_string();
+            let message = || format!("{destination} is named twice");
+            self.ensure(!allowed.contains(&destination), written.span(), message, "name it once")?;
+            allowed.push(destination);
+        }
+        Ok(allowed)
     }
 
     fn domains(&self, document: &Document) -> Result<Vec<String>, ManifestError> {

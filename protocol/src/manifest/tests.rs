@@ -68,6 +68,16 @@ fn env_and_resources_reach_the_release() {
 }
 
 #[test]
+fn where_requests_may_go_is_part_of_the_policy_that_is_signed() {
+    let text = "app = \"a\"\n[component]\npath = \"a.wasm\"\n\
+        allowed_outbound_hosts = [\"https://api.example.org:443\", \"http://*.example.net:8080\"]";
+    let policy = Manifest::parse(text).unwrap().policy;
+    assert_eq!(policy.outbound, ["https://api.example.org", "http://*.example.net:8080"]);
+    let signed = crate::codec::encode(&policy);
+    assert_eq!(crate::codec::decode::<Policy>("policy", &signed).unwrap(), policy);
+}
+
+#[test]
 fn a_maximum_below_the_default_minimum_lowers_it() {
     let manifest = Manifest::parse("app = \"a\"\ncomponent.path = \"a.wasm\"\nscale.max = 1").unwrap();
     assert_eq!((manifest.policy.scale.min, manifest.policy.scale.max), (1, 1));
@@ -136,6 +146,19 @@ fn a_bad_manifest_is_told_where_it_is_wrong_and_what_to_write() {
         "[domains]\nnames = [\"a.example.org\", \"a.example.org\"]",
         "[env]\n\"A=B\" = \"c\"",
         "[site]\npath = \"public/\"",
+        // Where it may go.
+        "component.allowed_outbound_host = [\"https://api.example.org\"]",
+        "component.allowed_outbound_hosts = \"https://api.example.org\"",
+        "component.allowed_outbound_hosts = [443]",
+        "component.allowed_outbound_hosts = [\"https://a.example.org\", \"api.example.org\"]",
+        "component.allowed_outbound_hosts = [\"https://api.example.org/v1\"]",
+        "component.allowed_outbound_hosts = [\"ftp://example.org\"]",
+        "component.allowed_outbound_hosts = [\"https://*\"]",
+        "component.allowed_outbound_hosts = [\"https://localhost:8080\"]",
+        "component.allowed_outbound_hosts = [\"http://169.254.169.254\"]",
+        "component.allowed_outbound_hosts = [\"https://[fd00:ec2::254]\"]",
+        "component.allowed_outbound_hosts = [\"http://example.org:0\"]",
+        "component.allowed_outbound_hosts = [\"http://a.example.org\", \"http://a.example.org:80\"]",
         // Not TOML.
         "[place\nvoters = 3",
         "[place]\nvoters = 3\nvoters = 5",

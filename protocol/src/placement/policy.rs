@@ -47,6 +47,11 @@ pub struct Policy {
     /// Who must sign a recovery after lost majority. Fixed when the app is created.
     #[n(10)]
     pub recovery: Recovery,
+    /// Where its requests may go, each a [`crate::outbound::Destination`] as written. Empty: nowhere. At most
+    /// [`crate::outbound::DESTINATIONS_MAX`].
+    #[cbor(n(11), skip_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outbound: Vec<String>,
 }
 
 /// How many instances run.
@@ -145,6 +150,7 @@ impl Default for Policy {
             },
             max_staleness: Duration::from_mins(1),
             recovery: Recovery::default(),
+            outbound: Vec::new(),
         }
     }
 }

@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 use wasmtime_wasi_config::WasiConfigVariables;
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 
-use super::{guest::Guest, output::Output};
+use super::{guest::Guest, outbound::Leave, output::Output};
 use crate::runtime::{LogLine, LogSink, State, Stream};
 
 /// A running instance.
@@ -32,6 +32,8 @@ pub(super) struct App {
     pub(super) memory_bytes_max: u64,
     /// What `wasi:config` gives.
     pub(super) settings: WasiConfigVariables,
+    /// Where its requests may go, and how many.
+    pub(super) outbound: Leave,
     pub(super) state: Arc<dyn State>,
     logs: Arc<dyn LogSink>,
     /// Requests that it may run at once.
@@ -64,6 +66,7 @@ impl App {
             code,
             memory_bytes_max: order.resources.memory_bytes.min(bounds.memory_bytes_max),
             settings: order.env.iter().cloned().collect(),
+            outbound: Leave::new(&order.outbound),
             state,
             logs,
             room: Arc::new(Semaphore::new(bounds.requests_per_instance_max)),

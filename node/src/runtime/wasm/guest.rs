@@ -1,25 +1,22 @@
 //! All that the host keeps for one request's instance: it comes with the request and goes with it.
 use std::sync::Arc;
 
-use http::uri::Scheme;
 use wasmtime::{Store, UpdateDeadline, component::ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
-use wasmtime_wasi_http::{
-    DEFAULT_FORBIDDEN_HEADERS, Error as HttpError, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView,
-    WasiHttpHooks, WasiHttpView,
-};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use super::{app::App, keyvalue::Session, limits::Limits};
+use super::{
+    app::App,
+    keyvalue::Session,
+    limits::Limits,
+    outbound::{Gate, Outbound},
+};
 use crate::runtime::{RunError, Stream};
 
 /// Things that a guest may hold on the host at once: streams, headers, buckets. Each is small; together bounded.
 const HANDLES_MAX: usize = 4_096;
 /// Bytes that a guest may hand over in one call: a batch of sixteen values of the greatest size.
 const CALL_BYTES_MAX: usize = 16 << 20;
-/// Writes of a response's body that wait for the client, so that a short answer never waits.
-const BODY_CHUNKS: usize = 4;
-/// The most that one such write holds.
-const BODY_CHUNK_BYTES_MAX: usize = 64 << 10;
 
 /// The data of a request's store.
 pub(super) struct Guest {
@@ -37,9 +34,15 @@ pub(super) struct Guest {
 
 impl Guest {
     /// A store for one request.
-    pub(super) fn store(app: &Arc<App>, keyvalue: Session, ticks_max: u64, cpu_max_ms: u64) -> Store<Self> {
+    pub(super) fn store(
+        app: &Arc<App>,
+        gate: &Arc<Gate>,
+        keyvalue: Session,
+        ticks_max: u64,
+        cpu_max_ms: u64,
+    ) -> Store<Self> {
         let mut wasi = WasiCtx::builder();
-        // Nothing of the machine: no folder, no variable, no argument, no socket, no name.
+        // Nothing of the machine: no folder, no variable, no argument, no socket, no name. The one way out is `outbound`.
         wasi.stdout(app.output(Stream::Stdout))
             .stderr(app.output(Stream::Stderr))
             .allow_tcp(false)
@@ -54,7 +57,7 @@ impl Guest {
             keyvalue,
             wasi: wasi.build(),
             http: WasiHttpCtx::new(),
-            outbound: Outbound,
+            outbound: Outbound::new(app.clone(), gate.clone()),
             ticks_left: ticks_max,
             cpu_max_ms,
         };
@@ -106,37 +109,5 @@ impl WasiView for Guest {
 impl WasiHttpView for Guest {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
         WasiHttpCtxView { hooks: &mut self.outbound, table: &mut self.table, ctx: &mut self.http }
-    }
-}
-
-/// Requests that guests make: none leaves, until a manifest can name the hosts that it may go to.
-struct Outbound;
-
-type Sent = Result<(http::Response<WasiBody>, Box<dyn Future<Output = Result<(), HttpError>> + Send>), HttpError>;
-
-impl WasiHttpHooks for Outbound {
-    fn is_forbidden_header(&mut self, name: &http::HeaderName) -> bool {
-        DEFAULT_FORBIDDEN_HEADERS.contains(name)
-    }
-
-    fn is_supported_scheme(&mut self, _: &Scheme) -> bool {
-        true
-    }
-
-    fn send_request(
-        &mut self,
-        _: http::Request<WasiBody>,
-        _: Option<RequestOptions>,
-        _: Box<dyn Future<Output = Result<(), HttpError>> + Send>,
-    ) -> Box<dyn Future<Output = Sent> + Send> {
-        Box::new(std::future::ready(Err(HttpError::HttpRequestDenied)))
-    }
-
-    fn p2_outgoing_body_buffer_chunks(&mut self) -> usize {
-        BODY_CHUNKS
-    }
-
-    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
-        BODY_CHUNK_BYTES_MAX
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Read in this order: what it may take (`config`), wasmtime's settings (`engine`), from bytes to code (`imports`,
 //! `code`, `cache`), an instance (`app`), one request (`request`, `guest`, `limits`, `ticker`), what a guest may do with
-//! the world (`keyvalue`, `output`).
+//! the world (`keyvalue`, `output`, `outbound`).
 mod config;
 mod engine;
 mod imports;
@@ -15,6 +15,7 @@ mod limits;
 mod ticker;
 mod keyvalue;
 mod output;
+mod outbound;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -38,10 +39,13 @@ use tokio::{
     time::timeout_at,
 };
 
-use self::{app::App, code::Code, guest::Guest, keyvalue::Session, request::Held, ticker::Ticker};
+use self::{app::App, code::Code, guest::Guest, keyvalue::Session, outbound::Gate, request::Held, ticker::Ticker};
 use super::{LogSink, RequestContext, RunError, Source, StartError, State};
 
 pub use config::WasmConfig;
+pub use outbound::{
+    Addresses, Connecting, Network, OUTBOUND_MAX, OUTBOUND_PER_INSTANCE_MAX, OwnAddress, SystemNetwork,
+};
 pub use request::{BodyFault, GuestBody};
 
 /// Instances that have stopped and whose last generation is still remembered; the one stopped longest ago is forgotten
@@ -57,6 +61,7 @@ pub struct WasmRuntime {
     ticker: Ticker,
     state: Arc<dyn State>,
     logs: Arc<dyn LogSink>,
+    gate: Arc<Gate>,
     slots: RwLock<Slots>,
     /// Orders so far: tells which of two is the later one.
     orders: AtomicU64,
@@ -105,12 +110,28 @@ impl WasmRuntime {
     /// # Errors
     /// When the cache folder cannot be used or the address space cannot be reserved.
     pub fn new(config: WasmConfig, state: Arc<dyn State>, logs: Arc<dyn LogSink>) -> Result<Self, OpenError> {
+        Self::within(config, state, logs, Arc::new(SystemNetwork::default()), None)
+    }
+
+    /// The same within another network than the system's: how names are resolved and addresses connected to, and who may
+    /// vouch for a host (`None`: whom Mozilla trusts). What guests may reach is judged before either is asked.
+    ///
+    /// # Errors
+    /// As [`WasmRuntime::new`].
+    pub fn within(
+        config: WasmConfig,
+        state: Arc<dyn State>,
+        logs: Arc<dyn LogSink>,
+        network: Arc<dyn Network>,
+        roots: Option<rustls::RootCertStore>,
+    ) -> Result<Self, OpenError> {
         let code = Code::open(&config)?;
         Ok(Self {
             ticker: Ticker::new(code.engine().weak()).map_err(OpenError::Thread)?,
             code,
             state,
             logs,
+            gate: Arc::new(Gate::new(network, roots)),
             slots: RwLock::default(),
             orders: AtomicU64::new(0),
             room: Arc::new(Semaphore::new(config.requests_max)),
@@ -208,7 +229,7 @@ impl WasmRuntime {
     fn store(&self, app: &Arc<App>, session: Session) -> wasmtime::Store<Guest> {
         let cpu_max_ms = u64::try_from(self.config.cpu_max.as_millis()).unwrap_or(u64::MAX);
         let tick_ms = u64::try_from(ticker::TICK.as_millis()).unwrap_or(1);
-        Guest::store(app, session, cpu_max_ms.div_ceil(tick_ms).max(1), cpu_max_ms)
+        Guest::store(app, &self.gate, session, cpu_max_ms.div_ceil(tick_ms).max(1), cpu_max_ms)
     }
 
     /// Brings up an instance and throws it away: what fails for all requests shall fail once, here.

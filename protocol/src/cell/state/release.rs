@@ -6,6 +6,7 @@ use minicbor::{Decode, Encode};
 use super::{Refusal, no};
 use crate::{
     cell::{Release, ReleaseInfo, Secrets, Workload},
+    outbound::{DESTINATIONS_MAX, Destination},
     placement::Policy,
     refusal::Code,
     resources::Jurisdiction,
@@ -128,6 +129,14 @@ fn check_policy(policy: &Policy) -> Result<(), Refusal> {
         && !policy.home.contains(&side)
     {
         return invalid("gives the quorum of a cut to a jurisdiction that is not at home");
+    }
+    let readable = |text: &String| text.parse::<Destination>().is_ok();
+    if policy.outbound.len() > DESTINATIONS_MAX || !policy.outbound.iter().all(readable) {
+        let detail = format!(
+            "the policy names at most {DESTINATIONS_MAX} public hosts that requests may go to, each such as \
+             \"https://api.example.org\""
+        );
+        return Err(no(Code::Invalid, detail));
     }
     let recovery = &policy.recovery;
     let distinct: BTreeSet<_> = recovery.operators.iter().collect();
