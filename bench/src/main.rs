@@ -13,6 +13,7 @@ mod failover;
 mod serving;
 mod deploy;
 mod idle;
+mod flood;
 mod table;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -20,6 +21,7 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use demo::Bocage;
+use flood::hostile::Kind;
 use table::Figure;
 
 #[derive(Debug, Parser)]
@@ -38,7 +40,7 @@ struct Args {
     what: What,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 enum What {
     /// From the command to an app that answers
     Start,
@@ -50,13 +52,40 @@ enum What {
     Deploy,
     /// Memory and CPU 60 s after 1,000 requests
     Idle,
-    /// All of them
+    /// All of them but the flood
     All,
+    /// Floods on every port while clients use the app
+    Flood {
+        /// Each lasts so long; so does the quiet before
+        #[arg(long, default_value_t = 20, value_name = "N")]
+        seconds: u64,
+        /// This one only
+        #[arg(long, value_name = "KIND")]
+        kind: Option<Kind>,
+    },
+    /// The hostile side of the flood
+    #[command(hide = true)]
+    Hostile {
+        #[arg(long)]
+        kind: Kind,
+        #[arg(long)]
+        seconds: u64,
+        /// Folder of the node that is flooded
+        #[arg(long)]
+        target: PathBuf,
+        /// Folder of a node whose operator is the hostile one
+        #[arg(long)]
+        traitor: PathBuf,
+    },
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<ExitCode> {
     let args = Args::parse();
+    if let What::Hostile { kind, seconds, target, traitor } = &args.what {
+        println!("{}", flood::attack(*kind, *seconds, target, traitor).await?);
+        return Ok(ExitCode::SUCCESS);
+    }
     let bocage = Bocage::at(match args.bocage {
         Some(path) => path,
         None => std::env::current_exe()?.with_file_name("bocage"),
@@ -78,6 +107,9 @@ async fn main() -> anyhow::Result<ExitCode> {
     }
     if wants(What::Idle) {
         figures.extend(idle::measure(&bocage).await?);
+    }
+    if let What::Flood { seconds, kind } = args.what {
+        figures.extend(flood::measure(&bocage, seconds, kind).await?);
     }
     if args.json {
         println!("{}", serde_json::to_string_pretty(&figures)?);

@@ -3,17 +3,19 @@ use std::time::{Duration, Instant};
 
 use bocage_node::{
     control::{
-        api::{App, AppStatus, Applied, Deployed, Node, Plan, Problem},
+        api::{App, AppStatus, Applied, Deployed, Founding, Node, Plan, Problem},
         auth,
     },
+    keyfile::KeyFile,
     settings::wall,
 };
 use bocage_protocol::{
     cell::TenantCommand,
     codec,
     id::{CellId, ContentHash, TenantId},
-    identity::{Genesis, Keypair, Signed},
+    identity::{NodeCertificate, Signed},
     placement::Policy,
+    record::KeyWord,
 };
 use bytes::Bytes;
 use http::{Method, Response};
@@ -38,9 +40,12 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// In whose name requests are signed.
 #[derive(Clone, Debug)]
-pub(crate) struct Signer {
-    pub(crate) keys: Keypair,
-    pub(crate) party: Genesis,
+pub(crate) struct Signer(KeyFile);
+
+impl From<KeyFile> for Signer {
+    fn from(key: KeyFile) -> Self {
+        Self(key)
+    }
 }
 
 /// A node to ask.
@@ -96,12 +101,10 @@ impl Control {
     }
 
     /// Founds a cell. Repeated by nobody: look for the app first.
-    pub(crate) async fn found(
-        &self,
-        tenant: Signed<Genesis>,
-        release: Signed<TenantCommand>,
-    ) -> Result<Deployed, Failure> {
-        let body = codec::encode(&(tenant, release)).0;
+    pub(crate) async fn found(&self, by: &KeyFile, release: Signed<TenantCommand>) -> Result<Deployed, Failure> {
+        let tenant = by.signed_genesis().expect("a tenant's key file has a genesis");
+        let successions = (!by.successions.is_empty()).then(|| by.successions.clone());
+        let body = codec::encode(&Founding { tenant, release, successions }).0;
         read(&self.ask(Method::POST, "/v1/apps", body, DEPLOY_MAX, Repeat::Never).await?)
     }
 
@@ -110,6 +113,18 @@ impl Control {
         let path = format!("/v1/cells/{cell}/commands");
         let body = codec::encode(command).0;
         read(&self.ask(Method::POST, &path, body, DEPLOY_MAX, Repeat::Safely).await?)
+    }
+
+    /// Tells the node, and by it the mesh, a word about keys.
+    pub(crate) async fn tell(&self, word: &KeyWord) -> Result<(), Failure> {
+        let body = codec::encode(word).0;
+        self.ask(Method::PUT, "/v1/keys", body, ANSWER_MAX, Repeat::Safely).await.map(drop)
+    }
+
+    /// Gives the node its next certificate.
+    pub(crate) async fn certificate(&self, certificate: &Signed<NodeCertificate>) -> Result<(), Failure> {
+        let body = codec::encode(certificate).0;
+        self.ask(Method::PUT, "/v1/certificate", body, ANSWER_MAX, Repeat::Safely).await.map(drop)
     }
 
     /// Asks and reads JSON.
@@ -162,8 +177,8 @@ impl Control {
     fn asked<'a>(&self, method: Method, path: &'a str, body: Bytes) -> Asked<'a> {
         self.say.detail(format!("{method} {path}"));
         let mut headers = Vec::new();
-        if let (Target::Tcp(_), Some(Signer { keys, party })) = (&self.target, &self.signer) {
-            headers.push((auth::AUTHORIZATION, auth::sign(keys, party, method.as_str(), path, &body, wall())));
+        if let (Target::Tcp(_), Some(Signer(key))) = (&self.target, &self.signer) {
+            headers.push((auth::AUTHORIZATION, auth::sign(key, method.as_str(), path, &body, wall())));
         }
         headers.push((http::header::CONTENT_TYPE, http::HeaderValue::from_static(content_type(path))));
         Asked { method, path, host: None, headers, body }

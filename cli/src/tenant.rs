@@ -8,7 +8,7 @@ use bocage_node::{
 use bocage_protocol::{
     cell::{TenantAction, TenantCommand},
     id::{CellId, OpId, SessionId, TenantId},
-    identity::{Genesis, Signed},
+    identity::{Genesis, Keypair, Signed},
 };
 
 use crate::{
@@ -16,10 +16,13 @@ use crate::{
     failure::{Exit, Failure},
     folders,
     say::Say,
+    verb::keys::{beside, make::Recovery},
 };
 
 /// The name of a key that is made along the way.
 const NAME: &str = "tenant";
+/// A party has no more keys in its life, recoveries and mishaps included.
+const RETIRED_MAX: u64 = 64;
 
 /// Somebody who owns apps.
 #[derive(Clone, Debug)]
@@ -40,25 +43,28 @@ impl Tenant {
         }
     }
 
-    /// The same; where there is none, it is made. Whether it was is told.
-    pub(crate) fn load_or_make(named: Option<&PathBuf>, name: Option<&str>) -> Result<(Self, bool), Failure> {
+    /// The same; where there is none, it is made. `Some`: it was, and its recovery keys are these.
+    pub(crate) fn load_or_make(
+        named: Option<&PathBuf>,
+        name: Option<&str>,
+        recovery: Recovery,
+    ) -> Result<(Self, Option<Vec<PathBuf>>), Failure> {
         let path = path(named)?;
         if path.exists() {
-            return Ok((Self::load(Some(&path))?, false));
+            return Ok((Self::load(Some(&path))?, None));
         }
-        let key = KeyFile::generate(Kind::Tenant, name.unwrap_or(NAME), wall());
-        match key.create(&path) {
-            Ok(()) => Ok((Self::of(path, key), true)),
+        match recovery.checked()?.make(Kind::Tenant, name.unwrap_or(NAME), &path) {
+            Ok((key, apart)) => Ok((Self::of(path, key), Some(apart))),
             // Another command made it in the meantime.
-            Err(KeyFileError::Exists(_)) => Ok((Self::load(Some(&path))?, false)),
+            Err(KeyFileError::Exists(_)) => Ok((Self::load(Some(&path))?, None)),
             Err(error) => Err(no_key(&error)),
         }
     }
 
     /// The same, with a word to the person when it was made.
     pub(crate) fn at_first_use(named: Option<&PathBuf>, say: Say) -> Result<Self, Failure> {
-        let (tenant, made) = Self::load_or_make(named, None)?;
-        if made {
+        let (tenant, made) = Self::load_or_make(named, None, Recovery::default())?;
+        if made.is_some() {
             say.step(format!("Made your tenant key: {}. Whoever has it is you: keep a copy.", tenant.path.display()));
         }
         Ok(tenant)
@@ -74,11 +80,14 @@ impl Tenant {
     }
 
     pub(crate) fn signer(&self) -> Signer {
-        Signer { keys: self.key.keys.clone(), party: self.genesis.clone() }
+        self.key.clone().into()
     }
 
-    pub(crate) fn signed_genesis(&self) -> Signed<Genesis> {
-        Signed::seal(&self.key.keys, &self.genesis)
+    /// The key, and those before it that are kept beside it: what was sealed to one of them still opens.
+    pub(crate) fn keypairs(&self) -> impl Iterator<Item = Keypair> {
+        let retired = (0..RETIRED_MAX).map(|number| beside(&self.path, &format!(".retired-{number}")));
+        let retired = retired.filter_map(|path| KeyFile::load_any(&path).ok());
+        std::iter::once(self.key.keys.clone()).chain(retired.map(|key| key.keys))
     }
 
     /// A command under an op of its own. Sent twice it happens once.

@@ -88,6 +88,9 @@ pub(crate) enum Verb {
     Secrets(verb::secrets::Secrets),
     /// End an app
     Rm(verb::rm::Rm),
+    /// Change, recover, revoke and back up keys
+    #[command(subcommand)]
+    Keys(verb::keys::Keys),
     /// Be a hoster: make, run and look at a node
     #[command(subcommand)]
     Node(verb::node::Node),

@@ -1,5 +1,10 @@
 //! A node, put together: folder → disk → store and machine → links → runtime → edge and control API.
-use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use bocage_protocol::{
     cell::{Answered, Applied, Barrier, Query, Write},
@@ -100,6 +105,8 @@ impl Daemon {
     /// # Errors
     /// When anything is in the way: says what, and what to do.
     pub async fn start(path: &Path) -> Result<Self, StartError> {
+        // A node that was off for long may hold the key that makes it a member again.
+        Folder::renew(path, wall())?;
         let folder = Folder::open(path, wall())?;
         let settings = &folder.settings;
         let me = folder.identity.node();
@@ -169,7 +176,8 @@ impl Daemon {
             mesh: mesh.clone(),
             content: contents,
             logs,
-            door: Door::new(folder.identity.certificate().operator.key),
+            door: Door::new(folder.identity.certificate().operator_id()),
+            bodies: control::Bodies::default(),
             metrics: Arc::new(registry),
         });
         let socket = control::listen_unix(&control::socket_of(path)).map_err(io("the control socket"))?;
@@ -180,6 +188,7 @@ impl Daemon {
             tokio::spawn(control::serve(control, socket, control_port)),
             tokio::spawn(control::serve_peers(peers_control)),
             tokio::spawn(tell_readings(runtime, inlet)),
+            tokio::spawn(renew_certificate(node.clone(), path.to_owned())),
         ];
         Ok(Self { node, id: me, edge: edge_addr, control: control_addr, driver, mesh, tasks })
     }
@@ -348,6 +357,33 @@ async fn tell_readings(runtime: Arc<WasmRuntime>, inlet: Inlet) {
             if inlet.input(Urgency::Bulk, Input::Reading(reading)).await.is_err() {
                 return;
             }
+        }
+    }
+}
+
+/// Makes a new certificate when the machine says that it is time, if the operator's key lies in the node's folder.
+async fn renew_certificate(node: NodeHandle, path: PathBuf) {
+    let mut ending = node.recertify();
+    while ending.changed().await.is_ok() {
+        let Some(expires) = *ending.borrow_and_update() else { continue };
+        let folder = path.clone();
+        let made = tokio::task::spawn_blocking(move || Folder::renew(&folder, wall())).await;
+        let days = expires.since(wall()).as_secs() / 86_400;
+        match made {
+            Ok(Ok(Some(certificate))) => {
+                let command = Command::Certificate(Box::new(certificate));
+                match node.ask(Ask::within(STATE_MAX), command).await {
+                    Ok(_) => tracing::info!("this node's certificate was renewed"),
+                    Err(refusal) => tracing::error!(%refusal, "this node's new certificate was refused"),
+                }
+            }
+            Ok(Ok(None)) => tracing::warn!(
+                "this node's certificate ends in {days} days, and its operator's key is not in its folder: run bocage node \
+                 renew --dir {} --operator-key FILE",
+                path.display()
+            ),
+            Ok(Err(error)) => tracing::error!(%error, "this node's certificate ends in {days} days and is not renewed"),
+            Err(_) => tracing::error!("the renewal of this node's certificate broke: this is a bug"),
         }
     }
 }

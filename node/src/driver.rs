@@ -10,7 +10,7 @@
 //! bug, everybody who holds a handle is told.
 //!
 //! Each turn asks the *clock* before anything else, so that a busy channel cannot starve deadlines, then takes one input:
-//! the disk's reports first, then by urgency; every eighth turn the least urgent goes first, so that none starves.
+//! the disk's reports first, then by urgency; every eighth turn another lane goes first, so that none starves.
 use std::{collections::VecDeque, thread, time::Duration};
 
 use bocage_protocol::{
@@ -31,7 +31,7 @@ use crate::{
     transport::Sent,
 };
 
-/// Every so many turns the least urgent input goes first.
+/// Every so many turns another lane goes first.
 const FAIR_EVERY: u64 = 8;
 
 /// A step that takes longer is worth a line in the log: it delays everything else on this node.
@@ -235,7 +235,7 @@ where
             }
             match self.wait().await {
                 Wake::Event(event) => self.take(event),
-                Wake::Deadline => {}
+                Wake::Filled | Wake::Deadline => {}
                 Wake::Ended => return,
             }
         }
@@ -304,6 +304,8 @@ where
             Output::Withdraw { content } => effects.contents.withdraw(content),
             Output::Run(order) => effects.runtime.order(order),
             Output::Serve(delta) => self.world.handles.serve(delta),
+            Output::Keys(keyring) => self.world.handles.keys(keyring),
+            Output::Recertify { expires } => self.world.handles.recertify(expires),
             Output::Reply { request, result } => self.world.handles.reply(request, result),
             Output::Notice(notice) => {
                 log(&notice);
@@ -324,15 +326,16 @@ where
             return Some(Event::Block(report));
         }
         let mut take = |lane: Lane| match lane {
-            Lane::Frames(Urgency::Control) => inbox.control.try_recv().ok().map(|held| held.input),
-            Lane::Frames(Urgency::Request) => inbox.request.try_recv().ok().map(|held| held.input),
-            Lane::Frames(Urgency::Bulk) => inbox.bulk.try_recv().ok().map(|held| held.input),
+            Lane::Frames(urgency) => inbox.frames.try_next(urgency),
             Lane::Handles => handles.inputs.try_recv().ok(),
         };
         let input = if self.turn.is_multiple_of(FAIR_EVERY) {
-            // A frame may so overtake the `Up` of its own link by a hair: the machine drops what strangers send, and it
-            // is best effort anyway.
-            Lane::ALL.into_iter().rev().find_map(&mut take)
+            // Each lane comes first in its turn, so that two that are never empty cannot starve a third. A frame may so
+            // overtake the `Up` of its own link by a hair: the machine drops what strangers send, and it is best effort
+            // anyway.
+            let first = usize::try_from(self.turn / FAIR_EVERY % Lane::ALL.len() as u64).unwrap_or(0);
+            let (later, sooner) = Lane::ALL.split_at(first);
+            sooner.iter().chain(later).copied().find_map(&mut take)
         } else {
             Lane::ALL.into_iter().find_map(&mut take)
         };
@@ -346,10 +349,8 @@ where
         tokio::select! {
             biased;
             Some(report) = inbox.blocks.recv() => Wake::Event(Event::Block(report)),
-            Some(held) = inbox.control.recv() => Wake::Event(Event::Input(held.input)),
-            Some(held) = inbox.request.recv() => Wake::Event(Event::Input(held.input)),
             Some(input) = handles.inputs.recv() => Wake::Event(Event::Input(input)),
-            Some(held) = inbox.bulk.recv() => Wake::Event(Event::Input(held.input)),
+            true = inbox.frames.filled() => Wake::Filled,
             () = sleep_until(*clock, deadline), if deadline.is_some() => Wake::Deadline,
             else => Wake::Ended,
         }
@@ -371,6 +372,8 @@ impl Lane {
 #[allow(clippy::large_enum_variant)]
 enum Wake {
     Event(Event),
+    /// A lane has something.
+    Filled,
     Deadline,
     /// All senders are gone and no machine wants waking.
     Ended,
@@ -396,11 +399,18 @@ fn log(notice: &Notice) {
     match notice {
         Notice::Applied { .. } => tracing::trace!(?notice),
         Notice::PeerUp(_) | Notice::PeerDown(_) | Notice::Verdict { .. } => tracing::info!(?notice),
+        Notice::Succeeded { .. } | Notice::Ruled { .. } => tracing::info!(?notice),
         Notice::CellOpened { .. } | Notice::Leader { .. } | Notice::Instance { .. } => tracing::info!(?notice),
         Notice::PeerRefused { .. } | Notice::RecordRefused { .. } | Notice::Contradiction { .. } => {
             tracing::warn!(?notice);
         }
-        Notice::ClockOff { .. } => tracing::warn!(?notice),
+        Notice::ClockOff { .. } | Notice::Contradicted { .. } => tracing::warn!(?notice),
+        Notice::Doubled { addresses } => {
+            tracing::error!(
+                ?addresses,
+                "another process runs with this node's key: stop one of the two, and make it anew with bocage node init"
+            );
+        }
         Notice::CellQuarantined { .. } | Notice::DiskFailed(_) => tracing::error!(?notice),
     }
 }

@@ -22,8 +22,10 @@ use bocage_protocol::{
     id::{OpId, RequestId, TenantId, TraceId},
     io::Input,
     notice::Notice,
+    record::Keyring,
     refusal::{Code, Refusal},
     route::{RouteDelta, Table},
+    time::Timestamp,
 };
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
@@ -80,6 +82,8 @@ pub struct NodeHandle {
     inputs: mpsc::Sender<Input>,
     waiting: Arc<Waiting>,
     table: watch::Receiver<Arc<Table>>,
+    keyring: watch::Receiver<Arc<Keyring>>,
+    recertify: watch::Receiver<Option<Timestamp>>,
     notices: broadcast::Sender<Notice>,
 }
 
@@ -90,6 +94,8 @@ pub struct DriverEnd {
     pub inputs: mpsc::Receiver<Input>,
     waiting: Arc<Waiting>,
     table: watch::Sender<Arc<Table>>,
+    keyring: watch::Sender<Arc<Keyring>>,
+    recertify: watch::Sender<Option<Timestamp>>,
     notices: broadcast::Sender<Notice>,
 }
 
@@ -98,11 +104,21 @@ pub struct DriverEnd {
 pub fn channel(clock: Clock) -> (NodeHandle, DriverEnd) {
     let (input_sender, inputs) = mpsc::channel(INPUTS_MAX);
     let (table_sender, table) = watch::channel(Arc::new(Table::default()));
+    let (keyring_sender, keyring) = watch::channel(Arc::default());
+    let (recertify_sender, recertify) = watch::channel(None);
     let (notices, _) = broadcast::channel(NOTICES_MAX);
     let waiting = Arc::new(Waiting::new(clock));
-    let handle =
-        NodeHandle { clock, inputs: input_sender, waiting: Arc::clone(&waiting), table, notices: notices.clone() };
-    (handle, DriverEnd { inputs, waiting, table: table_sender, notices })
+    let handle = NodeHandle {
+        clock,
+        inputs: input_sender,
+        waiting: Arc::clone(&waiting),
+        table,
+        keyring,
+        recertify,
+        notices: notices.clone(),
+    };
+    let (table, keyring, recertify) = (table_sender, keyring_sender, recertify_sender);
+    (handle, DriverEnd { inputs, waiting, table, keyring, recertify, notices })
 }
 
 impl NodeHandle {
@@ -160,6 +176,18 @@ impl NodeHandle {
         Arc::clone(&self.table.borrow())
     }
 
+    /// What is known here of keys now.
+    #[must_use]
+    pub fn keyring(&self) -> Arc<Keyring> {
+        Arc::clone(&self.keyring.borrow())
+    }
+
+    /// Wakes when this node's certificate is about to end: when it does.
+    #[must_use]
+    pub fn recertify(&self) -> watch::Receiver<Option<Timestamp>> {
+        self.recertify.clone()
+    }
+
     /// Wakes at each change of the route table.
     #[must_use]
     pub fn table_changed(&self) -> watch::Receiver<Arc<Table>> {
@@ -193,6 +221,16 @@ impl DriverEnd {
     /// Changes the route table that edges read.
     pub fn serve(&self, delta: RouteDelta) {
         self.table.send_modify(|table| Arc::make_mut(table).change(delta));
+    }
+
+    /// What is known of keys changed.
+    pub fn keys(&self, keyring: Arc<Keyring>) {
+        self.keyring.send_replace(keyring);
+    }
+
+    /// This node's certificate ends.
+    pub fn recertify(&self, expires: Timestamp) {
+        self.recertify.send_replace(Some(expires));
     }
 
     /// Tells everybody who listens.

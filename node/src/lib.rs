@@ -1,13 +1,14 @@
 //! What a hoster runs. Gives the protocol a clock, links, a disk, runtimes and an edge; decides nothing by itself.
 //!
 //! Read in this order: the loop that owns the machine (`driver`, `clock`, `inbox`) and what everybody else holds of it
-//! (`handle`); what it acts through (`transport`, `transfer`, `disk`, `content`, `runtime`); where requests come in
+//! (`handle`); what it acts through (`sources`, `transport`, `transfer`, `disk`, `content`, `runtime`); where requests come in
 //! (`edge`, `control`); a node's folder (`settings`, `keyfile`, `sealing`); and the whole of it (`daemon`).
 
 pub mod clock;
 pub mod handle;
 pub mod effects;
 pub mod inbox;
+pub mod sources;
 pub mod driver;
 pub mod transport;
 pub mod transfer;

@@ -34,7 +34,7 @@ use crate::{
 /// The name of the file.
 pub const FILE: &str = "bocage.toml";
 /// A certificate that `node init` makes is valid so long.
-const CERTIFICATE_LIFETIME: Duration = Duration::from_secs(365 * 24 * 3600);
+const CERTIFICATE_LIFETIME: Duration = Duration::from_hours(365 * 24);
 
 /// The file, as people write it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -156,6 +156,29 @@ pub enum SettingsError {
     },
 }
 
+impl Settings {
+    /// Reads a folder's file.
+    ///
+    /// # Errors
+    /// When it is missing or malformed.
+    pub fn read(path: &Path) -> Result<Self, SettingsError> {
+        let file = path.join(FILE);
+        let text = fs::read_to_string(&file).map_err(|source| match source.kind() {
+            std::io::ErrorKind::NotFound => SettingsError::Missing(path.to_owned()),
+            _ => SettingsError::Io { path: file.clone(), source },
+        })?;
+        toml::from_str(&text).map_err(|error| {
+            let before = text.get(..error.span().map_or(0, |span| span.start)).unwrap_or("");
+            SettingsError::Malformed {
+                path: file.clone(),
+                line: before.matches('\n').count() + 1,
+                column: before.chars().rev().take_while(|c| *c != '\n').count() + 1,
+                why: error.message().to_owned(),
+            }
+        })
+    }
+}
+
 impl OfferSettings {
     /// In the protocol's units.
     #[must_use]
@@ -229,26 +252,42 @@ impl Folder {
         Ok(key.keys.node())
     }
 
-    /// Reads a folder.
+    /// Makes a new certificate for the node of a folder, as its settings say now, and puts it in the place of the one before.
     ///
     /// # Errors
-    /// When it is not a node's, or something in it does not count; says which file and what to do.
-    pub fn open(path: &Path, now: Timestamp) -> Result<Self, SettingsError> {
-        let file = path.join(FILE);
-        let text = fs::read_to_string(&file).map_err(|source| match source.kind() {
-            std::io::ErrorKind::NotFound => SettingsError::Missing(path.to_owned()),
-            _ => SettingsError::Io { path: file.clone(), source },
-        })?;
-        let settings: Settings = toml::from_str(&text).map_err(|error| {
-            let before = text.get(..error.span().map_or(0, |span| span.start)).unwrap_or("");
-            SettingsError::Malformed {
-                path: file.clone(),
-                line: before.matches('\n').count() + 1,
-                column: before.chars().rev().take_while(|c| *c != '\n').count() + 1,
-                why: error.message().to_owned(),
-            }
-        })?;
-        let node_key = KeyFile::load(&path.join("keys/node.key"), Kind::Node)?;
+    /// When it is not a node's folder, or the disk says no: then the certificate before is still in its place.
+    pub fn certify(path: &Path, operator: &KeyFile, now: Timestamp) -> Result<Signed<NodeCertificate>, SettingsError> {
+        let settings = Settings::read(path)?;
+        let key = KeyFile::load(&path.join("keys/node.key"), Kind::Node)?;
+        let certificate = certify(&settings, operator, &key, now);
+        let (certified, next) = (path.join("keys/certificate"), path.join("keys/certificate.next"));
+        let text = data_encoding::BASE64.encode(&codec::encode(&certificate));
+        let written = fs::write(&next, text).and_then(|()| fs::rename(&next, &certified));
+        written.map_err(|source| SettingsError::Io { path: certified, source })?;
+        Ok(certificate)
+    }
+
+    /// As `certify`, by the operator's key in the folder itself, if it is there and the certificate is past two thirds of its
+    /// life. `None`: there was nothing to do, or no key to do it with.
+    ///
+    /// # Errors
+    /// When the disk says no.
+    pub fn renew(path: &Path, now: Timestamp) -> Result<Option<Signed<NodeCertificate>>, SettingsError> {
+        let operator = match KeyFile::load(&path.join("keys/operator.key"), Kind::Operator) {
+            Ok(operator) => operator,
+            Err(KeyFileError::Missing(_)) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let current = Self::certificate(path)?.open();
+        let is_due = current.is_ok_and(|it| now >= it.not_before + it.expires.since(it.not_before) / 3 * 2);
+        if is_due { Self::certify(path, &operator, now).map(Some) } else { Ok(None) }
+    }
+
+    /// The certificate of a folder's node, whether it still counts or not.
+    ///
+    /// # Errors
+    /// When the certificate is missing or unreadable.
+    pub fn certificate(path: &Path) -> Result<Signed<NodeCertificate>, SettingsError> {
         let certified = path.join("keys/certificate");
         let refuse = |why: String| SettingsError::Certificate { path: certified.clone(), why };
         let text = fs::read_to_string(&certified).map_err(|error| refuse(error.to_string()))?;
@@ -256,6 +295,18 @@ impl Folder {
         let signed: Signed<NodeCertificate> =
             codec::decode("node certificate", &bytes).map_err(|error| refuse(error.to_string()))?;
         signed.verify().map_err(|error| refuse(error.to_string()))?;
+        Ok(signed)
+    }
+
+    /// Reads a folder.
+    ///
+    /// # Errors
+    /// When it is not a node's, or something in it does not count; says which file and what to do.
+    pub fn open(path: &Path, now: Timestamp) -> Result<Self, SettingsError> {
+        let settings = Settings::read(path)?;
+        let node_key = KeyFile::load(&path.join("keys/node.key"), Kind::Node)?;
+        let signed = Self::certificate(path)?;
+        let refuse = |why: String| SettingsError::Certificate { path: path.join("keys/certificate"), why };
         let identity = NodeIdentity::new(node_key.keys.clone(), signed, settings.mesh.id, now)
             .map_err(|error| refuse(error.to_string()))?;
         Ok(Self { path: path.to_owned(), settings, identity, node_key })
@@ -272,10 +323,11 @@ fn certify(settings: &Settings, operator: &KeyFile, node: &KeyFile, now: Timesta
         jurisdiction: settings.node.jurisdiction,
         domains: settings.node.domains.clone(),
         // Clocks differ: a peer that is a little behind must not find it too young.
-        not_before: now - Duration::from_secs(300),
+        not_before: now - Duration::from_mins(5),
         expires: now + CERTIFICATE_LIFETIME,
         serial: now.0,
         sealing: sealing_public(&node.keys),
+        successions: (!operator.successions.is_empty()).then(|| operator.successions.clone()),
     };
     Signed::seal(&operator.keys, &certificate)
 }

@@ -31,7 +31,7 @@ const PLACES: [(&str, &str, &str); 5] = [
 fn free_port() -> u16 {
     let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = tcp.local_addr().unwrap().port();
-    std::net::UdpSocket::bind(("127.0.0.1", port)).map(|_| port).unwrap_or_else(|_| free_port())
+    std::net::UdpSocket::bind(("127.0.0.1", port)).map_or_else(|_| free_port(), |_| port)
 }
 
 async fn start_all(folder: &Path) -> Vec<Daemon> {
@@ -118,7 +118,7 @@ async fn deploy(daemon: &Daemon, folder: &Path, tenant: &KeyFile) -> (CellId, St
         let action = TenantAction::Release(Box::new(release.clone()));
         let command = TenantCommand { tenant: genesis.tenant(), cell: None, op, issued: wall(), action };
         let release = Signed::seal(&tenant.keys, &command);
-        let deploy = Command::Deploy { tenant: tenant.signed_genesis().unwrap(), release };
+        let deploy = Command::Deploy { tenant: tenant.signed_genesis().unwrap(), successions: Vec::new(), release };
         let ask = Ask { op: Some(op), ..Ask::within(Duration::from_secs(20)) };
         match daemon.node.ask(ask, deploy).await {
             Ok(Reply::Deployed { cell, host, .. }) => return (cell, host),

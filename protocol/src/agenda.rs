@@ -53,6 +53,7 @@ mod tests {
     use super::*;
     use crate::time::Instant;
 
+    #[allow(clippy::unnecessary_wraps, reason = "as an agenda takes it")]
     fn at(nanos: u64) -> Option<Deadline> {
         Some(Deadline { at: Instant::from_nanos(nanos), reason: "test" })
     }

@@ -13,14 +13,14 @@ use crate::{
     identity::{NodeIdentity, Signed},
     machine::{Deadline, Machine, Outbox},
     random::Seed,
-    record::RecordBody,
+    record::{Keyring, RecordBody},
     refusal::Refusal,
     store::CellBoot,
     time::{Instant, Now},
 };
 
 /// A node that granted a replica waits so long for the leader to bring it in.
-const EXPECT_MAX: Duration = Duration::from_secs(120);
+const EXPECT_MAX: Duration = Duration::from_mins(2);
 /// Cells that may bring this node in, at once.
 const EXPECTED_MAX: usize = 4_096;
 
@@ -70,6 +70,8 @@ pub enum Input {
         /// Records of verdicts.
         evidence: Vec<Signed<RecordBody>>,
     },
+    /// What is known of keys changed: for all replicas.
+    Keys(Arc<Keyring>),
 }
 
 /// Output of the cells.
@@ -103,6 +105,7 @@ pub struct Cells {
     expected: BTreeMap<CellId, Instant>,
     /// Which cells have a member on a node.
     by_node: BTreeMap<NodeId, BTreeSet<CellId>>,
+    keyring: Arc<Keyring>,
     agenda: Agenda<CellId>,
     outbox: Outbox<Output>,
 }
@@ -125,13 +128,14 @@ impl Cells {
             founding: BTreeSet::new(),
             expected: BTreeMap::new(),
             by_node: BTreeMap::new(),
+            keyring: Arc::default(),
             agenda: Agenda::default(),
             outbox: Outbox::default(),
         };
         for (cell, boot) in found {
             let seed = this.seed.split_for("cell", &cell.0);
             match Replica::open(this.config.clone(), seed, this.identity.clone(), cell, boot, now) {
-                Ok(replica) => this.adopt(cell, replica),
+                Ok(replica) => this.adopt(now, cell, replica),
                 Err(fault) => {
                     let reason = fault.to_string();
                     let notice = crate::notice::Notice::CellQuarantined { cell, reason };
@@ -160,9 +164,12 @@ impl Cells {
         self.open.is_empty()
     }
 
-    fn adopt(&mut self, cell: CellId, replica: Replica) {
+    fn adopt(&mut self, now: Now, cell: CellId, replica: Replica) {
         self.open.insert(cell, replica);
         self.drain(cell);
+        if !self.keyring.is_empty() {
+            self.hand(now, cell, CellInput::Keys(self.keyring.clone()));
+        }
     }
 
     fn drain(&mut self, cell: CellId) {
@@ -199,6 +206,7 @@ impl Cells {
             | CellInput::Fetched { .. }
             | CellInput::Link { .. }
             | CellInput::Verdict { .. }
+            | CellInput::Keys(_)
             | CellInput::Found { .. } => return,
         };
         self.outbox.push(Output::Of { cell, output });
@@ -230,7 +238,7 @@ impl Cells {
         match Replica::found(self.config.clone(), seed, self.identity.clone(), genesis, now) {
             Ok(replica) => {
                 self.founding.insert(cell);
-                self.adopt(cell, replica);
+                self.adopt(now, cell, replica);
             }
             Err(refusal) => self.outbox.push(Output::Opened { cell, result: Err(refusal) }),
         }
@@ -251,7 +259,7 @@ impl Cells {
         let seed = self.seed.split_for("cell", &cell.0);
         let replica = ReplicaId(raft.to);
         let joined = Replica::join(self.config.clone(), seed, self.identity.clone(), cell, replica, now);
-        self.adopt(cell, joined);
+        self.adopt(now, cell, joined);
         self.hand(now, cell, CellInput::Received { from, message });
     }
 
@@ -262,7 +270,7 @@ impl Cells {
         }
     }
 
-    fn to_cells_of(&mut self, now: Now, node: NodeId, input: &CellInput) {
+    fn hand_to_cells_of(&mut self, now: Now, node: NodeId, input: &CellInput) {
         for cell in self.by_node.get(&node).cloned().unwrap_or_default() {
             self.hand(now, cell, input.clone());
         }
@@ -286,9 +294,15 @@ impl Machine for Cells {
                     self.outbox.push(Output::Opened { cell, result: Ok(()) });
                 }
             }
-            Input::Link { node, up } => self.to_cells_of(now, node, &CellInput::Link { node, up }),
+            Input::Link { node, up } => self.hand_to_cells_of(now, node, &CellInput::Link { node, up }),
             Input::Verdict { node, down, evidence } => {
-                self.to_cells_of(now, node, &CellInput::Verdict { node, down, evidence });
+                self.hand_to_cells_of(now, node, &CellInput::Verdict { node, down, evidence });
+            }
+            Input::Keys(keyring) => {
+                self.keyring = keyring;
+                for cell in self.open.keys().copied().collect::<Vec<_>>() {
+                    self.hand(now, cell, CellInput::Keys(self.keyring.clone()));
+                }
             }
         }
     }

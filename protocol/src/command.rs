@@ -4,10 +4,13 @@ use std::sync::Arc;
 use crate::{
     cell::{self, Answered, Applied, Barrier, CellGenesis, Description, Query, TenantCommand, Write},
     id::{CellId, InstanceId, NodeId, OperatorId, TenantId},
-    identity::{Genesis, Signed},
+    identity::{Endorsed, Genesis, NodeCertificate, Signed, Succession},
+    membership::Address,
     placement::{Grade, Policy},
+    record::KeyWord,
     resources::{Jurisdiction, Price, Resources, Site},
     store::DiskFault,
+    time::Timestamp,
 };
 
 /// Asked with a `Context` that names request and deadline. Every signature in it was checked by the driver.
@@ -17,6 +20,8 @@ pub enum Command {
     Deploy {
         /// Who.
         tenant: Signed<Genesis>,
+        /// How the tenant came from its first key to the one that signs; empty while it is the first.
+        successions: Vec<Endorsed<Succession>>,
         /// What: a `TenantAction::Release` with no cell.
         release: Signed<TenantCommand>,
     },
@@ -57,6 +62,11 @@ pub enum Command {
     },
     /// The operator changes what this node offers; `None` withdraws it.
     Offer(Option<Terms>),
+    /// A word about keys, which proves itself: for this node and, by it, for the mesh. Answered with `Done`, or `Conflict`
+    /// where something known here outranks it.
+    Word(Box<KeyWord>),
+    /// A later certificate of this node.
+    Certificate(Box<Signed<NodeCertificate>>),
     /// What this node knows of itself and its mesh.
     Status,
     /// What this node knows of the cells that it has a replica or a lease of.
@@ -97,7 +107,7 @@ pub enum Reply {
     Applied(Applied),
     /// To `Read`.
     Answered(Answered),
-    /// To `Resolve` and `Offer`.
+    /// To `Resolve`, `Offer`, `Word` and `Certificate`.
     Done,
     /// To `Status`.
     Status(Box<NodeStatus>),
@@ -179,6 +189,38 @@ pub struct NodeStatus {
     pub disk: Option<DiskFault>,
     /// This node's clock is off by so many milliseconds from its peers' median; positive: ahead.
     pub clock_off_ms: i64,
+    /// Of its own keys, and of others'.
+    pub keys: KeysShown,
+}
+
+/// What a node knows of keys, as people see it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeysShown {
+    /// How often its operator has changed its key.
+    pub serial: u64,
+    /// When its certificate ends.
+    pub certificate_expires: Timestamp,
+    /// Why its certificate counts no more, though it is in time.
+    pub void: Option<String>,
+    /// Where another process says it is that runs with this node's key.
+    pub double: Option<Vec<Address>>,
+    /// Nodes that contradicted themselves, in records of which version, and whether that bars them from votes and leases.
+    pub contradicted: Vec<ContradictedShown>,
+    /// Words about keys known: successions, rulings of operators, contradictions.
+    pub words: usize,
+}
+
+/// A node that contradicted itself, as people see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContradictedShown {
+    /// Which.
+    pub node: NodeId,
+    /// What its operator is called, if it is known here.
+    pub operator_name: Option<String>,
+    /// In records of this version.
+    pub version: u64,
+    /// It gets no new votes and leases; else its operator has explained it.
+    pub barred: bool,
 }
 
 /// A peer as people see it.

@@ -115,6 +115,15 @@ impl Frame {
         Verified::check(self, known)
     }
 
+    /// How many records it brings: what a peer's quota counts.
+    #[must_use]
+    pub fn records(&self) -> usize {
+        match self {
+            Self::Gossip(membership::Message::Records(records) | membership::Message::Found(records)) => records.len(),
+            Self::Hello(_) | Self::Gossip(_) | Self::Cell { .. } | Self::Birth(_) | Self::Route(_) => 0,
+        }
+    }
+
     /// How much its delay hurts.
     #[must_use]
     pub const fn urgency(&self) -> Urgency {

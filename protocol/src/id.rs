@@ -96,6 +96,8 @@ ids! {
     OperatorId: "an operator id";
     /// A tenant: the hash of its genesis statement, so it outlives any of its keys.
     TenantId: "a tenant id";
+    /// An operator or tenant, where it does not matter which: the hash of its genesis statement.
+    PartyId: "a party's id";
     /// A cell: the hash of its genesis entry.
     CellId: "a cell id";
     /// A mesh: the hash of its founding statement.
@@ -104,6 +106,18 @@ ids! {
     ContentHash: "a content hash";
     /// A disk: drawn when it is first formatted. A wiped disk has another.
     DiskId: "a disk id";
+}
+
+impl From<OperatorId> for PartyId {
+    fn from(operator: OperatorId) -> Self {
+        Self(operator.0)
+    }
+}
+
+impl From<TenantId> for PartyId {
+    fn from(tenant: TenantId) -> Self {
+        Self(tenant.0)
+    }
 }
 
 /// A member of a cell. Allocated by the cell's log, never reused, never zero.

@@ -1,6 +1,6 @@
 //! Everything that may happen to a node, and everything that it may ask of its driver. A run is a `Boot` and a list of
 //! `(Now, Input)`.
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     cell::{Secrets, Workload},
@@ -12,10 +12,12 @@ use crate::{
     identity::Verified,
     membership::Address,
     notice::Notice,
+    record::Keyring,
     refusal::Refusal,
     resources::Resources,
     route::RouteDelta,
     store::{CellBoot, DiskFault, StoreKey, WriteBatch},
+    time::Timestamp,
 };
 
 /// Input of a whole node.
@@ -208,6 +210,13 @@ pub enum Output {
     Run(Order),
     /// What the edge may route.
     Serve(RouteDelta),
+    /// This node's certificate ends then: give it a new one by `Command::Certificate`, if the operator's key is at hand.
+    Recertify {
+        /// When.
+        expires: Timestamp,
+    },
+    /// What is known of keys changed, for whoever asks at the door.
+    Keys(Arc<Keyring>),
     /// The answer to a `Command`.
     Reply {
         /// Whose.

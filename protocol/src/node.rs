@@ -10,7 +10,10 @@
 //! ```
 mod status;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use crate::{
     agenda::Agenda,
@@ -33,7 +36,7 @@ use crate::{
     notice::Notice,
     random::Seed,
     reach::{self, Reach, Wanter},
-    record::{Kind, Shared, Subject},
+    record::{Keyring, Kind, Shared, Subject},
     route::{self, Router},
     store::{Boot, DiskFault, Rot, StoreOp, WriteBatch},
     time::Now,
@@ -244,7 +247,9 @@ impl Node {
     fn on_command(&mut self, context: Context, command: Command) {
         let owner = Owner::Person(context.request);
         match command {
-            Command::Deploy { tenant, release } => self.start(context, Goal::Deploy { tenant, release }),
+            Command::Deploy { tenant, successions, release } => {
+                self.start(context, Goal::Deploy { tenant, successions, release });
+            }
             Command::Plan { policy } => self.start(context, Goal::Plan { policy }),
             Command::Submit { cell, command } => match Goal::for_release(cell, &command) {
                 Some(goal) => self.start(context, goal),
@@ -269,6 +274,13 @@ impl Node {
             Command::Cells => {
                 let cells = Reply::Cells(self.leases.descriptions().collect());
                 self.reply(context.request, Ok(cells));
+            }
+            Command::Word(word) => {
+                self.hand(HandOver::Membership(membership::Input::Word { request: context.request, word }));
+            }
+            Command::Certificate(certificate) => {
+                let input = membership::Input::Certificate { request: context.request, certificate };
+                self.hand(HandOver::Membership(input));
             }
             Command::Apps { tenant, app } => {
                 let apps = Reply::Apps(self.router.apps(tenant, app.as_deref()));
@@ -327,8 +339,25 @@ impl Node {
                 self.hand(HandOver::Cells(cells::Input::Verdict { node: about, down, evidence }));
             }
             membership::Output::Keep { key, value } => self.keep(key, value),
+            membership::Output::Weighed { request, result } => self.reply(request, result.map(|()| Reply::Done)),
+            membership::Output::Certified(identity) => {
+                self.identity = (*identity).clone();
+                self.hand(HandOver::Reach(reach::Input::Certificate(*identity)));
+            }
+            membership::Output::Recertify { expires } => self.outbox.push(Output::Recertify { expires }),
+            membership::Output::Keys(keyring) => self.on_keys(&keyring),
             membership::Output::Notice(notice) => self.outbox.push(Output::Notice(notice)),
         }
+    }
+
+    /// All who ask what a signature is worth.
+    fn on_keys(&mut self, keyring: &Arc<Keyring>) {
+        self.hand(HandOver::Reach(reach::Input::Keys(keyring.clone())));
+        self.hand(HandOver::Market(capacity::Input::Keys(keyring.clone())));
+        self.hand(HandOver::Sponsor(SponsorInput::Keys(keyring.clone())));
+        self.hand(HandOver::Host(HostInput::Keys(keyring.clone())));
+        self.hand(HandOver::Cells(cells::Input::Keys(keyring.clone())));
+        self.outbox.push(Output::Keys(keyring.clone()));
     }
 
     fn on_learned(&mut self, record: Shared) {
@@ -412,7 +441,7 @@ impl Node {
 
     fn on_caller(&mut self, output: caller::Output) {
         match output {
-            caller::Output::Send { to, cell, context, message } => self.to_replica(to, cell, context, message),
+            caller::Output::Send { to, cell, context, message } => self.hand_to_replica(to, cell, context, message),
             caller::Output::Locate(cell) => self.hand(HandOver::Router(route::Input::Locate(cell))),
             caller::Output::Done { owner, result } => match owner {
                 Owner::Leases(call) => self.hand(HandOver::Leases(lease::Input::Called { call, result })),
@@ -474,8 +503,7 @@ impl Node {
         match output {
             SponsorOutput::AskHere { request, ask } => {
                 let candidates = self.market.answer(&ask);
-                let jurisdiction = Some(ask.jurisdiction);
-                self.hand(HandOver::Sponsor(SponsorInput::Candidates { request, jurisdiction, candidates }));
+                self.hand(HandOver::Sponsor(SponsorInput::Candidates { request, candidates }));
             }
             SponsorOutput::Send { to, addresses, message } => {
                 if !addresses.is_empty() {
@@ -530,7 +558,7 @@ impl Node {
         self.hand(HandOver::Reach(reach::Input::Send { to, frame }));
     }
 
-    fn to_replica(&mut self, to: NodeId, cell: CellId, context: Context, message: cell::Message) {
+    fn hand_to_replica(&mut self, to: NodeId, cell: CellId, context: Context, message: cell::Message) {
         if to != self.identity.node() {
             return self.send(to, Frame::Cell { cell, message });
         }
@@ -564,6 +592,10 @@ impl Node {
         self.outbox.push(Output::Transfer { id, from, what: Content { hash, size_bytes_max, kind } });
     }
 
+    #[allow(
+        clippy::option_option,
+        reason = "it came or not; a snapshot comes with its bytes, a component stays on disk"
+    )]
     fn on_fetched(&mut self, fetcher: Fetcher, content: ContentHash, arrived: Option<Option<Blob>>) {
         let here = arrived.is_some();
         match fetcher {

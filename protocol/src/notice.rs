@@ -2,8 +2,8 @@
 use std::time::Duration;
 
 use crate::{
-    id::{CellId, InstanceId, NodeId, ReplicaId},
-    membership::Liveness,
+    id::{CellId, InstanceId, NodeId, OperatorId, PartyId, ReplicaId},
+    membership::{Address, Liveness},
     store::DiskFault,
 };
 
@@ -39,6 +39,35 @@ pub enum Notice {
     Contradiction {
         /// By whom.
         signer: NodeId,
+    },
+    /// It is known here that a party has changed its key: the one before is dead.
+    Succeeded {
+        /// Whose.
+        party: PartyId,
+        /// How often by now.
+        serial: u64,
+    },
+    /// It is known here what an operator rules about its node.
+    Ruled {
+        /// Whose node.
+        operator: OperatorId,
+        /// Which.
+        node: NodeId,
+        /// Certificates of a lower serial are void.
+        below: u64,
+        /// Contradictions up to this version are explained.
+        resolved: u64,
+    },
+    /// It is known here, with proof, that a node contradicted itself: it gets no new votes and leases.
+    Contradicted {
+        /// Which.
+        node: NodeId,
+    },
+    /// Another process runs with this node's key, and says that it is there. Two nodes with one key undo each other: one
+    /// of them must stop, and be made anew with bocage node init.
+    Doubled {
+        /// Where the other one says that it is.
+        addresses: Vec<Address>,
     },
     /// A replica of a cell runs here.
     CellOpened {

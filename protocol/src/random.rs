@@ -41,6 +41,7 @@ pub struct Rng(ChaCha8Rng);
 
 impl Rng {
     /// Uniform over all of `u64`.
+    #[allow(clippy::should_implement_trait, reason = "an endless stream has no end to say")]
     pub fn next(&mut self) -> u64 {
         self.0.next_u64()
     }

@@ -20,6 +20,8 @@ pub(crate) const NAMES: &[&str] = &[
     "eclipsed",
     "contradictions_known_to",
     "rejoin_max_ms",
+    "key_dead_p50_ms",
+    "key_dead_max_ms",
     "payload_redundancy",
     "sent_bytes_per_node_s",
     "sent_frames_per_node_s",

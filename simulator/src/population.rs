@@ -6,7 +6,7 @@ use bocage_protocol::{
     command::Terms,
     config::Config,
     id::{MeshId, NodeId},
-    identity::{Genesis, Keypair, NodeCertificate, NodeIdentity, Party, PublicKey, Signed},
+    identity::{Genesis, Keypair, Lineage, NodeCertificate, NodeIdentity, Party, PublicKey, Signed},
     membership,
     random::Seed,
     resources::{Jurisdiction, Price, Resources, Site},
@@ -40,8 +40,10 @@ pub(crate) struct Population {
 
 #[derive(Debug)]
 struct Operator {
+    /// The current one.
     keys: Keypair,
-    genesis: Genesis,
+    recovery: Keypair,
+    lineage: Lineage,
     /// By the electorate.
     admitted: bool,
 }
@@ -84,9 +86,12 @@ impl Population {
     fn settle(&mut self, name: &str, group: &scenario::Population) {
         let (jurisdiction, sites, nodes) = (group.jurisdiction, group.sites.max(1), group.nodes);
         let keys = self.keys("operator", name.as_bytes());
-        let genesis = Genesis::new(Party::Operator, name, keys.public(), MADE);
+        let recovery = self.keys("recovery", name.as_bytes());
+        let mut genesis = Genesis::new(Party::Operator, name, keys.public(), MADE);
+        genesis.recovery = vec![recovery.public()];
+        genesis.threshold = 1;
         let operator = u32::try_from(self.operators.len()).expect("operators are fewer than nodes");
-        self.operators.push(Operator { keys, genesis, admitted: group.admitted });
+        self.operators.push(Operator { keys, recovery, lineage: Lineage::first(genesis), admitted: group.admitted });
         let first = u32::try_from(self.sites.len()).expect("sites are fewer than nodes");
         self.sites.extend((1..=sites).map(|site| format!("{name}/{site}")));
         for node in 0..nodes {
@@ -99,21 +104,42 @@ impl Population {
         Keypair::from_secret(&self.seed.split("keys").split_for(kind, of).0)
     }
 
+    /// An operator's keys until now, and the current one.
+    pub(crate) fn lineage(&self, operator: u32) -> (Lineage, Keypair) {
+        let operator = &self.operators[operator as usize];
+        (operator.lineage.clone(), operator.keys.clone())
+    }
+
+    /// An operator takes its key back by its recovery key.
+    pub(crate) fn recover(&mut self, number: u32, made: Timestamp) -> Lineage {
+        let operator = &self.operators[number as usize];
+        let after = operator.lineage.successions.len();
+        let mut of = number.to_be_bytes().to_vec();
+        of.extend(after.to_be_bytes());
+        let new = self.keys("recovered", &of);
+        let lineage = operator.lineage.recover(after, &[&operator.recovery], &new, made);
+        let operator = &mut self.operators[number as usize];
+        operator.lineage = lineage.expect("one recovery key is enough in this world");
+        operator.keys = new;
+        operator.lineage.clone()
+    }
+
     /// The identity of the node with this number at this place, certified by its operator.
     pub(crate) fn identity(&self, number: u32, place: &Place) -> NodeIdentity {
         let keys = self.keys("node", &number.to_be_bytes());
         let operator = &self.operators[place.operator as usize];
         let certificate = NodeCertificate {
             mesh: self.mesh,
-            operator: operator.genesis.clone(),
+            operator: operator.lineage.genesis.clone(),
             node: keys.node(),
             site: Site(self.sites[place.site as usize].clone()),
             jurisdiction: place.jurisdiction,
             domains: Vec::new(),
             not_before: MADE,
             expires: MADE + YEAR,
-            serial: 1,
+            serial: 1 + operator.lineage.successions.len() as u64,
             sealing: PublicKey(self.seed.split_for("sealing", &number.to_be_bytes()).0),
+            successions: (!operator.lineage.successions.is_empty()).then(|| operator.lineage.successions.clone()),
         };
         let signed = Signed::seal(&operator.keys, &certificate);
         NodeIdentity::new(keys, signed, self.mesh, Timestamp(EPOCH_MS)).expect("the certificate is valid for a year")
@@ -158,7 +184,7 @@ impl Population {
 
     /// Whether the node with this number at this place is among those selected, `any` aside.
     pub(crate) fn matches(&self, select: &Select, number: u32, place: &Place) -> bool {
-        let operator = &self.operators[place.operator as usize].genesis.name;
+        let operator = &self.operators[place.operator as usize].lineage.genesis.name;
         select.node.is_none_or(|node| node == number)
             && select.nodes.is_none_or(|[first, last]| (first..=last).contains(&number))
             && select.operator.as_ref().is_none_or(|name| name == operator)

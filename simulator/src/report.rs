@@ -85,6 +85,8 @@ pub enum Property {
     Fencing,
     /// The faults are over and the mesh does not agree, or an app is not writable.
     Convergence,
+    /// A node deals with somebody whose key is dead, or never learnt that it is.
+    Keys,
     /// A node panicked.
     Crash,
     /// An honest node was called down by a quorum, or lost its vote.

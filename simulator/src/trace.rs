@@ -226,6 +226,8 @@ pub(crate) fn of_output(output: &Output, mark: Option<FrameMark>) -> u128 {
         | Output::Withdraw { .. }
         | Output::Run(_)
         | Output::Serve(_)
+        | Output::Keys(_)
+        | Output::Recertify { .. }
         | Output::Reply { .. }
         | Output::Notice(_) => mixer.shown(output),
     }

@@ -111,7 +111,7 @@ pub(crate) async fn release(control: &Control, tenant: &Tenant, package: &Packag
 /// a late answer.
 async fn found(control: &Control, tenant: &Tenant, app: &str, action: TenantAction) -> Result<Deployed, Failure> {
     let command = tenant.command(None, action);
-    let unknown = match control.found(tenant.signed_genesis(), command).await {
+    let unknown = match control.found(&tenant.key, command).await {
         Err(failure) if failure.exit == Exit::Indefinite => failure,
         result => return result,
     };

@@ -13,6 +13,7 @@ pub(crate) mod rollback;
 pub(crate) mod kv;
 pub(crate) mod secrets;
 pub(crate) mod rm;
+pub(crate) mod keys;
 pub(crate) mod node;
 pub(crate) mod offer;
 pub(crate) mod sim;
@@ -47,6 +48,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Kv(kv) => wait(kv.run(&at)),
         Verb::Secrets(secrets) => wait(secrets.run(&at)),
         Verb::Rm(rm) => wait(rm.run(&at)),
+        Verb::Keys(keys) => wait(keys.run(&at)),
         Verb::Offer(offer) => wait(offer.run(&at)),
     }
 }

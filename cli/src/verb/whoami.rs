@@ -16,6 +16,7 @@ impl Whoami {
         let said = json!({
             "tenant": tenant.id(),
             "name": tenant.key.name,
+            "serial": tenant.key.successions.len(),
             "key": tenant.path.display().to_string(),
             "node": node,
         });
@@ -24,7 +25,7 @@ impl Whoami {
             let rows = [
                 row("tenant", tenant.id().to_string()),
                 row("name", tenant.key.name.clone()),
-                row("key", tenant.path.display().to_string()),
+                row("key", format!("{} (serial {})", tenant.path.display(), tenant.key.successions.len())),
                 row("node", node.clone().unwrap_or_else(|| "none: name one with --node".to_owned())),
             ];
             say::table(["", ""], rows).trim_start_matches('\n').to_owned()

@@ -36,3 +36,38 @@ fn another_key_is_another_tenant() {
     let who: serde_json::Value = serde_json::from_slice(&by_environment.stdout).unwrap();
     assert_eq!(who["tenant"], other["tenant"]);
 }
+
+#[test]
+fn a_backup_opens_with_its_passphrase_only_and_brings_the_same_key_back() {
+    let person = Person::new();
+    let made = person.asks(&["login", "--name", "anna"]);
+    std::fs::write(person.path("phrase"), "correct horse battery\n").unwrap();
+    std::fs::write(person.path("wrong"), "incorrect horse battery\n").unwrap();
+    person.asks(&["keys", "backup", "--to", "anna.age", "--passphrase-file", "phrase"]);
+    let backup = std::fs::read(person.path("anna.age")).unwrap();
+    assert!(backup.starts_with(b"age-encryption.org/v1"), "age itself opens it");
+    person
+        .types(&["keys", "backup", "--to", "anna.age", "--passphrase-file", "phrase"])
+        .failed(4, &["never overwritten"]);
+    let wrong = ["keys", "restore", "anna.age", "--to", "back.key", "--passphrase-file", "wrong"];
+    person.types(&wrong).failed(5, &["does not open", "another passphrase"]);
+    assert!(!person.path("back.key").exists());
+    person.asks(&["keys", "restore", "anna.age", "--to", "back.key", "--passphrase-file", "phrase"]);
+    let who = person.asks(&["whoami", "--key", "back.key"]);
+    assert_eq!(who["tenant"], made["tenant"]);
+    assert_eq!(std::fs::metadata(person.path("back.key")).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn recovery_keys_are_made_with_the_party_and_lie_apart() {
+    let person = Person::new();
+    person.types(&["login", "--recovery", "3", "--threshold", "4"]).failed(2, &["--threshold is from 1"]);
+    let made = person.asks(&["login", "--name", "anna", "--recovery", "3"]);
+    assert_eq!(made["recovery"].as_array().unwrap().len(), 3);
+    let shown = person.asks(&["keys", "show"]);
+    assert_eq!((&shown["recovery_keys"], &shown["threshold"], &shown["serial"]), (&3.into(), &2.into(), &0.into()));
+    assert_eq!(shown["party"], made["tenant"]);
+    let apart = person.asks(&["keys", "show", "config/bocage/tenant.key.recovery-2"]);
+    assert_eq!((&apart["kind"], &apart["party"]), (&"recovery".into(), &made["tenant"]));
+    assert_eq!(person.asks(&["whoami"])["serial"], 0);
+}

@@ -1,12 +1,28 @@
 //! What the control API says, in JSON: the names are promises. Fields are only ever added.
 use bocage_protocol::{
-    cell::{Description, InstanceState},
-    command::{NodeStatus, PlanShown},
+    cell::{Description, InstanceState, TenantCommand},
+    command::{KeysShown, NodeStatus, PlanShown},
     id::{CellId, NodeId, OperatorId},
+    identity::{Endorsed, Genesis, Signed, Succession},
     placement::Grade,
 };
+use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+/// What founds a cell, as signed: CBOR, not JSON.
+#[derive(Clone, Debug, Encode, Decode)]
+pub struct Founding {
+    /// Who.
+    #[n(0)]
+    pub tenant: Signed<Genesis>,
+    /// What.
+    #[n(1)]
+    pub release: Signed<TenantCommand>,
+    /// How the tenant came from its first key to the one that signs the release.
+    #[n(2)]
+    pub successions: Option<Vec<Endorsed<Succession>>>,
+}
 
 /// An app and where it lives.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -166,6 +182,54 @@ pub struct Rejected {
     pub why: String,
 }
 
+/// What a node knows of keys.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+pub struct Trust {
+    /// How often its operator has changed its key.
+    pub serial: u64,
+    /// When its certificate ends.
+    pub certificate_expires_ms: u64,
+    /// Why its certificate counts no more, though it is in time.
+    pub void: Option<String>,
+    /// Where another process says it is that runs with this node's key.
+    pub double: Option<Vec<String>>,
+    /// Nodes that contradicted themselves.
+    pub contradicted: Vec<Contradicted>,
+    /// Words about keys known: successions, rulings, contradictions.
+    pub words: usize,
+}
+
+/// A node that contradicted itself: two signed statements of one version.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Contradicted {
+    /// Which.
+    pub node_id: String,
+    /// What its operator is called, if it is known here.
+    pub operator: Option<String>,
+    /// Of the two statements: what its operator names to explain it.
+    pub version: u64,
+    /// It gets no new votes and leases; else its operator has explained it.
+    pub barred: bool,
+}
+
+/// How a party came to its current key.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Lineage {
+    /// How often it was changed.
+    pub serial: u64,
+    /// Genesis and successions: CBOR in base64.
+    pub lineage: String,
+}
+
+/// What an operator has ruled about its node.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Ruling {
+    /// Certificates of a lower serial are void; the highest number: all, for ever.
+    pub below: u64,
+    /// Contradictions up to this version are explained.
+    pub resolved: u64,
+}
+
 /// A node, by itself.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Node {
@@ -195,6 +259,9 @@ pub struct Node {
     pub disk_fault: Option<String>,
     /// Its clock less its peers' median.
     pub clock_off_ms: i64,
+    /// What it knows of keys: its own, and those that count no more.
+    #[serde(default)]
+    pub keys: Trust,
     /// Suffix of self-certifying hosts.
     pub zone: String,
     /// Which mesh.
@@ -444,9 +511,29 @@ impl Node {
             leases: status.leases,
             disk_fault: status.disk.map(|fault| fault.to_string()),
             clock_off_ms: status.clock_off_ms,
+            keys: Trust::of(status.keys),
             zone: zone.to_owned(),
             mesh: mesh.to_owned(),
             edge: None,
+        }
+    }
+}
+
+impl Trust {
+    fn of(keys: KeysShown) -> Self {
+        let contradicted = keys.contradicted.into_iter().map(|shown| Contradicted {
+            node_id: id(shown.node),
+            operator: shown.operator_name,
+            version: shown.version,
+            barred: shown.barred,
+        });
+        Self {
+            serial: keys.serial,
+            certificate_expires_ms: keys.certificate_expires.0,
+            void: keys.void,
+            double: keys.double,
+            contradicted: contradicted.collect(),
+            words: keys.words,
         }
     }
 }

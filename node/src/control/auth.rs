@@ -1,15 +1,16 @@
 //! Who may ask. Over the node's own unix socket: whoever can open it, as the file's permissions say. Over TCP: whoever
 //! signs the request with a tenant's or the operator's key, once, now.
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeSet, VecDeque},
     sync::{Mutex, PoisonError},
     time::Duration,
 };
 
 use bocage_protocol::{
     codec,
-    id::TenantId,
-    identity::{Genesis, Keypair, Party, PublicKey, Signed, Statement},
+    id::{OperatorId, TenantId},
+    identity::{Endorsed, Genesis, Lineage, Party, Signed, Statement, Succession},
+    record::Keyring,
     refusal::{Code, Refusal},
     time::Timestamp,
 };
@@ -17,10 +18,12 @@ use data_encoding::BASE64;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use minicbor::{Decode, Encode};
 
+use crate::keyfile::KeyFile;
+
 /// Carries a [`SignedRequest`].
 pub const AUTHORIZATION: HeaderName = HeaderName::from_static("bocage-authorization");
 /// A request older or newer than this is refused: clocks differ, but not so much.
-const AGE_MAX: Duration = Duration::from_secs(120);
+const AGE_MAX: Duration = Duration::from_mins(2);
 /// Nonces remembered; of more, the oldest is forgotten, and its request is too old by then at the usual rates.
 const NONCES_MAX: usize = 100_000;
 
@@ -55,6 +58,9 @@ struct SignedRequest {
     party: Signed<Genesis>,
     #[n(1)]
     request: Signed<ControlRequest>,
+    /// How the party came from its first key to the one that signs the request.
+    #[n(2)]
+    successions: Option<Vec<Endorsed<Succession>>>,
 }
 
 /// Who asks.
@@ -86,41 +92,58 @@ impl Caller {
     }
 }
 
-/// Signs a request as `party`, whose key is `keys`.
+/// Signs a request with a party's key.
+///
+/// # Panics
+/// When it is no party's key.
 #[must_use]
-pub fn sign(keys: &Keypair, party: &Genesis, method: &str, path: &str, body: &[u8], at: Timestamp) -> HeaderValue {
+pub fn sign(by: &KeyFile, method: &str, path: &str, body: &[u8], at: Timestamp) -> HeaderValue {
     let mut nonce = [0; 16];
     getrandom::fill(&mut nonce).expect("the operating system gives randomness");
     let body = *blake3::hash(body).as_bytes();
     let request = ControlRequest { method: method.to_owned(), path: path.to_owned(), body, at, nonce };
-    let signed = SignedRequest { party: Signed::seal(keys, party), request: Signed::seal(keys, &request) };
+    let signed = SignedRequest {
+        party: by.signed_genesis().expect("a party's key file has a genesis"),
+        request: Signed::seal(&by.keys, &request),
+        successions: (!by.successions.is_empty()).then(|| by.successions.clone()),
+    };
     HeaderValue::from_str(&BASE64.encode(&codec::encode(&signed))).expect("base64 is a header value")
+}
+
+const OTHER_REQUEST: &str = "the signature is of another request";
+
+/// A caller whose signature holds, and the hash of the body that was signed with it.
+#[derive(Clone, Copy, Debug)]
+pub struct Announced {
+    caller: Caller,
+    body: [u8; 32],
 }
 
 /// Checks signed requests, each once.
 #[derive(Debug)]
 pub struct Door {
-    operator: PublicKey,
+    operator: OperatorId,
     seen: Mutex<Seen>,
 }
 
 #[derive(Debug, Default)]
 struct Seen {
-    nonces: BTreeMap<[u8; 16], ()>,
+    nonces: BTreeSet<[u8; 16]>,
     order: VecDeque<[u8; 16]>,
 }
 
 impl Door {
-    /// A door of the node whose operator has this key.
+    /// A door of this operator's node.
     #[must_use]
-    pub fn new(operator: PublicKey) -> Self {
+    pub fn new(operator: OperatorId) -> Self {
         Self { operator, seen: Mutex::default() }
     }
 
     /// Who asks, over TCP.
     ///
     /// # Errors
-    /// When the request is not signed, or the signature does not fit this very request, or it came before.
+    /// When the request is not signed, or the signature does not fit this very request, or it came before, or the key that
+    /// signed is dead as far as `keyring` knows.
     pub fn check(
         &self,
         headers: &HeaderMap,
@@ -128,8 +151,23 @@ impl Door {
         path: &str,
         body: &[u8],
         wall: Timestamp,
+        keyring: &Keyring,
     ) -> Result<Caller, Refusal> {
-        let refuse = |why: &str| Refusal::definite(Code::Unauthorised, why);
+        self.check_head(headers, method, path, wall, keyring)?.with_body(body)
+    }
+
+    /// Who asks, as far as the head of a request tells: nobody else's body is read at all.
+    ///
+    /// # Errors
+    /// As [`Door::check`]. The request counts as having come.
+    pub fn check_head(
+        &self,
+        headers: &HeaderMap,
+        method: &str,
+        path: &str,
+        wall: Timestamp,
+        keyring: &Keyring,
+    ) -> Result<Announced, Refusal> {
         let header = headers.get(AUTHORIZATION).ok_or_else(|| {
             refuse("requests over TCP are signed with a tenant's or operator's key: run bocage login, or use the node's unix socket")
         })?;
@@ -138,12 +176,20 @@ impl Door {
             codec::decode("signed request", &bytes).map_err(|error| refuse(&error.to_string()))?;
         let party = signed.party.verify().map_err(|error| refuse(&error.to_string()))?;
         let request = signed.request.verify().map_err(|error| refuse(&error.to_string()))?;
-        if party.key != signed.party.key() || party.key != signed.request.key() {
+        let lineage =
+            Lineage { genesis: party.clone().into_inner(), successions: signed.successions.unwrap_or_default() };
+        let descent = lineage.verify().map_err(|error| refuse(&error))?;
+        if party.key != signed.party.key() || descent.key() != signed.request.key() {
             return Err(refuse("the request is not signed by the key of the party that it names"));
         }
-        let same = request.method == method && request.path == path && request.body == *blake3::hash(body).as_bytes();
-        if !same {
-            return Err(refuse("the signature is of another request"));
+        if !keyring.speaks_for(&descent, descent.key()) {
+            return Err(refuse(
+                "the request is signed by a key that was replaced since: use the new key file; if it was not you who \
+                 replaced the key, bocage keys recover takes it back",
+            ));
+        }
+        if request.method != method || request.path != path {
+            return Err(refuse(OTHER_REQUEST));
         }
         if request.at.since(wall).max(wall.since(request.at)) > AGE_MAX {
             return Err(refuse("the request was signed more than two minutes from now: check this machine's clock"));
@@ -151,17 +197,35 @@ impl Door {
         if !self.seen.lock().unwrap_or_else(PoisonError::into_inner).first_time(request.nonce) {
             return Err(refuse("the request came before: sign a new one"));
         }
-        match party.party {
-            Party::Operator if party.key == self.operator => Ok(Caller::Operator),
-            Party::Operator => Err(refuse("this node is another operator's")),
-            Party::Tenant => Ok(Caller::Tenant(party.tenant())),
-        }
+        let caller = match party.party {
+            Party::Operator if party.operator() == self.operator => Caller::Operator,
+            Party::Operator => return Err(refuse("this node is another operator's")),
+            Party::Tenant => Caller::Tenant(party.tenant()),
+        };
+        Ok(Announced { caller, body: request.body })
     }
+}
+
+impl Announced {
+    /// The caller, if this is the body that was signed.
+    ///
+    /// # Errors
+    /// When it is another.
+    pub fn with_body(self, body: &[u8]) -> Result<Caller, Refusal> {
+        if self.body == *blake3::hash(body).as_bytes() {
+            return Ok(self.caller);
+        }
+        Err(refuse(OTHER_REQUEST))
+    }
+}
+
+fn refuse(why: &str) -> Refusal {
+    Refusal::definite(Code::Unauthorised, why)
 }
 
 impl Seen {
     fn first_time(&mut self, nonce: [u8; 16]) -> bool {
-        if self.nonces.insert(nonce, ()).is_some() {
+        if !self.nonces.insert(nonce) {
             return false;
         }
         self.order.push_back(nonce);
@@ -176,45 +240,64 @@ impl Seen {
 
 #[cfg(test)]
 mod tests {
+    use bocage_protocol::{identity::Keypair, record::KeyWord};
+
     use super::*;
+    use crate::keyfile::Kind;
 
     const NOW: Timestamp = Timestamp(1_000_000);
 
-    fn tenant() -> (Keypair, Genesis) {
+    fn tenant() -> KeyFile {
         let keys = Keypair::from_secret(&[5; 32]);
-        let genesis = Genesis::new(Party::Tenant, "t", keys.public(), Timestamp(1));
-        (keys, genesis)
+        KeyFile { keys, ..KeyFile::generate(Kind::Tenant, "t", Timestamp(1)) }
     }
 
-    fn headers(path: &str, body: &[u8]) -> HeaderMap {
-        let (keys, genesis) = tenant();
-        HeaderMap::from_iter([(AUTHORIZATION, sign(&keys, &genesis, "POST", path, body, NOW))])
+    fn headers(by: &KeyFile, path: &str, body: &[u8]) -> HeaderMap {
+        HeaderMap::from_iter([(AUTHORIZATION, sign(by, "POST", path, body, NOW))])
     }
 
     fn door() -> Door {
-        Door::new(Keypair::from_secret(&[6; 32]).public())
+        Door::new(OperatorId::of(b"another"))
+    }
+
+    fn check(door: &Door, headers: &HeaderMap, keyring: &Keyring) -> Result<Caller, Refusal> {
+        door.check(headers, "POST", "/v1/apps", b"x", NOW, keyring)
     }
 
     #[test]
     fn a_signed_request_is_let_in_once() {
-        let (door, headers) = (door(), headers("/v1/apps", b"x"));
-        let caller = door.check(&headers, "POST", "/v1/apps", b"x", NOW).unwrap();
-        assert_eq!(caller, Caller::Tenant(tenant().1.tenant()));
-        assert!(door.check(&headers, "POST", "/v1/apps", b"x", NOW).is_err(), "a replay");
+        let (door, headers, keyring) = (door(), headers(&tenant(), "/v1/apps", b"x"), Keyring::default());
+        let caller = check(&door, &headers, &keyring).unwrap();
+        assert_eq!(caller, Caller::Tenant(tenant().genesis().unwrap().tenant()));
+        assert!(check(&door, &headers, &keyring).is_err(), "a replay");
+    }
+
+    #[test]
+    fn a_replaced_key_opens_no_door_once_its_successor_is_known() {
+        let (door, old, mut keyring) = (door(), tenant(), Keyring::default());
+        let new = Keypair::from_secret(&[6; 32]);
+        let lineage = old.lineage().unwrap().succeed(&old.keys, &new, NOW).unwrap();
+        let next = old.next(new, old.signed_genesis().unwrap(), lineage.clone());
+        let caller = check(&door, &headers(&next, "/v1/apps", b"x"), &keyring).unwrap();
+        assert_eq!(caller, Caller::Tenant(old.genesis().unwrap().tenant()), "before anybody told this node");
+        keyring.learn(&KeyWord::Lineage(lineage));
+        assert!(check(&door, &headers(&next, "/v1/apps", b"x"), &keyring).is_ok());
+        let refusal = check(&door, &headers(&old, "/v1/apps", b"x"), &keyring).unwrap_err();
+        assert!(refusal.detail.contains("bocage keys recover"), "{refusal:?}");
     }
 
     #[test]
     fn a_signature_is_of_one_method_path_body_and_time() {
-        let (door, headers) = (door(), headers("/v1/apps", b"x"));
-        let later = NOW + Duration::from_secs(600);
+        let (door, headers, keyring) = (door(), headers(&tenant(), "/v1/apps", b"x"), Keyring::default());
+        let later = NOW + Duration::from_mins(10);
         for (method, path, body, at) in [
             ("PUT", "/v1/apps", b"x", NOW),
             ("POST", "/v1/cells", b"x", NOW),
             ("POST", "/v1/apps", b"y", NOW),
             ("POST", "/v1/apps", b"x", later),
         ] {
-            assert!(door.check(&headers, method, path, body, at).is_err(), "{method} {path}");
+            assert!(door.check(&headers, method, path, body, at, &keyring).is_err(), "{method} {path}");
         }
-        assert!(door.check(&HeaderMap::new(), "POST", "/v1/apps", b"x", NOW).is_err(), "unsigned");
+        assert!(check(&door, &HeaderMap::new(), &keyring).is_err(), "unsigned");
     }
 }

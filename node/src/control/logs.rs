@@ -208,6 +208,6 @@ async fn may_read(from: NodeId, asked: &Asked, control: &Control) -> bool {
     };
     let Ok(value) = HeaderValue::from_str(authorization) else { return false };
     let headers = HeaderMap::from_iter([(AUTHORIZATION, value)]);
-    let caller = control.door.check(&headers, "GET", &asked.path, b"", wall());
+    let caller = control.door.check(&headers, "GET", &asked.path, b"", wall(), &control.node.keyring());
     asked.path.contains(&asked.cell.to_string()) && caller.is_ok_and(|caller| caller.is_tenant(description.tenant))
 }

@@ -1,8 +1,10 @@
 //! The control API, for CLI and dashboard: a unix socket for this machine's own user, TCP for signed requests. JSON out,
-//! problem+json for every no, OpenAPI from the code. What a tenant wants is a statement that the *tenant* signed; this
+//! problem+json for every no, `OpenAPI` from the code. What a tenant wants is a statement that the *tenant* signed; this
 //! API only carries it.
 pub mod api;
 pub mod auth;
+mod bodies;
+mod keys;
 mod logs;
 mod routes;
 
@@ -12,19 +14,37 @@ use std::{
     os::{fd::AsRawFd as _, unix::fs::PermissionsExt as _},
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use auth::Door;
 use bocage_protocol::id::{MeshId, NodeId};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+    service::TowerToHyperService,
+};
 use prometheus_client::registry::Registry;
 use tokio::net::{TcpListener, UnixListener};
 
+pub use bodies::Bodies;
 pub use logs::serve_peers;
 
-use crate::{content::Contents, handle::NodeHandle, runtime::Logs, transport::Mesh};
+use crate::{content::Contents, handle::NodeHandle, runtime::Logs, sources::Places, transport::Mesh};
 
 /// A socket's address holds no longer path, whatever the file system allows (`sun_path`, less its last zero).
 const SOCKET_PATH_BYTES_MAX: usize = 107;
+
+/// Connections over TCP at once; a further one is closed.
+const CONNECTIONS_MAX: usize = 256;
+/// Of these, from one network (see [`crate::sources`]); a further one is closed.
+const CONNECTIONS_PER_SOURCE_MAX: usize = 128;
+/// A caller that does not finish its headers so long is closed on.
+const HEADERS_MAX: Duration = Duration::from_secs(10);
+/// Bytes of headers of one request.
+const HEADER_BYTES_MAX: u32 = 64 << 10;
+/// Requests of one HTTP/2 connection at once.
+const STREAMS_MAX: u32 = 32;
 
 /// What the API needs of its node.
 pub struct Control {
@@ -46,6 +66,8 @@ pub struct Control {
     pub logs: Arc<Logs>,
     /// Who may ask over TCP.
     pub door: Door,
+    /// Memory for what they send.
+    pub bodies: Bodies,
     /// Counters.
     pub metrics: Arc<Registry>,
 }
@@ -80,14 +102,51 @@ pub fn fitting(path: &Path) -> std::io::Result<(PathBuf, Option<File>)> {
 
 /// Serves both doors until the runtime stops.
 pub async fn serve(control: Arc<Control>, unix: UnixListener, tcp: TcpListener) {
-    let local = axum::serve(unix, routes::router(Arc::clone(&control), true));
-    let remote = axum::serve(tcp, routes::router(control, false));
-    let (local, remote) = tokio::join!(local.into_future(), remote.into_future());
-    for ended in [local, remote] {
-        if let Err(error) = ended {
-            tracing::error!(%error, "the control API stopped listening");
+    let local = async {
+        if let Err(error) = axum::serve(unix, routes::router(Arc::clone(&control), true)).await {
+            tracing::error!(%error, "the control socket stopped listening");
         }
+    };
+    tokio::join!(local, serve_tcp(routes::router(Arc::clone(&control), false), tcp));
+}
+
+/// The door to the network: connections are shared out by where they come from, and none is waited for long.
+async fn serve_tcp(router: axum::Router, listener: TcpListener) {
+    let places = Places::new(CONNECTIONS_MAX, CONNECTIONS_PER_SOURCE_MAX);
+    loop {
+        let (socket, client) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::debug!(%error, "a caller could not be accepted");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                continue;
+            }
+        };
+        // Closed at once: whoever has a place already asks there.
+        let Some(place) = places.take(client.ip()) else { continue };
+        let service = TowerToHyperService::new(router.clone());
+        tokio::spawn(async move {
+            let mut server = auto::Builder::new(TokioExecutor::new());
+            server
+                .http1()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEADERS_MAX)
+                .max_buf_size(HEADER_BYTES_MAX as usize)
+                .http2()
+                .timer(TokioTimer::new())
+                .max_concurrent_streams(STREAMS_MAX)
+                .max_header_list_size(HEADER_BYTES_MAX);
+            if let Err(error) = server.serve_connection(TokioIo::new(socket), service).await {
+                tracing::trace!(%error, %client, "a caller's connection ended");
+            }
+            drop(place);
+        });
     }
+}
+
+/// The API as a service without a listener, behind the unix socket's door (`local`) or the one that asks for signatures.
+pub fn router(control: Arc<Control>, local: bool) -> axum::Router {
+    routes::router(control, local)
 }
 
 /// The path of a node's own socket.

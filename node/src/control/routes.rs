@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::{FromRequestParts, Path, Query, Request, State},
+    extract::{DefaultBodyLimit, FromRequestParts, Path, Query, Request, State},
     http::{StatusCode, header, request::Parts},
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -15,12 +15,11 @@ use bocage_protocol::{
     codec,
     command::{Command, Reply, Terms},
     id::{CellId, ContentHash, NodeId, TenantId},
-    identity::{Genesis, PublicKey, Signed},
+    identity::{Lineage, PublicKey, Signed},
     placement::Policy,
     refusal::{Code, Refusal},
     resources::{Price, Resources},
 };
-use http_body_util::BodyExt as _;
 use serde::Deserialize;
 use utoipa::OpenApi;
 
@@ -31,14 +30,12 @@ use super::{
 };
 use crate::{edge::problem, handle::Ask, settings::wall, transfer::ContentStore as _};
 
-/// No body is longer: a component of 64 MiB is a large one.
-const BODY_BYTES_MAX: usize = 64 << 20;
 /// A command is answered within this.
-const COMMAND_MAX: Duration = Duration::from_secs(10);
+pub(super) const COMMAND_MAX: Duration = Duration::from_secs(10);
 /// A deploy is answered within this.
-const DEPLOY_MAX: Duration = Duration::from_secs(60);
+const DEPLOY_MAX: Duration = Duration::from_mins(1);
 
-type Shared = Arc<Control>;
+pub(super) type Shared = Arc<Control>;
 
 /// A no, as the API says it.
 #[derive(Debug)]
@@ -56,16 +53,32 @@ impl IntoResponse for No {
     }
 }
 
-fn no(code: Code, detail: impl Into<String>) -> No {
+pub(super) fn no(code: Code, detail: impl Into<String>) -> No {
     No(Refusal::definite(code, detail))
 }
 
-type Said<T> = Result<Json<T>, No>;
+pub(super) type Said<T> = Result<Json<T>, No>;
 
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Bocage control API", description = "What the CLI and the dashboard ask of a node."),
-    paths(status, apps, cell_status, submit, read_key, list_keys, upload, deploy, plan, set_offer, secrets)
+    paths(
+        status,
+        apps,
+        cell_status,
+        submit,
+        read_key,
+        list_keys,
+        upload,
+        deploy,
+        plan,
+        set_offer,
+        secrets,
+        super::keys::tell,
+        super::keys::lineage,
+        super::keys::ruling,
+        super::keys::certificate
+    )
 )]
 struct Api;
 
@@ -76,6 +89,10 @@ pub(super) fn router(control: Shared, local: bool) -> Router {
         .route("/v1/apps", get(apps).post(deploy))
         .route("/v1/plan", post(plan))
         .route("/v1/offer", put(set_offer))
+        .route("/v1/keys", put(super::keys::tell))
+        .route("/v1/keys/{party}", get(super::keys::lineage))
+        .route("/v1/rulings/{operator}/{node}", get(super::keys::ruling))
+        .route("/v1/certificate", put(super::keys::certificate))
         .route("/v1/content/{hash}", put(upload))
         .route("/v1/cells/{cell}", get(cell_status))
         .route("/v1/cells/{cell}/commands", post(submit))
@@ -83,7 +100,9 @@ pub(super) fn router(control: Shared, local: bool) -> Router {
         .route("/v1/cells/{cell}/stores/{store}/value", get(read_key))
         .route("/v1/cells/{cell}/secrets", get(secrets))
         .route("/v1/cells/{cell}/logs", get(super::logs::logs))
-        .route_layer(middleware::from_fn_with_state((Arc::clone(&control), local), enter));
+        .route_layer(middleware::from_fn_with_state((Arc::clone(&control), local), enter))
+        // `enter` has read the body within its own bounds.
+        .layer(DefaultBodyLimit::disable());
     Router::new()
         .merge(guarded)
         .route("/healthz", get(|| async { "ok\n" }))
@@ -94,23 +113,23 @@ pub(super) fn router(control: Shared, local: bool) -> Router {
         .with_state(control)
 }
 
-/// Reads the body, asks the door who it is, and passes both on.
+/// Asks the door who it is, reads the body, and passes both on. The body of somebody who is not let in is not read.
 async fn enter(State((control, local)): State<(Shared, bool)>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
-    let body = match http_body_util::Limited::new(body, BODY_BYTES_MAX).collect().await {
-        Ok(body) => body.to_bytes(),
-        Err(_) => {
-            let detail = format!("the body broke off or is longer than {BODY_BYTES_MAX} bytes");
-            return no(Code::Invalid, detail).into_response();
+    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+    let announced = if local {
+        None
+    } else {
+        match control.door.check_head(&parts.headers, parts.method.as_str(), path, wall(), &control.node.keyring()) {
+            Ok(announced) => Some(announced),
+            Err(refusal) => return No(refusal).into_response(),
         }
     };
-    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-    let caller = if local {
-        Ok(Caller::Local)
-    } else {
-        control.door.check(&parts.headers, parts.method.as_str(), path, &body, wall())
+    let (body, _memory) = match control.bodies.read(body).await {
+        Ok(read) => read,
+        Err(refusal) => return No(refusal).into_response(),
     };
-    match caller {
+    match announced.map_or(Ok(Caller::Local), |announced| announced.with_body(&body)) {
         Ok(caller) => {
             parts.extensions.insert(Known(caller));
             next.run(Request::from_parts(parts, axum::body::Body::from(body))).await
@@ -131,7 +150,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Known {
     }
 }
 
-async fn ask(control: &Control, timeout: Duration, command: Command) -> Result<Reply, No> {
+pub(super) async fn ask(control: &Control, timeout: Duration, command: Command) -> Result<Reply, No> {
     Ok(control.node.ask(Ask::within(timeout), command).await?)
 }
 
@@ -214,7 +233,7 @@ fn verify(signed: &Signed<TenantCommand>) -> Result<TenantCommand, No> {
     Ok(signed.verify().map_err(invalid)?.into_inner())
 }
 
-fn decode<T: for<'b> minicbor::Decode<'b, ()>>(what: &'static str, body: &[u8]) -> Result<T, No> {
+pub(super) fn decode<T: for<'b> minicbor::Decode<'b, ()>>(what: &'static str, body: &[u8]) -> Result<T, No> {
     codec::decode(what, body).map_err(|error| no(Code::Invalid, error.to_string()))
 }
 
@@ -312,18 +331,23 @@ async fn upload(State(control): State<Shared>, Path(hash): Path<ContentHash>, bo
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Founds a cell for a signed release. The body is the CBOR of `(Signed<Genesis>, Signed<TenantCommand>)`.
+/// Founds a cell for a signed release. The body is the CBOR of an [`api::Founding`].
 #[utoipa::path(post, path = "/v1/apps", request_body = Vec<u8>,
     responses((status = 200, body = api::Deployed), (status = 422, body = api::Problem)))]
 async fn deploy(State(control): State<Shared>, body: Bytes) -> Said<api::Deployed> {
-    let (tenant, release): (Signed<Genesis>, Signed<TenantCommand>) = decode("deploy", &body)?;
+    let api::Founding { tenant, release, successions } = decode("deploy", &body)?;
+    let successions = successions.unwrap_or_default();
+    let lineage =
+        Lineage { genesis: tenant.open().map_err(|error| no(Code::Invalid, error.to_string()))?, successions };
+    lineage.verify().map_err(|error| no(Code::Unauthorised, error))?;
+    let successions = lineage.successions;
     tenant.verify().map_err(|error| no(Code::Unauthorised, error.to_string()))?;
     let command = verify(&release)?;
     let TenantAction::Release(wanted) = command.action else {
         return Err(no(Code::Invalid, "only a release founds a cell"));
     };
     let ask = Ask { op: Some(command.op), tenant: Some(command.tenant), ..Ask::within(DEPLOY_MAX) };
-    let reply = control.node.ask(ask, Command::Deploy { tenant, release }).await?;
+    let reply = control.node.ask(ask, Command::Deploy { tenant, successions, release }).await?;
     let Reply::Deployed { cell, host, .. } = reply else { return Err(unexpected()) };
     Ok(Json(api::Deployed { app: wanted.app, cell: cell.to_string(), release: 1, host }))
 }

@@ -119,6 +119,60 @@ fn a_full_disk_stops_acknowledgements_and_a_restart_with_room_goes_on() {
     assert!(bench.failed.is_empty());
 }
 
+/// Where the copy of this test that runs on a small disk finds that disk.
+const SMALL_DISK: &str = "BOCAGE_TEST_SMALL_DISK";
+
+/// A file system of 2 MiB that really fills up. It takes a mount namespace, so the test runs a copy of itself in one.
+#[test]
+fn a_really_full_disk_loses_nothing_that_was_acknowledged() {
+    let name = "disk::tests::a_really_full_disk_loses_nothing_that_was_acknowledged";
+    let Some(small) = std::env::var_os(SMALL_DISK) else {
+        let dir = TempDir::new().unwrap();
+        let script = "mount -t tmpfs -o size=2m small \"$0\" && exec \"$1\" --exact \"$2\" --nocapture";
+        let output = std::process::Command::new("unshare")
+            .args(["--user", "--map-root-user", "--mount", "sh", "-c", script])
+            .arg(dir.path())
+            .arg(std::env::current_exe().unwrap())
+            .arg(name)
+            .env(SMALL_DISK, dir.path())
+            .output()
+            .expect("unshare comes with util-linux: install it");
+        let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.success() && said.contains("1 passed"),
+            "on a small disk of its own (if it is unshare that may not: sysctl kernel.unprivileged_userns_clone=1, or run as root): {said}"
+        );
+        return;
+    };
+    let dir = Path::new(&small).join("data");
+    let mut bench = Bench::open(&dir);
+    while bench.failed.is_empty() {
+        assert!(bench.writes < 10_000, "2 MiB do not fill up");
+        let key = format!("key {}", bench.writes);
+        bench.persist(vec![put(&key, vec![7; 20_000])]);
+    }
+    let (acknowledged, fault) = (bench.persisted.len(), bench.failed[0].1.clone());
+    assert_eq!(fault, DiskFault::Full, "the system said so: {fault}");
+    assert!(acknowledged > 20, "{acknowledged}");
+    bench.persist(vec![put("later", vec![])]);
+    assert_eq!(bench.persisted.len(), acknowledged, "nothing is acknowledged any more");
+    drop(bench);
+    // Still full: either it opens with all there is, or it says that the disk is full.
+    let bench = Bench::open(&dir);
+    match &bench.booted {
+        Some(boot) => assert!(boot.keyed.len() >= acknowledged),
+        None => assert_eq!(bench.unopened, Some(DiskFault::Full)),
+    }
+    drop(bench);
+    let grown = std::process::Command::new("mount").args(["-o", "remount,size=8m"]).arg(&small).status().unwrap();
+    assert!(grown.success());
+    let mut bench = Bench::open(&dir);
+    let boot = bench.booted.as_ref().unwrap();
+    assert!(boot.keyed.len() >= acknowledged && boot.rot == bocage_protocol::store::Rot::default());
+    bench.persist(vec![put("room", vec![])]);
+    assert!(bench.failed.is_empty(), "with room it goes on: {:?}", bench.failed);
+}
+
 #[test]
 fn a_failed_sync_is_reported_and_final() {
     let dir = TempDir::new().unwrap();

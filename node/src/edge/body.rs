@@ -1,12 +1,14 @@
 //! The bodies that pass through an edge.
 use std::{
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Any body.
 pub type Body = UnsyncBoxBody<Bytes, BoxError>;
@@ -58,8 +60,8 @@ impl<T: Unpin> http_body::Body for Keeping<T> {
 
 /// A request's body, so far as it must be sent again when an instance fails.
 pub(super) enum Replay {
-    /// All of it is here.
-    Whole(Bytes),
+    /// All of it is here, and counted.
+    Whole { bytes: Bytes, _memory: OwnedSemaphorePermit },
     /// Too long to keep: it can be sent once.
     Once(Option<Body>),
 }
@@ -67,29 +69,33 @@ pub(super) enum Replay {
 /// Longer bodies are passed on as they come, and sent once.
 const KEPT_MAX: usize = 1 << 20;
 
+/// Bytes of all bodies that one edge keeps; while so many are kept, further ones are passed on as they come, and sent once.
+pub(super) const KEPT_BYTES_MAX: usize = 64 << 20;
+
 impl Replay {
-    /// Keeps a body that says it is short; passes any other on.
+    /// Keeps a body that says it is short, while `memory` (of [`KEPT_BYTES_MAX`]) has room for it; passes any other on.
     ///
     /// # Errors
     /// When the client breaks off.
-    pub(super) async fn of(body: hyper::body::Incoming) -> Result<Self, hyper::Error> {
-        let short = body.size_hint().upper().is_some_and(|upper| upper <= KEPT_MAX as u64);
-        if short {
-            return Ok(Self::Whole(body.collect().await?.to_bytes()));
+    pub(super) async fn of(body: hyper::body::Incoming, memory: &Arc<Semaphore>) -> Result<Self, hyper::Error> {
+        let short = body.size_hint().upper().filter(|upper| *upper <= KEPT_MAX as u64);
+        let room = short.and_then(|upper| Arc::clone(memory).try_acquire_many_owned(u32::try_from(upper).ok()?).ok());
+        match room {
+            Some(_memory) => Ok(Self::Whole { bytes: body.collect().await?.to_bytes(), _memory }),
+            None => Ok(Self::Once(Some(boxed(body)))),
         }
-        Ok(Self::Once(Some(boxed(body))))
     }
 
     /// A body to send; `None` when it was sent already and cannot be again.
     pub(super) fn take(&mut self) -> Option<Body> {
         match self {
-            Self::Whole(bytes) => Some(full(bytes.clone())),
+            Self::Whole { bytes, .. } => Some(full(bytes.clone())),
             Self::Once(body) => body.take(),
         }
     }
 
     /// Whether it can be sent once more.
     pub(super) fn can_repeat(&self) -> bool {
-        matches!(self, Self::Whole(_) | Self::Once(Some(_)))
+        matches!(self, Self::Whole { .. } | Self::Once(Some(_)))
     }
 }

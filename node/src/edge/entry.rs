@@ -14,9 +14,10 @@ use bocage_protocol::{
 };
 use http::{Method, Request, Response, request::Parts};
 use hyper::body::Incoming;
+use tokio::sync::Semaphore;
 
 use super::{
-    body::{Body, Replay, boxed},
+    body::{Body, KEPT_BYTES_MAX, Replay, boxed},
     forward::{self, Forwarded},
     headers,
     problem::{problem, with_status},
@@ -28,7 +29,7 @@ use crate::{
 };
 
 /// A request is answered within this, or refused.
-const REQUEST_MAX: Duration = Duration::from_secs(60);
+const REQUEST_MAX: Duration = Duration::from_mins(1);
 /// The longest `Idempotency-Key`.
 const KEY_BYTES_MAX: usize = 255;
 
@@ -38,6 +39,8 @@ pub struct Entry {
     node: NodeHandle,
     mesh: Mesh,
     runtime: Arc<WasmRuntime>,
+    /// Memory for bodies that are kept for a repetition.
+    kept: Arc<Semaphore>,
 }
 
 /// What became of one attempt.
@@ -54,7 +57,7 @@ impl Entry {
     /// An entry on node `me`.
     #[must_use]
     pub fn new(me: NodeId, node: NodeHandle, mesh: Mesh, runtime: Arc<WasmRuntime>) -> Self {
-        Self { me, node, mesh, runtime }
+        Self { me, node, mesh, runtime, kept: Arc::new(Semaphore::new(KEPT_BYTES_MAX)) }
     }
 
     /// Answers one request.
@@ -72,8 +75,8 @@ impl Entry {
             return problem(&Refusal::definite(Code::Invalid, detail));
         }
         let repeatable = key.is_some() || is_idempotent(&parts.method);
-        let Ok(mut body) = Replay::of(body).await else {
-            return problem(&Refusal::definite(Code::Invalid, "the request broke off"));
+        let Ok(Ok(mut body)) = tokio::time::timeout(REQUEST_MAX, Replay::of(body, &self.kept)).await else {
+            return problem(&Refusal::definite(Code::Invalid, "the request broke off, or took too long"));
         };
 
         let mut attempt = Attempt::default();

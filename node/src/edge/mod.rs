@@ -24,10 +24,15 @@ use hyper_util::{
 };
 pub use porch::Porch;
 pub use problem::problem;
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::net::TcpListener;
 
-/// Connections of clients at once; further ones wait in the kernel's queue.
+use crate::sources::Places;
+
+/// Connections of clients at once; a further one is closed.
 const CONNECTIONS_MAX: usize = 4_096;
+/// Of these, from one network (see [`crate::sources`]); a further one is closed. Most of them, for a proxy that stands in
+/// front of an edge is one network too.
+const CONNECTIONS_PER_SOURCE_MAX: usize = 3_072;
 /// A client that does not finish its headers so long is closed on.
 const HEADERS_MAX: Duration = Duration::from_secs(10);
 /// Bytes of headers of one request.
@@ -37,9 +42,8 @@ const STREAMS_MAX: u32 = 128;
 
 /// Serves clients until the listener fails for good.
 pub async fn serve(listener: TcpListener, entry: Arc<Entry>) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let places = Places::new(CONNECTIONS_MAX, CONNECTIONS_PER_SOURCE_MAX);
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         let (socket, client) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -49,6 +53,7 @@ pub async fn serve(listener: TcpListener, entry: Arc<Entry>) {
                 continue;
             }
         };
+        let Some(place) = places.take(client.ip()) else { continue };
         let _ = socket.set_nodelay(true);
         let entry = Arc::clone(&entry);
         tokio::spawn(async move {

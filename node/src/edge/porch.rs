@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// A peer's edge cannot have us wait longer.
-const LEFT_MAX: Duration = Duration::from_secs(120);
+const LEFT_MAX: Duration = Duration::from_mins(2);
 /// A peer that does not finish its headers so long is closed on.
 const HEADERS_MAX: Duration = Duration::from_secs(5);
 

@@ -1,5 +1,5 @@
 //! From a peer's bytes to `Verified<Frame>`: lengths, decoding, signatures, in a bounded pool and within the peer's
-//! quota. The frames of one stream keep their order; a peer that sends faster than it may is not read meanwhile.
+//! quotas. The frames of one stream keep their order; a peer that sends faster than it may is not read meanwhile.
 use std::{
     collections::HashSet,
     sync::{Arc, Mutex, PoisonError},
@@ -7,8 +7,8 @@ use std::{
 };
 
 use bocage_protocol::{
-    frame::{FRAME_BYTES_MAX, Frame},
-    identity::Verified,
+    frame::{FRAME_BYTES_MAX, Frame, Hello, Urgency},
+    identity::{NodeCertificate, Verified},
     io::Input,
 };
 use futures::{AsyncRead, AsyncReadExt as _, io::BufReader};
@@ -20,11 +20,13 @@ use tokio::{
 use super::{
     link::Link,
     metrics::{Metrics, Refused},
+    quota::{Cost, Shares},
 };
-use crate::inbox::Inlet;
+use crate::{inbox::Inlet, settings::wall};
 
-/// Frames checked at once outside of the reading tasks: more would take the cores from the machine.
-const CHECKS_MAX: usize = 2;
+/// Frames checked at once outside of the reading tasks, for raft and liveness, and for all else: more would take the cores
+/// from the machine, and bulk never stands before raft here either.
+const CHECKS_MAX: usize = 1;
 
 /// Shorter frames hold so few signatures that handing them to another thread costs more than checking them.
 const INLINE_BYTES_MAX: usize = 1024;
@@ -50,43 +52,72 @@ pub(super) struct Checker {
     inlet: Inlet,
     metrics: Metrics,
     known: Known,
-    checks: Semaphore,
+    urgent_checks: Semaphore,
+    other_checks: Semaphore,
     memory: Arc<Semaphore>,
+    shares: Shares,
 }
 
 impl Checker {
     pub(super) fn new(inlet: Inlet, metrics: Metrics) -> Self {
-        let (checks, memory) = (Semaphore::new(CHECKS_MAX), Arc::new(Semaphore::new(BYTES_MAX)));
-        Self { inlet, metrics, known: Known::default(), checks, memory }
+        let checks = || Semaphore::new(CHECKS_MAX);
+        let memory = Arc::new(Semaphore::new(BYTES_MAX));
+        let (urgent_checks, other_checks) = (checks(), checks());
+        Self { inlet, metrics, known: Known::default(), urgent_checks, other_checks, memory, shares: Shares::default() }
     }
 
-    /// Reads the frames of one stream until it ends.
+    /// Reads the frames of one stream of that urgency until it ends.
     ///
     /// # Errors
     /// When the peer sent what no honest peer sends: close its connection.
     pub(super) async fn read_frames(
         self: Arc<Self>,
         link: Arc<Link>,
+        lane: Urgency,
         stream: impl AsyncRead + Unpin,
     ) -> Result<(), Refused> {
         let mut stream = BufReader::new(stream);
         loop {
-            let Some((bytes, memory)) = self.read_frame(&link, &mut stream).await? else { return Ok(()) };
+            let Some((bytes, mut permits)) = self.read_frame(&link, &mut stream).await? else { return Ok(()) };
             let len = bytes.len();
-            let (frame, signatures) = self.check(bytes).await?;
+            let (frame, signatures) = self.check(lane, bytes).await?;
             let urgency = frame.urgency();
             link.hear();
-            link.introduce();
             self.metrics.received(urgency, len);
             self.metrics.signatures.inc_by(u64::from(signatures));
-            let input = Input::Received { from: link.peer, frame };
-            if self.inlet.hold(urgency, input, memory).await.is_err() {
-                return Ok(());
+            let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+            let cost = Cost { frames: 1, bytes: count(len), records: count(frame.records()), signatures };
+            if let Frame::Hello(hello) = &*frame {
+                self.introduce(&link, hello);
             }
-            let owed = link.quota.charge(signatures);
+            // Before its Hello the machine would only drop it; that it may overtake its Hello on another stream is lawful.
+            if link.is_introduced() {
+                let Ok(place) = link.places(urgency).acquire_owned().await else { return Ok(()) };
+                permits.push(place);
+                let input = Input::Received { from: link.peer, frame };
+                if self.inlet.hold(urgency, link.peer, input, permits).is_err() {
+                    return Ok(());
+                }
+            } else {
+                self.metrics.refuse(Refused::Stranger);
+            }
+            let owed = link.account.charge(urgency, cost);
             if !owed.is_zero() {
+                self.metrics.waited.inc();
                 tokio::time::sleep(owed).await;
             }
+        }
+    }
+
+    /// From here on the peer's frames reach the machine, which says whether it is a member, and count for its operator and
+    /// jurisdiction too, so far as its certificate is its own.
+    fn introduce(&self, link: &Link, hello: &Hello) {
+        link.introduce();
+        let certificate = NodeCertificate::accept(&hello.certificate, hello.mesh, wall());
+        if let Ok(certificate) = certificate
+            && certificate.node == link.peer
+        {
+            self.shares.join(&link.account, certificate.operator_id(), certificate.jurisdiction);
         }
     }
 
@@ -141,11 +172,15 @@ impl Checker {
     }
 
     /// Decodes and checks, and says how many signatures that took.
-    async fn check(self: &Arc<Self>, bytes: Vec<u8>) -> Result<(Verified<Frame>, u32), Refused> {
+    async fn check(self: &Arc<Self>, lane: Urgency, bytes: Vec<u8>) -> Result<(Verified<Frame>, u32), Refused> {
         if bytes.len() <= INLINE_BYTES_MAX {
             return self.known.check(&bytes);
         }
-        let _permit = self.checks.acquire().await.map_err(|_| Refused::Memory)?;
+        let checks = match lane {
+            Urgency::Control => &self.urgent_checks,
+            Urgency::Request | Urgency::Bulk => &self.other_checks,
+        };
+        let _permit = checks.acquire().await.map_err(|_| Refused::Memory)?;
         let this = Arc::clone(self);
         let checked = tokio::task::spawn_blocking(move || this.known.check(&bytes)).await;
         // A panic in there is a bug of ours that the peer's bytes found: its bytes are what we turn away.

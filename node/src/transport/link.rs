@@ -19,10 +19,12 @@ use libp2p::{Stream, swarm::ConnectionId};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::inbox::WAITING_MAX;
+
 use super::{
     lane::{Lane, Sent},
     metrics::Metrics,
-    quota::Quota,
+    quota::Account,
     streams::{Kind, Opener},
 };
 
@@ -58,8 +60,10 @@ pub(super) struct Link {
     expecting: AtomicBool,
     /// Wakes the pulse: somebody watches, or an answer is expected.
     pub(super) wanted: Notify,
-    pub(super) quota: Quota,
+    pub(super) account: Account,
     pub(super) memory: Arc<Semaphore>,
+    /// Places for its frames before the machine, each urgency its own.
+    places: [Arc<Semaphore>; 3],
     pub(super) readers: Arc<Semaphore>,
     pub(super) streams: Arc<Semaphore>,
 }
@@ -76,8 +80,9 @@ impl Link {
             round_trip_us: AtomicU64::new(0),
             expecting: AtomicBool::new(false),
             wanted: Notify::new(),
-            quota: Quota::default(),
+            account: Account::default(),
             memory: Arc::new(Semaphore::new(PEER_BYTES_MAX)),
+            places: std::array::from_fn(|_| Arc::new(Semaphore::new(WAITING_MAX))),
             readers: Arc::new(Semaphore::new(READERS_MAX)),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
         }
@@ -92,12 +97,12 @@ impl Link {
     }
 
     fn lane(&self, urgency: Urgency) -> &Lane {
-        let [control, request, bulk] = &self.lanes;
-        match urgency {
-            Urgency::Control => control,
-            Urgency::Request => request,
-            Urgency::Bulk => bulk,
-        }
+        of_urgency(&self.lanes, urgency)
+    }
+
+    /// Places for frames of one urgency between its streams and the machine.
+    pub(super) fn places(&self, urgency: Urgency) -> Arc<Semaphore> {
+        Arc::clone(of_urgency(&self.places, urgency))
     }
 
     /// The peer is alive: it sent something valid.
@@ -201,6 +206,15 @@ impl Link {
     }
 }
 
+fn of_urgency<T>(all: &[T; 3], urgency: Urgency) -> &T {
+    let [control, request, bulk] = all;
+    match urgency {
+        Urgency::Control => control,
+        Urgency::Request => request,
+        Urgency::Bulk => bulk,
+    }
+}
+
 /// The links that are up, and who is watched.
 #[derive(Debug, Default)]
 pub(super) struct Links {
@@ -219,6 +233,12 @@ impl Links {
 
     pub(super) fn remove(&self, peer: NodeId) -> Option<Arc<Link>> {
         self.up.write().unwrap_or_else(PoisonError::into_inner).remove(&peer)
+    }
+
+    /// How many have not introduced themselves.
+    pub(super) fn strangers(&self) -> usize {
+        let up = self.up.read().unwrap_or_else(PoisonError::into_inner);
+        up.values().filter(|link| !link.is_introduced()).count()
     }
 
     pub(super) fn all(&self) -> Vec<Arc<Link>> {

@@ -26,6 +26,8 @@ pub enum Refused {
     Stream,
     /// No memory was left for it.
     Memory,
+    /// A frame of a peer that had not introduced itself.
+    Stranger,
 }
 
 impl Refused {
@@ -39,6 +41,7 @@ impl Refused {
             Self::Slow => "slow",
             Self::Stream => "stream",
             Self::Memory => "memory",
+            Self::Stranger => "stranger",
         }
     }
 }
@@ -58,6 +61,8 @@ pub struct Metrics {
     pub silent: Counter,
     /// Signatures checked; those in the memo not counted.
     pub signatures: Counter,
+    /// Times that a peer was not read for a while, because it had used up a quota.
+    pub waited: Counter,
 }
 
 impl Metrics {
@@ -78,6 +83,7 @@ impl Metrics {
         registry.register("bocage_links", "Peers with a link now", this.links.clone());
         registry.register("bocage_links_silent", "Links given up: pings stayed unanswered", this.silent.clone());
         registry.register("bocage_signatures_checked", "Signatures checked", this.signatures.clone());
+        registry.register("bocage_quota_waits", "Times a peer beyond a quota was not read", this.waited.clone());
         this
     }
 

@@ -8,7 +8,7 @@
 //! ```
 //! Each peer has one *link* over one or more connections, and on it one long-lived stream for each urgency, so that bulk
 //! never stands before raft. A frame is its length (four bytes, big-endian) and its bytes. Everything is bounded: see the
-//! constants of `lane`, `check`, `quota`, `link` and `swarm`.
+//! constants of `gate`, `lane`, `check`, `quota`, `link` and `swarm`.
 use std::{
     collections::BTreeSet,
     io,
@@ -32,6 +32,7 @@ use tokio_util::{
 use crate::inbox::Inlet;
 
 mod swarm;
+mod gate;
 mod dialing;
 mod book;
 mod streams;

@@ -34,6 +34,7 @@ use super::{
     book::{Book, Closed, Connection, Settle},
     check::Checker,
     dialing::{Attempt, Dialing, Failed},
+    gate::Gate,
     link::Link,
     metrics::Refused,
     peer::{Carrier, address_of, carrier_of, libp2p_keys, node_of, peer_of},
@@ -45,7 +46,7 @@ use crate::inbox::Inlet;
 /// Connections to one peer: both sides may dial twice at once.
 const CONNECTIONS_PER_PEER_MAX: u32 = 4;
 
-/// Connections that have not finished their handshake.
+/// Connections that this node makes and that have not finished their handshake; of others' see `gate`.
 const PENDING_MAX: u32 = 64;
 
 /// A handshake takes no longer; a half-open connection is closed then.
@@ -57,6 +58,10 @@ const QUIC_HANDSHAKE_WITHIN: Duration = Duration::from_secs(4);
 /// A peer that has sent no valid frame after so long is hung up on.
 const INTRODUCED_WITHIN: Duration = Duration::from_secs(10);
 
+/// Links with peers that have not introduced themselves; of more, the newest is closed. Each is hung up on after
+/// [`INTRODUCED_WITHIN`].
+const STRANGERS_MAX: usize = 128;
+
 /// A QUIC connection without a packet from the peer for so long is dead, if nobody noticed before.
 const QUIC_IDLE_MS: u32 = 10_000;
 
@@ -67,8 +72,12 @@ const PING_WITHIN: Duration = Duration::from_secs(8);
 const STREAM_WINDOW: u32 = 4 << 20;
 const CONNECTION_WINDOW: u32 = 8 << 20;
 
-/// Streams that a peer may have open on one connection.
-const STREAMS_MAX: u32 = 512;
+/// Streams that a peer may have open on one connection; further ones wait until others end. Each costs some 70 bytes as
+/// soon as a handshake begins, for whoever begins one: with 512 a flood of first packets took twice the memory.
+const STREAMS_MAX: u32 = 128;
+
+/// The same on TCP, where a stream costs nothing before it is opened, and this node's own count too.
+const YAMUX_STREAMS_MAX: usize = 512;
 
 /// While there is something to settle it is looked at so often.
 const SETTLE_EVERY: Duration = Duration::from_millis(500);
@@ -76,6 +85,7 @@ const SETTLE_EVERY: Duration = Duration::from_millis(500);
 /// What libp2p does for us on each connection.
 #[derive(NetworkBehaviour)]
 pub(super) struct Behaviour {
+    gate: Gate,
     limits: connection_limits::Behaviour,
     streams: streams::Behaviour,
     identify: identify::Behaviour,
@@ -259,9 +269,9 @@ impl Task {
                 let (dialled, address) = (endpoint.is_dialer(), endpoint.get_remote_address());
                 self.on_opened(peer_id, connection_id, dialled, address).await;
             }
-            SwarmEvent::ConnectionClosed { peer_id, connection_id, cause, .. } => {
+            SwarmEvent::ConnectionClosed { peer_id, connection_id, cause, endpoint, .. } => {
                 tracing::debug!(%peer_id, ?cause, "a connection closed");
-                self.on_closed(peer_id, connection_id).await;
+                self.on_closed(peer_id, connection_id, endpoint.get_remote_address()).await;
             }
             SwarmEvent::OutgoingConnectionError { connection_id, peer_id: Some(peer_id), error } => {
                 let Some(peer) = node_of(&peer_id) else { return };
@@ -301,6 +311,13 @@ impl Task {
         let Some(opener) = self.swarm.behaviour().streams.opener(id) else { return };
         let carrier = carrier_of(address).unwrap_or(Carrier::Tcp);
         self.dialing.reached(peer);
+        if dialled {
+            self.swarm.behaviour_mut().gate.remember(address);
+        } else if self.shared.links.strangers() >= STRANGERS_MAX {
+            self.shared.metrics.refuse(Refused::Connection);
+            self.swarm.close_connection(id);
+            return;
+        }
         if !self.book.opened(peer, Connection { id, carrier, dialled, since: Instant::now() }) {
             return;
         }
@@ -324,8 +341,11 @@ impl Task {
         });
     }
 
-    async fn on_closed(&mut self, peer_id: PeerId, id: ConnectionId) {
+    async fn on_closed(&mut self, peer_id: PeerId, id: ConnectionId, address: &Multiaddr) {
         let Some(peer) = node_of(&peer_id) else { return };
+        if self.shared.links.of(peer).is_some_and(|link| link.is_introduced()) {
+            self.swarm.behaviour_mut().gate.remember(address);
+        }
         match self.book.closed(peer, id) {
             Closed::Unknown => {}
             Closed::Switched(primary) => self.prefer(peer, primary),
@@ -412,7 +432,7 @@ impl Task {
             return self.shared.metrics.refuse(Refused::Stream);
         };
         match kind {
-            Kind::Frames(_) => self.read(link, stream, share),
+            Kind::Frames(urgency) => self.read(link, urgency, stream, share),
             Kind::Pulse => {
                 let closed = link.closed.clone();
                 tokio::spawn(async move {
@@ -434,10 +454,10 @@ impl Task {
         }
     }
 
-    fn read(&self, link: Arc<Link>, stream: Stream, share: tokio::sync::OwnedSemaphorePermit) {
+    fn read(&self, link: Arc<Link>, lane: Urgency, stream: Stream, share: tokio::sync::OwnedSemaphorePermit) {
         let (checker, shared) = (Arc::clone(&self.checker), Arc::clone(&self.shared));
         tokio::spawn(async move {
-            let reading = checker.read_frames(Arc::clone(&link), stream);
+            let reading = checker.read_frames(Arc::clone(&link), lane, stream);
             if let Some(Err(refused)) = link.closed.run_until_cancelled(reading).await {
                 tracing::warn!(peer = ?link.peer, ?refused, "a peer broke the protocol: its link is closed");
                 shared.metrics.refuse(refused);
@@ -454,7 +474,7 @@ fn swarm(config: &Config, keys: &Keypair) -> Result<Swarm<Behaviour>, TransportE
         .with_tokio()
         .with_tcp(tcp::Config::default(), noise::Config::new, || {
             let mut yamux = yamux::Config::default();
-            yamux.set_max_num_streams(STREAMS_MAX as usize);
+            yamux.set_max_num_streams(YAMUX_STREAMS_MAX);
             yamux
         })
         .map_err(|error| setup(&error))?
@@ -484,7 +504,6 @@ type SetupError = Box<dyn std::error::Error + Send + Sync>;
 
 fn behaviour(config: &Config, keys: &libp2p::identity::Keypair) -> Result<Behaviour, SetupError> {
     let limits = connection_limits::ConnectionLimits::default()
-        .with_max_pending_incoming(Some(PENDING_MAX))
         .with_max_pending_outgoing(Some(PENDING_MAX))
         .with_max_established_incoming(Some(config.connections_max / 2))
         .with_max_established(Some(config.connections_max))
@@ -498,6 +517,7 @@ fn behaviour(config: &Config, keys: &libp2p::identity::Keypair) -> Result<Behavi
         None
     };
     Ok(Behaviour {
+        gate: Gate::default(),
         limits: connection_limits::Behaviour::new(limits),
         streams: streams::Behaviour::default(),
         identify: identify::Behaviour::new(about),

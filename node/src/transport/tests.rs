@@ -5,12 +5,13 @@ use bocage_protocol::{
     cell::{self, Barrier, RaftMessage},
     codec::Blob,
     context::WireContext,
-    frame::{FRAME_BYTES_MAX, Frame, Urgency},
-    id::{CellId, RequestId, TraceId},
-    identity::Signed,
+    frame::{FRAME_BYTES_MAX, Frame, Hello, Urgency},
+    id::{CellId, DiskId, MeshId, RequestId, TraceId},
+    identity::{Genesis, NodeCertificate, Party, Signed},
     io::{Input, LinkChange},
     membership::{self, Parcel},
     record::{Kind, Known, Order, Record, RecordBody, Scope, Subject},
+    resources::Site,
     time::Timestamp,
 };
 use tokio::{
@@ -103,6 +104,14 @@ async fn link(inbox: &mut Inbox) -> (NodeId, LinkChange) {
 async fn linked(one: &mut Peer, other: &mut Peer) {
     one.dial(other);
     tokio::join!(one.up(), other.up());
+    introduced(one, other);
+}
+
+/// As if both had said Hello.
+fn introduced(one: &Peer, other: &Peer) {
+    for (here, there) in [(one, other), (other, one)] {
+        here.mesh.0.links.of(there.node()).unwrap().introduce();
+    }
 }
 
 fn control(term: u64) -> Frame {
@@ -142,6 +151,7 @@ async fn frames_of_every_urgency_arrive_over_quic() {
     let dialled = one.up().await.expect("it dialled");
     assert!(dialled.ends_with("/quic-v1"), "QUIC goes first: {dialled}");
     assert_eq!(two.up().await, None);
+    introduced(&one, &two);
 
     let sent = [control(1), request(1), bulk()];
     for frame in &sent {
@@ -209,6 +219,7 @@ async fn both_dialling_at_once_is_one_link() {
     one.dial(&two);
     two.dial(&one);
     tokio::join!(one.up(), two.up());
+    introduced(&one, &two);
     // Long enough for the doubled connection, if there was one, to be closed.
     let end = Instant::now() + Duration::from_secs(5);
     let mut number = 0;
@@ -219,9 +230,9 @@ async fn both_dialling_at_once_is_one_link() {
         sleep(Duration::from_millis(20)).await;
     }
     for peer in [&mut one, &mut two] {
-        while let Ok(held) = peer.inbox.control.try_recv() {
-            let again = matches!(held.input, Input::Link { change: LinkChange::Up { .. } | LinkChange::Down, .. });
-            assert!(!again, "the link was up once and stays: {:?}", held.input);
+        while let Some(input) = peer.inbox.frames.try_next(Urgency::Control) {
+            let again = matches!(input, Input::Link { change: LinkChange::Up { .. } | LinkChange::Down, .. });
+            assert!(!again, "the link was up once and stays: {input:?}");
         }
     }
 }
@@ -326,6 +337,85 @@ async fn random_bytes_on_the_ports_cost_a_counter_and_harm_nobody() {
     linked(&mut one, &mut two).await;
     one.mesh.send(two.node(), &control(1));
     assert_eq!(two.frame().await.1, control(1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn random_datagrams_by_the_thousand_disturb_no_link_and_let_new_ones_in() {
+    let (mut one, mut two) = (peer(1, &[]).await, peer(2, &[QUIC]).await);
+    linked(&mut one, &mut two).await;
+    let port: u16 = two.addresses[0].split('/').nth(4).unwrap().parse().unwrap();
+    let flood = std::thread::spawn(move || {
+        let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        for n in 0..20_000_u32 {
+            let mut noise = blake3::Hasher::new().update(&n.to_be_bytes()).finalize_xof();
+            let mut bytes = vec![0; (n * 37 % 1_400 + 1) as usize];
+            noise.fill(&mut bytes);
+            if n % 2 == 0 {
+                // As long headers of QUIC begin: version 1, and lengths that lie.
+                let head = [0xc0 | bytes[0] & 0x3f, 0, 0, 0, 1, bytes[0] % 30];
+                let len = head.len().min(bytes.len());
+                bytes[..len].copy_from_slice(&head[..len]);
+            }
+            // A full buffer loses it: so does any network.
+            let _ = udp.send_to(&bytes, ("127.0.0.1", port));
+        }
+    });
+    let mut number = 0;
+    while !flood.is_finished() || number < 20 {
+        number += 1;
+        one.mesh.send(two.node(), &control(number));
+        assert_eq!(two.frame().await.1, control(number));
+    }
+    flood.join().unwrap();
+    let mut three = peer(3, &[]).await;
+    linked(&mut three, &mut two).await;
+    three.mesh.send(two.node(), &control(7));
+    assert_eq!(two.frame().await, (three.node(), control(7)));
+    assert!(one.mesh.is_up(two.node()), "the link that there was is still the one");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_has_not_said_who_it_is_reaches_no_machine() {
+    let (mut one, mut two) = (peer(1, &[]).await, peer(2, &[QUIC]).await);
+    one.dial(&two);
+    tokio::join!(one.up(), two.up());
+    one.mesh.send(two.node(), &control(1));
+    let end = Instant::now() + PATIENT;
+    while two.metrics.refused(Refused::Stranger) < 1 {
+        assert!(Instant::now() < end, "its frame is counted and dropped");
+        sleep(Duration::from_millis(10)).await;
+    }
+    let hello = Hello {
+        wire: 1,
+        wire_min: 1,
+        mesh: MeshId([1; 32]),
+        certificate: certificate(1),
+        disk: DiskId([1; 32]),
+        boots: 1,
+        wall: Timestamp(1),
+    };
+    one.mesh.send(two.node(), &Frame::Hello(Box::new(hello)));
+    assert!(matches!(two.frame().await.1, Frame::Hello(_)), "it introduces itself, and is heard");
+    one.mesh.send(two.node(), &control(2));
+    assert_eq!(two.frame().await.1, control(2));
+}
+
+fn certificate(seed: u8) -> Signed<NodeCertificate> {
+    let (keys, operator) = (Keypair::from_secret(&[seed; 32]), Keypair::from_secret(&[seed + 100; 32]));
+    let certificate = NodeCertificate {
+        mesh: MeshId([1; 32]),
+        operator: Genesis::new(Party::Operator, "op", operator.public(), Timestamp(1)),
+        node: keys.node(),
+        site: Site("here".into()),
+        jurisdiction: "FR".parse().unwrap(),
+        domains: Vec::new(),
+        not_before: Timestamp(1),
+        expires: Timestamp(u64::MAX),
+        serial: 1,
+        sealing: keys.public(),
+        successions: None,
+    };
+    Signed::seal(&operator, &certificate)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,6 +1,7 @@
 //! The candidate's side of placing: grant or refuse, store and say so, start what was founded.
 use std::{
     collections::{BTreeMap, VecDeque},
+    sync::Arc,
     time::Duration,
 };
 
@@ -13,13 +14,14 @@ use crate::{
     id::{CellId, ContentHash, MeshId, NodeId, RequestId, TenantId},
     identity::NodeIdentity,
     machine::{Deadline, Machine, Outbox},
+    record::Keyring,
     refusal::{Code, Refusal},
     resources::Resources,
     time::{Instant, Now},
 };
 
 /// A grant that was not used by then is void: long enough for bytes to be placed on a slow line.
-const GRANT_LIFETIME: Duration = Duration::from_secs(120);
+const GRANT_LIFETIME: Duration = Duration::from_mins(2);
 /// Grants not used yet; one more is refused.
 const GRANTS_MAX: usize = 4_096;
 /// Contents being fetched for others; one more is refused.
@@ -37,6 +39,8 @@ pub enum Input {
         /// What: `Grant`, `Store` or `Found`.
         message: Message,
     },
+    /// What is known of keys changed.
+    Keys(Arc<Keyring>),
     /// What this node offers now.
     Terms(Option<Terms>),
     /// What its leases and replicas use.
@@ -113,6 +117,7 @@ pub struct Host {
     storing: BTreeMap<ContentHash, Storing>,
     /// Foundings that wait for their replica to be durable.
     opening: BTreeMap<CellId, Vec<(NodeId, RequestId)>>,
+    keyring: Arc<Keyring>,
     outbox: Outbox<Output>,
 }
 
@@ -128,6 +133,7 @@ impl Host {
             granted: VecDeque::new(),
             storing: BTreeMap::new(),
             opening: BTreeMap::new(),
+            keyring: Arc::default(),
             outbox: Outbox::default(),
         }
     }
@@ -211,6 +217,29 @@ impl Host {
         }
     }
 
+    /// Whether what is known here of keys lets this genesis stand: its founders count, and none has
+    /// contradicted itself; and its tenant's key is the current one.
+    fn heed(&self, genesis: &CellGenesis) -> Result<(), Refusal> {
+        let descent = genesis.lineage().and_then(|lineage| lineage.descent().ok());
+        if descent.is_none_or(|descent| !self.keyring.speaks_for(&descent, genesis.release.key())) {
+            let why = "the release is not signed by the tenant's current key: a key that was replaced deploys nothing";
+            return Err(Refusal::definite(Code::Unauthorised, why));
+        }
+        for founder in genesis.voters.iter().chain(&genesis.instances) {
+            let signed = &founder.candidate.certificate;
+            let Ok(certificate) = signed.open() else { continue };
+            let refuse = |why: String| {
+                Refusal::definite(Code::Unplaceable, format!("node {:?} takes part, and {why}", certificate.node))
+            };
+            let counts = self.keyring.counts(&certificate, signed.key());
+            counts.map_err(|why| refuse(format!("its certificate counts no more: {why}")))?;
+            if self.keyring.barred(certificate.operator_id(), certificate.node).is_some() {
+                return Err(refuse("it has contradicted itself".to_owned()));
+            }
+        }
+        Ok(())
+    }
+
     fn found(&mut self, from: NodeId, request: RequestId, genesis: Box<CellGenesis>) {
         let me = self.identity.node();
         let state = match State::found(&genesis) {
@@ -221,6 +250,9 @@ impl Host {
             }
             Err(refusal) => return self.answer(from, Message::Founded { request, result: Err(refusal) }),
         };
+        if let Err(refusal) = self.heed(&genesis) {
+            return self.answer(from, Message::Founded { request, result: Err(refusal) });
+        }
         let purpose = ContentHash(genesis.release.hash());
         self.granted.retain(|granted| granted.purpose != purpose);
         let cell = state.cell();
@@ -259,6 +291,7 @@ impl Machine for Host {
                 | Message::Stored { .. }
                 | Message::Founded { .. } => {}
             },
+            Input::Keys(keyring) => self.keyring = keyring,
             Input::Terms(terms) => self.terms = terms,
             Input::Used(used) => self.used = used,
             Input::Fetched { content, here } => self.on_fetched(now, content, here),

@@ -23,7 +23,7 @@ use super::wire::Message;
 use crate::{
     agenda::Agenda,
     caller::{Answer, What},
-    capacity::Ask,
+    capacity::{Ask, Gates},
     cell::{
         self, Barrier, Candidate, CellGenesis, Command, Description, Founder, Grant, Need, Query, Receipt, Role,
         Seeking, TenantAction,
@@ -35,6 +35,7 @@ use crate::{
     machine::{Deadline, Machine, Outbox},
     membership::Address,
     placement::{self, Plan, Policy, Want},
+    record::Keyring,
     refusal::{Code, Refusal},
     resources::{Jurisdiction, Resources},
     time::Now,
@@ -67,14 +68,14 @@ pub enum Input {
         /// What.
         goal: Goal,
     },
+    /// What is known of keys changed.
+    Keys(Arc<Keyring>),
     /// Whom to ask in each other jurisdiction.
-    Gates(Vec<(Jurisdiction, Vec<(NodeId, Vec<Address>)>)>),
-    /// Candidates, from this node's own market or a gate's.
+    Gates(Gates),
+    /// Candidates, from this node's own market.
     Candidates {
         /// Which project.
         request: RequestId,
-        /// Where.
-        jurisdiction: Option<Jurisdiction>,
         /// Who, with addresses.
         candidates: Vec<(Candidate, Vec<Address>)>,
     },
@@ -151,6 +152,9 @@ pub enum Output {
     },
 }
 
+/// Where a host was said to be, and what it is asked to grant.
+type Wanted = (Vec<Address>, Vec<(Role, Resources)>);
+
 /// See the module.
 #[derive(Debug)]
 pub struct Sponsor {
@@ -161,6 +165,7 @@ pub struct Sponsor {
     projects: BTreeMap<u64, Project>,
     agenda: Agenda<u64>,
     last: u64,
+    keyring: Arc<Keyring>,
     outbox: Outbox<Output>,
 }
 
@@ -176,6 +181,7 @@ impl Sponsor {
             projects: BTreeMap::new(),
             agenda: Agenda::default(),
             last: 0,
+            keyring: Arc::default(),
             outbox: Outbox::default(),
         }
     }
@@ -192,9 +198,12 @@ impl Sponsor {
             Goal::Deploy { .. } | Goal::Plan { .. } | Goal::Release { .. } => context.deadline,
         };
         let context = Context { deadline, ..context };
-        let mut project = match Project::new(context, goal, self.mesh) {
+        let mut project = match Project::new(context, goal, self.mesh, self.keyring.clone()) {
             Ok(project) => project,
-            Err((goal, refusal)) => return self.answer(&context, &goal, Err(refusal)),
+            Err(refused) => {
+                let (goal, refusal) = *refused;
+                return self.answer(&context, &goal, Err(refusal));
+            }
         };
         if let Goal::Release { cell, .. } = project.goal {
             project.stage = Stage::Describing;
@@ -209,7 +218,7 @@ impl Sponsor {
 
     /// Asks each jurisdiction that the policy names for candidates.
     fn gather(&mut self, now: Now, id: u64) {
-        let here = self.identity.certificate().jurisdiction;
+        let (here, me) = (self.identity.certificate().jurisdiction, self.identity.node());
         let Some(project) = self.projects.get_mut(&id) else { return };
         let policy = &project.policy;
         let mut wanted: BTreeSet<Jurisdiction> = policy.home.iter().chain(&policy.away).copied().collect();
@@ -224,7 +233,7 @@ impl Sponsor {
             let ask = Ask { jurisdiction, need, count: CANDIDATES };
             if jurisdiction == here {
                 asks.push(Output::AskHere { request: RequestId(id), ask });
-                pending.insert(jurisdiction);
+                pending.insert((here, me));
                 continue;
             }
             let gates = self.gates.get(&jurisdiction).map_or(&[][..], Vec::as_slice);
@@ -232,11 +241,13 @@ impl Sponsor {
                 let context = Context { request: RequestId(id), ..project.context }.to_wire(now);
                 let message = Message::Candidates { context, ask: ask.clone() };
                 asks.push(Output::Send { to: *to, addresses: addresses.clone(), message });
-                pending.insert(jurisdiction);
+                pending.insert((jurisdiction, *to));
             }
         }
         project.stage = Stage::Gathering { pending };
-        asks.into_iter().for_each(|ask| self.outbox.push(ask));
+        for ask in asks {
+            self.outbox.push(ask);
+        }
         self.arm(now, id, GATHER_MAX);
         self.plan_if_gathered(now, id);
     }
@@ -247,6 +258,18 @@ impl Sponsor {
             Deadline { at, reason: "a step of placing" }
         });
         self.agenda.set(id, due);
+    }
+
+    fn on_candidates(
+        &mut self,
+        now: Now,
+        from: NodeId,
+        request: RequestId,
+        candidates: Vec<(Candidate, Vec<Address>)>,
+    ) {
+        let Some(project) = self.projects.get_mut(&request.0) else { return };
+        project.gathered(now, from, candidates);
+        self.plan_if_gathered(now, request.0);
     }
 
     fn plan_if_gathered(&mut self, now: Now, id: u64) {
@@ -274,7 +297,7 @@ impl Sponsor {
 
     fn ask_grants(&mut self, now: Now, id: u64, plan: Plan) {
         let Some(project) = self.projects.get_mut(&id) else { return };
-        let mut roles: BTreeMap<NodeId, (Vec<Address>, Vec<(Role, Resources)>)> = BTreeMap::new();
+        let mut roles: BTreeMap<NodeId, Wanted> = BTreeMap::new();
         let vote = if matches!(project.goal, Goal::Seek { .. }) { Role::Learn } else { Role::Vote };
         let (replica, instance) = (project.policy.replica, project.policy.instance);
         for placed in &plan.voters {
@@ -415,7 +438,9 @@ impl Sponsor {
                 Output::Send { to: *to, addresses: addresses.clone(), message }
             })
             .collect();
-        sends.into_iter().for_each(|send| self.outbox.push(send));
+        for send in sends {
+            self.outbox.push(send);
+        }
         self.arm(now, id, FOUND_AGAIN);
     }
 
@@ -549,22 +574,17 @@ impl Machine for Sponsor {
         self.outbox.begin_step();
         match input {
             Input::Start { context, goal } => self.start(now, context, goal),
+            Input::Keys(keyring) => self.keyring = keyring,
             Input::Gates(gates) => self.gates = gates.into_iter().collect(),
-            Input::Candidates { request, jurisdiction, candidates } => {
-                if let Some(project) = self.projects.get_mut(&request.0) {
-                    project.gathered(now, jurisdiction, candidates);
-                    self.plan_if_gathered(now, request.0);
-                }
+            Input::Candidates { request, candidates } => {
+                self.on_candidates(now, self.identity.node(), request, candidates);
             }
             Input::Received { from, message } => match message {
                 Message::Granted { request, result } => self.on_granted(now, from, request.0, result),
                 Message::Stored { request, result } => self.on_stored(now, from, request.0, result),
                 Message::Founded { request, result } => self.on_founded(from, request.0, result),
                 Message::CandidatesFound { request, candidates } => {
-                    if let Some(project) = self.projects.get_mut(&request.0) {
-                        project.gathered(now, None, candidates);
-                        self.plan_if_gathered(now, request.0);
-                    }
+                    self.on_candidates(now, from, request, candidates);
                 }
                 Message::Candidates { .. } | Message::Grant { .. } | Message::Store { .. } | Message::Found { .. } => {}
             },
@@ -613,3 +633,6 @@ fn shown(plan: &Plan) -> PlanShown {
         rejected: plan.rejected.iter().map(|(node, reason)| (*node, reason.to_string())).collect(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -112,7 +112,9 @@ impl Envelopes for Message {
     fn envelopes<'a>(&'a self, into: &mut Vec<&'a Envelope>) {
         match self {
             Self::CandidatesFound { candidates, .. } => {
-                candidates.iter().for_each(|(candidate, _)| candidate.envelopes(into));
+                for (candidate, _) in candidates {
+                    candidate.envelopes(into);
+                }
             }
             Self::Granted { result: Ok(grants), .. } => into.extend(grants.iter().map(Signed::envelope)),
             Self::Stored { result: Ok(receipt), .. } => into.push(receipt.envelope()),

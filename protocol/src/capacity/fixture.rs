@@ -52,6 +52,7 @@ impl TestNode {
             expires: Timestamp(WALL.0 + 365 * 86_400_000),
             serial: 1,
             sealing: PublicKey::default(),
+            successions: None,
         };
         let signed = Signed::seal(&operator_keys, &certificate);
         let node = keys.node();
@@ -120,7 +121,7 @@ pub(crate) fn price(currency: &str, per_core: u64) -> Price {
 
 /// An inventory that has heard of all of them.
 pub(crate) fn inventory(nodes: &[TestNode]) -> Inventory {
-    let mut inventory = Inventory::new(mesh());
+    let mut inventory = Inventory::new(mesh(), std::sync::Arc::default());
     for node in nodes {
         inventory.learn(&node.presence(), WALL).unwrap();
         inventory.learn(&node.offered(1), WALL).unwrap();

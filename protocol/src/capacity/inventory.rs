@@ -12,10 +12,10 @@ use crate::{
     cell::Candidate,
     codec,
     id::{MeshId, NodeId},
-    identity::{NodeCertificate, Signed},
+    identity::{NodeCertificate, PublicKey, Signed},
     membership::{Address, Presence},
     placement::VoterPlace,
-    record::{Kind, RecordBody, Scope, Shared, Subject},
+    record::{Keyring, Kind, RecordBody, Scope, Shared, Subject},
     time::Timestamp,
 };
 
@@ -76,6 +76,12 @@ pub enum Unusable {
     /// The certificate does not count.
     #[error(transparent)]
     Certificate(#[from] crate::identity::CertificateError),
+    /// Its operator has taken it back.
+    #[error("its certificate counts no more: {0}")]
+    Void(#[from] crate::identity::Void),
+    /// It said two things at once, and its operator has not explained it.
+    #[error("it has contradicted itself, and gets no new votes and leases until its operator explains that")]
+    Contradicted,
     /// [`NODES_MAX`] nodes are known.
     #[error("{NODES_MAX} nodes are known, no more are taken in")]
     Full,
@@ -92,6 +98,7 @@ pub struct Inventory {
     gathered: BTreeSet<NodeId>,
     down: BTreeSet<NodeId>,
     round_trips: BTreeMap<NodeId, Duration>,
+    keyring: Arc<Keyring>,
 }
 
 #[derive(Clone, Debug)]
@@ -115,7 +122,7 @@ struct Offered {
 impl Inventory {
     /// Knows nobody yet.
     #[must_use]
-    pub const fn new(mesh: MeshId) -> Self {
+    pub fn new(mesh: MeshId, keyring: Arc<Keyring>) -> Self {
         Self {
             mesh,
             present: BTreeMap::new(),
@@ -124,7 +131,27 @@ impl Inventory {
             gathered: BTreeSet::new(),
             down: BTreeSet::new(),
             round_trips: BTreeMap::new(),
+            keyring,
         }
+    }
+
+    /// What is known of keys changed: whoever counts no more is no candidate any more, and who was barred may be one again.
+    pub fn heed(&mut self, keyring: Arc<Keyring>) {
+        self.keyring = keyring;
+        for node in self.present.keys().copied().collect::<Vec<_>>() {
+            self.join(node);
+        }
+        let welcome = |capacity: &Capacity| {
+            let signer = capacity.candidate.certificate.key();
+            welcome(&self.keyring, &capacity.certificate, signer).is_ok()
+        };
+        self.gathered.retain(|node| {
+            let keep = self.capacities.get(node).is_some_and(welcome);
+            if !keep {
+                self.capacities.remove(node);
+            }
+            keep
+        });
     }
 
     /// Which mesh it is of.
@@ -216,6 +243,7 @@ impl Inventory {
     pub fn gather(&mut self, candidate: Candidate, addresses: &[Address], wall: Timestamp) -> Result<(), Unusable> {
         let certificate = NodeCertificate::accept(&candidate.certificate, self.mesh, wall)?;
         let node = certificate.node;
+        welcome(&self.keyring, &certificate, candidate.certificate.key())?;
         let body = candidate.offer.open().map_err(|_| Unusable::Malformed("a gathered offer"))?;
         let by_node = NodeId(candidate.offer.key().0) == node;
         if body.kind != Kind::OFFER || body.scope != Scope::Jurisdiction(certificate.jurisdiction) || !by_node {
@@ -331,7 +359,8 @@ impl Inventory {
             return;
         };
         self.gathered.remove(&node);
-        if offered.spread_in != Scope::Jurisdiction(present.standing.jurisdiction) {
+        let welcome = welcome(&self.keyring, &present.certificate, present.signed.key()).is_ok();
+        if !welcome || offered.spread_in != Scope::Jurisdiction(present.standing.jurisdiction) {
             self.capacities.remove(&node);
             return;
         }
@@ -360,6 +389,15 @@ impl Inventory {
             self.gathered.remove(&first);
             self.capacities.remove(&first);
         }
+    }
+}
+
+/// Whether a node may be given votes and leases, as far as is known of keys.
+fn welcome(keyring: &Keyring, certificate: &NodeCertificate, signer: PublicKey) -> Result<(), Unusable> {
+    keyring.counts(certificate, signer)?;
+    match keyring.barred(certificate.operator_id(), certificate.node) {
+        Some(_) => Err(Unusable::Contradicted),
+        None => Ok(()),
     }
 }
 

@@ -17,7 +17,7 @@ fn ask(count: u32) -> Ask {
 fn a_node_can_be_asked_once_its_presence_and_its_offer_are_known_in_either_order() {
     let ada = ada();
     for records in [[ada.presence(), ada.offered(1)], [ada.offered(1), ada.presence()]] {
-        let mut inventory = Inventory::new(mesh());
+        let mut inventory = Inventory::new(mesh(), std::sync::Arc::default());
         inventory.learn(&records[0], WALL).unwrap();
         assert_eq!(inventory.candidates().count(), 0);
         inventory.learn(&records[1], WALL).unwrap();
@@ -74,12 +74,12 @@ fn an_offer_spread_in_another_jurisdiction_than_its_nodes_is_no_capacity() {
 #[test]
 fn an_unreadable_record_or_one_of_another_mesh_is_refused_and_changes_nothing() {
     let ada = ada();
-    let mut inventory = Inventory::new(MeshId::of(b"another mesh"));
+    let mut inventory = Inventory::new(MeshId::of(b"another mesh"), std::sync::Arc::default());
     assert!(matches!(inventory.learn(&ada.presence(), WALL), Err(Unusable::Certificate(_))));
     let junk = ada.record(Kind::OFFER, Scope::Mesh, Subject(ada.id().0), b"junk".as_slice().into(), 1);
     assert_eq!(inventory.learn(&junk, WALL), Err(Unusable::Malformed("an offer")));
     let late = Timestamp(ada.identity.certificate().expires.0 + 1);
-    assert!(super::Inventory::new(mesh()).learn(&ada.presence(), late).is_err());
+    assert!(super::Inventory::new(mesh(), std::sync::Arc::default()).learn(&ada.presence(), late).is_err());
 }
 
 #[test]
@@ -139,4 +139,36 @@ fn a_measured_round_trip_is_shown_whenever_it_came() {
     assert_eq!(early.capacity(ada.id()).unwrap().round_trip, Some(Duration::from_millis(7)));
     early.measure(ada.id(), Duration::from_millis(9));
     assert_eq!(early.capacity(ada.id()).unwrap().round_trip, Some(Duration::from_millis(9)));
+}
+
+#[test]
+fn who_contradicted_himself_or_was_revoked_is_no_candidate_until_that_is_explained() {
+    use crate::{
+        identity::{FOR_EVER, Keypair, Lineage, Ruled, Ruling},
+        record::{Contradiction, KeyWord, Keyring},
+    };
+    let (ada, bob) = (ada(), TestNode::new("bob", "bob-1", "barn", "FR"));
+    let mut inventory = inventory(&[ada.clone(), bob.clone()]);
+    let (mut other, mut keyring) = (ada.clone(), Keyring::default());
+    other.offer.used.cpu_millis += 1;
+    let two = (ada.offered(7), other.offered(7));
+    keyring.learn(&KeyWord::Contradiction(Contradiction::of(&two.0.record.signed, &two.1.record.signed)));
+    inventory.heed(Arc::new(keyring.clone()));
+    assert!(inventory.capacity(ada.id()).is_none());
+    assert!(inventory.capacity(bob.id()).is_some());
+    assert_eq!(inventory.gather(ada.candidate(), &[ada.address()], WALL), Err(Unusable::Contradicted));
+    let operator = ada.identity.certificate().operator.clone();
+    let rules = |below, resolved, seconds| {
+        let made = WALL + Duration::from_secs(seconds);
+        let ruling = Ruling { operator: operator.operator(), node: ada.id(), below, resolved, made };
+        let by = Keypair::from_secret(blake3::hash(b"ada").as_bytes());
+        KeyWord::Ruling(Ruled { lineage: Lineage::first(operator.clone()), signed: Signed::seal(&by, &ruling) })
+    };
+    keyring.learn(&rules(0, 7, 1));
+    inventory.heed(Arc::new(keyring.clone()));
+    assert!(inventory.capacity(ada.id()).is_some(), "its operator has answered for it");
+    keyring.learn(&rules(FOR_EVER, 7, 2));
+    inventory.heed(Arc::new(keyring));
+    assert!(inventory.capacity(ada.id()).is_none());
+    assert!(matches!(inventory.gather(ada.candidate(), &[ada.address()], WALL), Err(Unusable::Void(_))));
 }

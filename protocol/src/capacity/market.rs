@@ -3,6 +3,7 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -20,7 +21,7 @@ use crate::{
     membership::{Address, Draft},
     notice::Notice,
     random::{Rng, Seed},
-    record::{Kind, Scope, Shared, Subject},
+    record::{Keyring, Kind, Scope, Shared, Subject},
     resources::{Jurisdiction, Price, Resources},
     time::{Instant, Now, Timestamp},
 };
@@ -69,6 +70,8 @@ pub enum Input {
     },
     /// A link measured a round trip to a peer.
     RoundTrip(NodeId, Duration),
+    /// What is known of keys changed.
+    Keys(Arc<Keyring>),
     /// A gate of another jurisdiction named these. Their signatures were checked on arrival.
     Gathered {
         /// Which gate.
@@ -136,7 +139,7 @@ impl Market {
         Self {
             operator: identity.certificate().operator_id(),
             identity,
-            inventory: Inventory::new(mesh),
+            inventory: Inventory::new(mesh, Arc::default()),
             rng: seed.split("market").rng(),
             offer_due: terms.map(|_| now.instant),
             terms,
@@ -409,6 +412,7 @@ impl Machine for Market {
                 self.summary_due = self.summary_due.min(now.instant + 2 * SETTLE);
             }
             Input::RoundTrip(node, round_trip) => self.inventory.measure(node, round_trip),
+            Input::Keys(keyring) => self.inventory.heed(keyring),
             Input::Gathered { from, candidates } => self.gather(now, from, candidates),
         }
     }

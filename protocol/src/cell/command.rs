@@ -9,6 +9,7 @@
 //! | `Renew` | the node that holds the lease | generation, lease not ended |
 //! | `Repair` | the leader; carries evidence | verdict, certificate, grant, spread, home |
 //! | `Support` | the member that announces | member, rules version |
+//! | `Succeed` | the tenant's new key, and the one before or recovery keys | tenant, what is known of its keys; from rules 2 on |
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +17,7 @@ use super::genesis::{Candidate, Grant, Receipt};
 use crate::{
     codec::Blob,
     id::{CellId, ContentHash, InstanceId, NodeId, OpId, ReplicaId, TenantId},
-    identity::{Envelope, Envelopes, Signed, Statement},
+    identity::{Envelope, Envelopes, Lineage, Ruled, Signed, Statement},
     placement::Policy,
     record::RecordBody,
     refusal::Refusal,
@@ -65,6 +66,9 @@ pub enum Command {
     /// A member supports a newer rules version.
     #[n(4)]
     Support(#[n(0)] Signed<Support>),
+    /// The tenant has another key: the one before is dead. From rules 2 on.
+    #[n(5)]
+    Succeed(#[n(0)] Box<Lineage>),
 }
 
 /// What a tenant signs.
@@ -408,6 +412,9 @@ pub enum Evidence {
     /// The member's disk was wiped or rolled back: it says so itself.
     #[n(3)]
     Wiped(#[n(0)] NodeId),
+    /// The member's operator has revoked it for ever. From rules 2 on.
+    #[n(4)]
+    Revoked(#[n(0)] Box<Ruled>),
 }
 
 /// A question about a cell's state.
@@ -528,6 +535,7 @@ impl Envelopes for Command {
             Self::Data(signed) => into.push(signed.envelope()),
             Self::Renew(signed) => into.push(signed.envelope()),
             Self::Support(signed) => into.push(signed.envelope()),
+            Self::Succeed(lineage) => lineage.envelopes(into),
             Self::Repair(repair) => match &**repair {
                 Repair::AddLearner { evidence, candidate, grant, .. } => {
                     evidence.envelopes(into);
@@ -549,6 +557,7 @@ impl Envelopes for Evidence {
     fn envelopes<'a>(&'a self, into: &mut Vec<&'a Envelope>) {
         match self {
             Self::Down(verdicts) => into.extend(verdicts.iter().map(Signed::envelope)),
+            Self::Revoked(ruled) => ruled.envelopes(into),
             Self::Silent | Self::Policy | Self::Wiped(_) => {}
         }
     }

@@ -8,7 +8,7 @@ use super::command::TenantCommand;
 use crate::{
     codec,
     id::{CellId, ContentHash, MeshId, NodeId, ReplicaId, TenantId},
-    identity::{Envelope, Envelopes, Genesis, NodeCertificate, Signed, Statement},
+    identity::{Endorsed, Envelope, Envelopes, Genesis, Lineage, NodeCertificate, Signed, Statement, Succession},
     record::RecordBody,
     resources::Resources,
     time::Timestamp,
@@ -137,6 +137,9 @@ pub struct CellGenesis {
     /// The rules version it starts with.
     #[n(8)]
     pub rules: u32,
+    /// How the tenant came from its first key to the one that signs the release; left out while it is the first.
+    #[n(9)]
+    pub successions: Option<Vec<Endorsed<Succession>>>,
 }
 
 impl CellGenesis {
@@ -144,6 +147,13 @@ impl CellGenesis {
     #[must_use]
     pub fn cell(&self) -> CellId {
         CellId::of(&codec::encode(self))
+    }
+
+    /// The tenant's keys, as far as this genesis knows them; `None` if its first statement cannot be read.
+    #[must_use]
+    pub fn lineage(&self) -> Option<Lineage> {
+        let genesis = self.tenant.open().ok()?;
+        Some(Lineage { genesis, successions: self.successions.clone().unwrap_or_default() })
     }
 
     /// The founding replica of `node`, if it has a vote.
@@ -165,6 +175,7 @@ impl Envelopes for CellGenesis {
     fn envelopes<'a>(&'a self, into: &mut Vec<&'a Envelope>) {
         into.push(self.tenant.envelope());
         into.push(self.release.envelope());
+        into.extend(self.successions.iter().flatten().flat_map(Endorsed::envelopes));
         for founder in self.voters.iter().chain(&self.instances) {
             founder.candidate.envelopes(into);
             into.push(founder.grant.envelope());

@@ -13,7 +13,7 @@ use crate::{
     id::{ContentHash, NodeId, ReplicaId, RequestId, WriteId},
     identity::Signed,
     notice::Notice,
-    record::RecordBody,
+    record::{Keyring, RecordBody},
     store::{DiskFault, WriteBatch},
 };
 
@@ -70,6 +70,8 @@ pub enum Input {
         /// Records of verdicts.
         evidence: Vec<Signed<RecordBody>>,
     },
+    /// What is known of keys changed.
+    Keys(Arc<Keyring>),
     /// A candidate asked for with `Seek` said yes, or nobody did.
     Found {
         /// What was sought.
@@ -171,7 +173,7 @@ impl From<Seeking> for Role {
 pub struct CellConfig {
     /// How often raft ticks. Smaller: faster elections, more work. Default 50 ms.
     pub tick: Duration,
-    /// Ticks between heartbeats of a leader. Default 4.
+    /// Ticks between heartbeats of a leader: at most half of `election_ticks`, so that one may be late. Default 6.
     pub heartbeat_ticks: u32,
     /// Silent ticks before a follower may campaign, before the cell's round trip is taken into account: at least ten
     /// round trips are waited. Default 12; the draw adds up to as many again.
@@ -192,7 +194,7 @@ impl Default for CellConfig {
     fn default() -> Self {
         Self {
             tick: Duration::from_millis(50),
-            heartbeat_ticks: 4,
+            heartbeat_ticks: 6,
             election_ticks: 12,
             snapshot_entries: 4_096,
             snapshot_bytes: 8 << 20,

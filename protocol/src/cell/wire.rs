@@ -189,7 +189,7 @@ impl Message {
         let check_command = |command: &Command, known: &mut dyn FnMut(&Envelope) -> bool| {
             let mut envelopes = Vec::new();
             command.envelopes(&mut envelopes);
-            envelopes.into_iter().try_for_each(|envelope| if known(envelope) { Ok(()) } else { envelope.check() })
+            envelopes.into_iter().try_for_each(|envelope| envelope.check_with(known))
         };
         match self {
             Self::Propose { command, .. } => check_command(command, known),

@@ -3,14 +3,18 @@ use std::sync::Arc;
 
 use minicbor::{Decode, Encode};
 
-use super::{Genesis, Keypair, Party, PublicKey, Signed, Statement};
+use super::{
+    BadSignature, Descent, Endorsed, Envelope, Genesis, Keypair, Lineage, Party, PublicKey, SUCCESSIONS_MAX, Signed,
+    Statement, Succession,
+};
 use crate::{
+    codec::{self, DecodeError},
     id::{MeshId, NodeId, OperatorId},
     resources::{Jurisdiction, Site},
     time::Timestamp,
 };
 
-/// Signed by the operator's key.
+/// Signed by the operator's key: the last one of the lineage in it.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct NodeCertificate {
     /// Which mesh it is for.
@@ -43,10 +47,30 @@ pub struct NodeCertificate {
     /// X25519 key to which secrets are sealed for this node.
     #[n(9)]
     pub sealing: PublicKey,
+    /// How the operator came from its first key to the one that signs; left out while it is the first.
+    #[n(10)]
+    pub successions: Option<Vec<Endorsed<Succession>>>,
 }
 
 impl Statement for NodeCertificate {
     const DOMAIN: &'static str = "bocage/v1/node-certificate";
+}
+
+/// Why a certificate does not count, though it is signed and in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Void {
+    /// By a dead key.
+    #[error(
+        "signed by a key that its operator has replaced since (lineage serial {serial}): the operator makes a new one with \
+         bocage node renew"
+    )]
+    Superseded {
+        /// How often the operator has changed its key.
+        serial: u64,
+    },
+    /// By its operator's word.
+    #[error("revoked by its operator: a node that is to go on needs a new key and certificate")]
+    Revoked,
 }
 
 /// Why a certificate does not count. The peer or this node must renew it; nothing else changes.
@@ -55,11 +79,16 @@ pub enum CertificateError {
     /// Signed by a key that is not the operator's.
     #[error("the certificate of node {0:?} is not signed by its operator's key")]
     NotByOperator(NodeId),
+    /// Not a later one of the same node.
+    #[error(
+        "the certificate is not a later one of this node, of the same operator and jurisdiction; {0:?} is its node"
+    )]
+    NotALater(NodeId),
     /// Of another mesh.
     #[error("the certificate of node {0:?} is for another mesh")]
     OtherMesh(NodeId),
     /// Its time is over.
-    #[error("the certificate of node {node:?} expired at {expires:?}; its operator must renew it: bocage node certify")]
+    #[error("the certificate of node {node:?} expired at {expires:?}; its operator must renew it: bocage node renew")]
     Expired {
         /// Whose.
         node: NodeId,
@@ -74,6 +103,14 @@ pub enum CertificateError {
         /// When.
         from: Timestamp,
     },
+    /// Its operator has taken it back.
+    #[error("the certificate of node {node:?} counts no more: {why}")]
+    Void {
+        /// Whose.
+        node: NodeId,
+        /// Why.
+        why: Void,
+    },
     /// The bytes are not a certificate.
     #[error("a node certificate cannot be read")]
     Unreadable,
@@ -86,6 +123,32 @@ impl NodeCertificate {
         self.operator.operator()
     }
 
+    /// The operator's keys, as far as this certificate knows them.
+    #[must_use]
+    pub fn lineage(&self) -> Lineage {
+        Lineage { genesis: self.operator.clone(), successions: self.successions.clone().unwrap_or_default() }
+    }
+
+    /// What the lineage comes to; `None` if it does not count.
+    #[must_use]
+    pub fn descent(&self) -> Option<Descent> {
+        self.lineage().descent().ok()
+    }
+
+    /// The statements inside an envelope, if it is a certificate's: they are checked with it.
+    pub(super) fn inside(envelope: &Envelope) -> Result<Vec<Envelope>, BadSignature> {
+        if envelope.domain != Self::DOMAIN {
+            return Ok(Vec::new());
+        }
+        let this: Self = codec::decode(Self::DOMAIN, &envelope.payload).map_err(BadSignature::Payload)?;
+        let successions = this.successions.unwrap_or_default();
+        if successions.len() > SUCCESSIONS_MAX {
+            let why = format!("{} successions, more than {SUCCESSIONS_MAX}", successions.len());
+            return Err(BadSignature::Payload(DecodeError { what: Self::DOMAIN, why }));
+        }
+        Ok(successions.iter().flat_map(Endorsed::envelopes).cloned().collect())
+    }
+
     /// Reads a certificate whose signature was checked, and checks what it says.
     ///
     /// # Errors
@@ -93,7 +156,8 @@ impl NodeCertificate {
     pub fn accept(signed: &Signed<Self>, mesh: MeshId, wall: Timestamp) -> Result<Self, CertificateError> {
         let this = signed.open().map_err(|_| CertificateError::Unreadable)?;
         let node = this.node;
-        if this.operator.party != Party::Operator || signed.key() != this.operator.key {
+        let by = this.descent().filter(|_| this.operator.party == Party::Operator);
+        if by.is_none_or(|by| by.key() != signed.key()) {
             return Err(CertificateError::NotByOperator(node));
         }
         if this.mesh != mesh {
@@ -117,6 +181,12 @@ pub struct NodeIdentity {
     certificate: Arc<NodeCertificate>,
 }
 
+impl PartialEq for NodeIdentity {
+    fn eq(&self, other: &Self) -> bool {
+        self.signed == other.signed
+    }
+}
+
 impl NodeIdentity {
     /// Puts key and certificate together.
     ///
@@ -133,6 +203,27 @@ impl NodeIdentity {
             return Err(CertificateError::NotByOperator(certificate.node));
         }
         Ok(Self { keys: Arc::new(keys), signed: Arc::new(signed), certificate: Arc::new(certificate) })
+    }
+
+    /// The same node with a later certificate.
+    ///
+    /// # Errors
+    /// When it is another node's or operator's, of another jurisdiction, does not count now, or is not a later one.
+    pub fn renewed(
+        &self,
+        signed: Signed<NodeCertificate>,
+        mesh: MeshId,
+        wall: Timestamp,
+    ) -> Result<Self, CertificateError> {
+        let certificate = NodeCertificate::accept(&signed, mesh, wall)?;
+        let ours = &*self.certificate;
+        let same = certificate.node == ours.node
+            && certificate.operator == ours.operator
+            && certificate.jurisdiction == ours.jurisdiction;
+        if !same || certificate.serial < ours.serial {
+            return Err(CertificateError::NotALater(certificate.node));
+        }
+        Ok(Self { keys: self.keys.clone(), signed: Arc::new(signed), certificate: Arc::new(certificate) })
     }
 
     /// This node's id.

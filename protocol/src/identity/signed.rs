@@ -9,7 +9,7 @@ use minicbor::{
     encode::{self, Write},
 };
 
-use super::{Keypair, PublicKey, Signature};
+use super::{Keypair, NodeCertificate, PublicKey, Signature};
 use crate::codec::{self, Blob, DecodeError};
 
 /// Something that is signed. `DOMAIN` keeps kinds apart for ever: `bocage/v1/<kind>`.
@@ -85,11 +85,34 @@ impl Envelope {
         message
     }
 
-    /// Whether the signature holds. 36 µs.
+    /// Signs bytes as a statement of a kind.
+    pub(super) fn seal(by: &Keypair, domain: &str, payload: &Blob) -> Self {
+        let signature = by.sign(&Self::message(domain, payload));
+        Self { domain: domain.to_owned(), payload: payload.clone(), key: by.public(), signature }
+    }
+
+    /// Whether the signature holds, and those of the statements inside it: 36 µs each.
     ///
     /// # Errors
-    /// When it does not.
+    /// When one does not, or what should hold statements cannot be read.
     pub fn check(&self) -> Result<(), BadSignature> {
+        self.check_with(&mut |_| false)
+    }
+
+    /// The same, asking `known` first about each: a memo of envelopes that were checked before.
+    ///
+    /// # Errors
+    /// When one does not hold, or what should hold statements cannot be read.
+    pub fn check_with(&self, known: &mut dyn FnMut(&Self) -> bool) -> Result<(), BadSignature> {
+        if known(self) {
+            return Ok(());
+        }
+        self.check_alone()?;
+        let inside = NodeCertificate::inside(self)?;
+        inside.iter().try_for_each(|envelope| if known(envelope) { Ok(()) } else { envelope.check_alone() })
+    }
+
+    fn check_alone(&self) -> Result<(), BadSignature> {
         if self.key.verifies(&Self::message(&self.domain, &self.payload), &self.signature) {
             return Ok(());
         }
@@ -107,10 +130,7 @@ impl<T: Statement> Signed<T> {
     /// Signs `statement` with `by`.
     #[must_use]
     pub fn seal(by: &Keypair, statement: &T) -> Self {
-        let payload = codec::encode(statement);
-        let signature = by.sign(&Envelope::message(T::DOMAIN, &payload));
-        let envelope = Envelope { domain: T::DOMAIN.to_owned(), payload, key: by.public(), signature };
-        Self { envelope, kind: PhantomData }
+        Self { envelope: Envelope::seal(by, T::DOMAIN, &codec::encode(statement)), kind: PhantomData }
     }
 
     /// Reads the statement *without* checking its signature: for inside the machine, where everything that arrived was
@@ -168,9 +188,7 @@ impl<T> Verified<T> {
         let mut envelopes = Vec::new();
         inner.envelopes(&mut envelopes);
         for envelope in envelopes {
-            if !known(envelope) {
-                envelope.check()?;
-            }
+            envelope.check_with(&mut known)?;
         }
         Ok(Self(inner))
     }

@@ -125,8 +125,8 @@ impl Held {
         })
     }
 
-    pub(super) fn deadline(&self) -> Option<Deadline> {
-        Some(Deadline { at: self.renew_at, reason: "renew a lease" })
+    pub(super) fn deadline(&self) -> Deadline {
+        Deadline { at: self.renew_at, reason: "renew a lease" }
     }
 }
 

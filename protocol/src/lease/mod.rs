@@ -267,7 +267,9 @@ impl Leases {
         if let Some((content, size_bytes)) = content.filter(|_| is_member || !mine.is_empty()) {
             self.need(cell, content, size_bytes);
         }
-        mine.into_iter().for_each(|instance| self.arm(instance));
+        for instance in mine {
+            self.arm(instance);
+        }
         self.count_used();
     }
 
@@ -315,7 +317,7 @@ impl Leases {
     }
 
     fn arm(&mut self, instance: InstanceId) {
-        self.agenda.set(Due::Instance(instance), self.held.get(&instance).and_then(Held::deadline));
+        self.agenda.set(Due::Instance(instance), self.held.get(&instance).map(Held::deadline));
     }
 
     /// These bytes must be here: what waits for them starts when they are.

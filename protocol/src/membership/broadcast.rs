@@ -16,7 +16,6 @@ use super::{
 use crate::{
     id::NodeId,
     machine::Deadline,
-    notice::Notice,
     record::{Header, Inserted, Kind, Shared, Standing, Subject, Tier},
     time::{Instant, Now, Timestamp},
 };
@@ -160,8 +159,8 @@ impl Membership {
                 }
             }
             Inserted::Stale => {}
-            Inserted::Contradiction { kept, .. } => {
-                self.outbox.push(Output::Notice(Notice::Contradiction { signer: NodeId(record.signer().0) }));
+            Inserted::Contradiction { kept, proof } => {
+                self.accuse(&proof);
                 if kept.hash == record.hash {
                     self.learned(now, record, Some(from), how);
                 } else {

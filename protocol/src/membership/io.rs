@@ -1,5 +1,5 @@
 //! What may happen to membership, and what it asks of its node.
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use minicbor::{Decode, Encode};
 
@@ -9,11 +9,13 @@ use super::{
 };
 use crate::{
     codec::{self, Blob},
-    id::{DiskId, NodeId},
-    identity::{NodeCertificate, Signed},
+    id::{DiskId, NodeId, RequestId},
+    identity::{NodeCertificate, NodeIdentity, Signed},
     notice::Notice,
-    record::{Kind, Known, Order, RecordBody, Scope, Shared, Subject},
+    record::{KeyWord, Keyring, Kind, Known, Order, RecordBody, Scope, Shared, Subject},
+    refusal::Refusal,
     resources::Jurisdiction,
+    time::Timestamp,
 };
 
 /// Where a node can be reached: a multiaddress in text, without the peer id. At most 256 bytes.
@@ -106,6 +108,20 @@ pub enum Input {
     Gates(Vec<GatesOf>),
     /// This node's clock is far from its peers' median (or no longer): while it is, nothing is signed.
     ClockOff(bool),
+    /// Somebody brings a word about keys, whose signatures were checked. Answered by `Weighed`.
+    Word {
+        /// Whose.
+        request: RequestId,
+        /// What.
+        word: Box<KeyWord>,
+    },
+    /// Somebody brings a later certificate of this node. Answered by `Weighed`, and by `Certified` if it counts.
+    Certificate {
+        /// Whose.
+        request: RequestId,
+        /// What.
+        certificate: Box<Signed<NodeCertificate>>,
+    },
 }
 
 /// A record before it is signed.
@@ -159,13 +175,30 @@ pub enum Output {
         /// Their signed records.
         evidence: Vec<Signed<RecordBody>>,
     },
-    /// Keep under this key, or forget with `None`: own order counters, the peer cache. Never waited for.
+    /// Keep under this key, or forget with `None`: own order counters, the peer cache, words about keys. Never waited for.
     Keep {
-        /// Prefixed `membership/`.
+        /// Prefixed `membership/`, or `keys/`.
         key: Blob,
         /// Replaces the one before.
         value: Option<Blob>,
     },
+    /// What became of a `Word` or `Certificate`.
+    Weighed {
+        /// Whose.
+        request: RequestId,
+        /// Why it counts for nothing, if so.
+        result: Result<(), Refusal>,
+    },
+    /// This node has a later certificate from now on.
+    Certified(Box<NodeIdentity>),
+    /// This node's certificate is past two thirds of its life: whoever has the operator's key should make a new one. Said
+    /// again now and then.
+    Recertify {
+        /// When it ends.
+        expires: Timestamp,
+    },
+    /// What is known of keys changed: this is all of it.
+    Keys(Arc<Keyring>),
     /// What happened.
     Notice(Notice),
 }

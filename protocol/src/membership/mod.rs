@@ -17,6 +17,7 @@ mod draw;
 mod observe;
 mod tally;
 mod gates;
+mod keys;
 mod subscribe;
 mod wants;
 
@@ -46,7 +47,7 @@ use crate::{
     machine::{Deadline, Machine, Outbox},
     notice::Notice,
     random::{Rng, Seed},
-    record::{ContentRule, Kind, RecordSet, Shared, Tier},
+    record::{ContentRule, Keyring, Kind, RecordSet, Shared, Tier},
     resources::Jurisdiction,
     time::{Instant, Now},
 };
@@ -56,6 +57,9 @@ const ROUND_TRIP_UNKNOWN: Duration = Duration::from_millis(100);
 
 /// A measured round trip counts no longer than this when waiting for a peer.
 const ROUND_TRIP_MAX: Duration = Duration::from_secs(1);
+
+/// What the content of the kinds that are membership's own must keep to.
+pub const RULES: [(Kind, ContentRule); 2] = [(Kind::PRESENCE, Presence::rule), (Kind::VERDICT, Verdict::rule)];
 
 /// What wakes membership.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,6 +76,8 @@ enum Timer {
     Redraw,
     Subscribe,
     Cache,
+    Keys,
+    Certificate,
 }
 
 /// A peer with a link.
@@ -94,6 +100,7 @@ pub struct Membership {
     addresses: Vec<Address>,
     disk: DiskId,
     boots: u64,
+    mesh: MeshId,
     rng: Rng,
     outbox: Outbox<Output>,
     agenda: Agenda<Timer>,
@@ -110,6 +117,7 @@ pub struct Membership {
     subscriptions: Subscriptions,
     /// Incarnation of each node whose presence is in force here.
     present: BTreeMap<NodeId, u64>,
+    double: keys::Double,
 }
 
 impl Membership {
@@ -128,9 +136,10 @@ impl Membership {
         now: Now,
     ) -> Self {
         let home = identity.certificate().jurisdiction;
-        let mut set = RecordSet::new(mesh, home);
-        set.demand(Kind::PRESENCE, Presence::rule);
-        set.demand(Kind::VERDICT, Verdict::rule);
+        let mut set = RecordSet::new(mesh, home, Keyring::recall(keyed));
+        for (kind, rule) in RULES {
+            set.demand(kind, rule);
+        }
         let mut this = Self {
             config,
             me: identity.node(),
@@ -140,6 +149,7 @@ impl Membership {
             addresses: Vec::new(),
             disk,
             boots,
+            mesh,
             rng: seed.split("membership").rng(),
             outbox: Outbox::default(),
             agenda: Agenda::default(),
@@ -155,16 +165,22 @@ impl Membership {
             gates: Gates::default(),
             subscriptions: Subscriptions::default(),
             present: BTreeMap::new(),
+            double: keys::Double::new(now.instant),
         };
+        if !this.set.keyring().is_empty() {
+            this.outbox.push(Output::Keys(this.set.keyring().clone()));
+        }
         this.recall(overlay::cached(keyed.get(&Blob::from(overlay::CACHE))), now);
         this.wake(Timer::Renew, now.instant, "publish the presence");
         this.wake(Timer::Fill, now.instant, "look for neighbours");
+        this.watch_certificate(now);
         for (timer, every, reason) in [
             (Timer::Shuffle, Duration::from_secs(2), "exchange contacts"),
             (Timer::Repair, this.config.repair / 4, "compare with a neighbour"),
             (Timer::Probe, this.config.probe, "probe"),
             (Timer::Beat, this.config.beat, "beat"),
             (Timer::Cache, Duration::from_secs(2), "keep the peer cache"),
+            (Timer::Keys, keys::FIRST, "publish words about keys"),
         ] {
             let wait = this.jittered(every);
             this.wake(timer, now.instant + wait, reason);
@@ -181,6 +197,12 @@ impl Membership {
     #[must_use]
     pub const fn records(&self) -> &RecordSet {
         &self.set
+    }
+
+    /// Where another process says it is that runs with this node's key, if one did lately.
+    #[must_use]
+    pub fn double(&self) -> Option<&[Address]> {
+        self.double.seen()
     }
 
     /// The neighbours in the overlay, in order of their ids.
@@ -316,18 +338,23 @@ impl Membership {
 
     fn expire(&mut self, now: Now) {
         for record in self.set.expire(now.wall) {
-            match record.body.kind {
-                Kind::PRESENCE => {
-                    let node = NodeId(record.body.subject.0);
-                    self.present.remove(&node);
-                    self.forget_state(node);
-                    self.redraw_soon(now);
-                }
-                Kind::VERDICT => self.verdict_expired(now, &record),
-                _ => {}
-            }
-            self.outbox.push(Output::Expired(record));
+            self.ended(now, record);
         }
+    }
+
+    /// A record is in force no more.
+    fn ended(&mut self, now: Now, record: Shared) {
+        match record.body.kind {
+            Kind::PRESENCE => {
+                let node = NodeId(record.body.subject.0);
+                self.present.remove(&node);
+                self.forget_state(node);
+                self.redraw_soon(now);
+            }
+            Kind::VERDICT => self.verdict_expired(now, &record),
+            _ => {}
+        }
+        self.outbox.push(Output::Expired(record));
     }
 
     fn on_addresses(&mut self, now: Now, mut addresses: Vec<Address>) {
@@ -363,10 +390,13 @@ impl Membership {
             Timer::Redraw => self.redraw(now),
             Timer::Subscribe => self.say_subscriptions(now),
             Timer::Cache => self.cache(now),
+            Timer::Keys => self.uphold_words(now),
+            Timer::Certificate => self.watch_certificate(now),
         }
     }
 
     fn end_step(&mut self, now: Now) {
+        self.on_news(now);
         self.flush(now);
         self.schedule_expiry(now);
     }
@@ -397,6 +427,8 @@ impl Machine for Membership {
                 self.redraw_soon(now);
             }
             Input::ClockOff(off) => self.on_clock(now, off),
+            Input::Word { request, word } => self.on_word(now, request, &word),
+            Input::Certificate { request, certificate } => self.on_certificate(now, request, *certificate),
         }
         self.end_step(now);
     }

@@ -138,6 +138,9 @@ impl Membership {
 
     /// A record by this node that it does not remember: its disk was set back. Goes on above it.
     pub(super) fn overtaken(&mut self, now: Now, record: &Known) {
+        if self.is_a_double(now, record) {
+            return;
+        }
         let order = record.body.order;
         self.own.version = self.own.version.max(order.version);
         if record.body.kind == Kind::PRESENCE {
@@ -179,8 +182,7 @@ impl Membership {
         let shown = body.kind == Kind::PRESENCE || tier != Tier::Home;
         let certificate = shown.then(|| self.identity.signed_certificate().clone());
         let signed = self.identity.seal(&body);
-        let hash = signed.hash();
-        let record = Shared::new(Known { record: Record { signed, certificate }, body, hash });
+        let record = Shared::new(Known::of(Record { signed, certificate }, body));
         match self.set.insert(&record, now.wall) {
             Inserted::Fresh | Inserted::Newer(_) => self.learned(now, &record, None, How::Own),
             Inserted::Refused(reason) => self.refused(self.me, reason.to_string()),

@@ -279,10 +279,10 @@ impl Envelopes for Message {
         match self {
             Self::Records(records) | Self::Found(records) => {
                 for parcel in records {
-                    parcel.record.envelopes(into);
+                    parcel.0.envelopes(into);
                 }
             }
-            Self::Watch(parcel) => parcel.record.envelopes(into),
+            Self::Watch(parcel) => parcel.0.envelopes(into),
             Self::Announce(_)
             | Self::Graft(_)
             | Self::Prune(_)

@@ -1,6 +1,6 @@
 //! What a node says of itself when a person asks.
 use super::Node;
-use crate::command::{NodeStatus, PeerShown};
+use crate::command::{ContradictedShown, KeysShown, NodeStatus, PeerShown};
 
 impl Node {
     /// Nodes of this jurisdiction with a presence in force. What is known of others depends on whom this node works with.
@@ -32,6 +32,31 @@ impl Node {
             leases: self.leases.held(),
             disk: self.disk_failed.clone(),
             clock_off_ms: self.reach.clock_off_ms(),
+            keys: self.keys_shown(),
+        }
+    }
+
+    fn keys_shown(&self) -> KeysShown {
+        let records = self.membership.records();
+        let keyring = records.keyring();
+        let certificate = self.identity.certificate();
+        let counts = keyring.counts(certificate, self.identity.signed_certificate().key());
+        let contradicted = keyring.contradicted().map(|(node, version)| {
+            let by = records.certificate(&node);
+            ContradictedShown {
+                node,
+                operator_name: by.map(|by| by.certificate.operator.name.clone()),
+                version,
+                barred: by.is_none_or(|by| keyring.barred(by.operator, node).is_some()),
+            }
+        });
+        KeysShown {
+            serial: keyring.serial(certificate.operator_id().into()),
+            certificate_expires: certificate.expires,
+            void: counts.err().map(|why| why.to_string()),
+            double: self.membership.double().map(<[_]>::to_vec),
+            contradicted: contradicted.collect(),
+            words: keyring.len(),
         }
     }
 }

@@ -44,10 +44,10 @@ impl AddressBook {
     }
 
     /// This one worked: it goes first.
-    pub(super) fn prefer(&mut self, node: NodeId, address: Address) {
-        self.learn(node, std::slice::from_ref(&address));
+    pub(super) fn prefer(&mut self, node: NodeId, address: &Address) {
+        self.learn(node, std::slice::from_ref(address));
         if let Some(known) = self.addresses.get_mut(&node)
-            && let Some(at) = known.iter().position(|other| *other == address)
+            && let Some(at) = known.iter().position(|other| other == address)
         {
             known[..=at].rotate_right(1);
         }

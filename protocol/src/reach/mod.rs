@@ -12,6 +12,7 @@ mod book;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
     time::Duration,
 };
 
@@ -21,12 +22,13 @@ use crate::{
     agenda::Agenda,
     frame::{Frame, Hello, WIRE_VERSION},
     id::{CellId, DiskId, MeshId, NodeId},
-    identity::{NodeCertificate, NodeIdentity, Signed},
+    identity::{NodeCertificate, NodeIdentity, PublicKey, Signed, Void},
     io::LinkChange,
     machine::{Deadline, Machine, Outbox},
     membership::Address,
     notice::Notice,
     random::{Rng, Seed},
+    record::Keyring,
     time::{Instant, Now, millis},
 };
 
@@ -42,6 +44,8 @@ const BACK_OFF: Duration = Duration::from_millis(250);
 const BACK_OFF_MAX: Duration = Duration::from_secs(20);
 /// A peer that does not introduce itself in time is hung up on.
 const HELLO_MAX: Duration = Duration::from_secs(10);
+/// A peer whose operator has a new key has so long to show a certificate by it.
+const RECERTIFY_MAX: Duration = Duration::from_secs(5);
 /// A clock farther off than this from the median of its peers' is wrong, and its node signs nothing.
 const CLOCK_OFF_MAX: Duration = Duration::from_secs(30);
 /// A median of fewer peers says nothing.
@@ -100,6 +104,10 @@ pub enum Input {
         /// What.
         frame: Frame,
     },
+    /// What is known of keys changed.
+    Keys(Arc<Keyring>),
+    /// This node has a later certificate.
+    Certificate(NodeIdentity),
 }
 
 /// Output of reach.
@@ -169,6 +177,12 @@ struct Peer {
     clock_off_ms: Option<i64>,
     round_trip: Option<Duration>,
     certificate: Option<NodeCertificate>,
+    /// Who signed that.
+    certified_by: PublicKey,
+    /// Its introduction was refused: it is not dialled again at once.
+    refused: bool,
+    /// Its operator has a new key: it is hung up on then, unless it shows a new certificate before.
+    void_at: Option<Instant>,
 }
 
 /// See the module.
@@ -184,6 +198,7 @@ pub struct Reach {
     /// Given by the operator: goes ahead of what sockets say.
     announce: Vec<Address>,
     clock_off: bool,
+    keyring: Arc<Keyring>,
     rng: Rng,
     outbox: Outbox<Output>,
 }
@@ -210,6 +225,7 @@ impl Reach {
             listening: Vec::new(),
             announce,
             clock_off: false,
+            keyring: Arc::default(),
             rng: seed.rng(),
             outbox: Outbox::default(),
         };
@@ -267,6 +283,9 @@ impl Reach {
             clock_off_ms: None,
             round_trip: None,
             certificate: None,
+            certified_by: PublicKey::default(),
+            refused: false,
+            void_at: None,
         })
     }
 
@@ -289,7 +308,8 @@ impl Reach {
                 (needed && self.book.knows(id)).then_some(Deadline { at: dial_at, reason: "dial" })
             }
             State::Greeting { until } => Some(Deadline { at: until, reason: "greeting" }),
-            State::Dialling | State::Linked => None,
+            State::Linked => peer.void_at.map(|at| Deadline { at, reason: "a certificate by a dead key" }),
+            State::Dialling => None,
         });
         self.agenda.set(id, due);
     }
@@ -310,7 +330,7 @@ impl Reach {
         match change {
             LinkChange::Up { address } => {
                 if let Some(address) = address {
-                    self.book.prefer(id, address);
+                    self.book.prefer(id, &address);
                 }
                 let peer = self.peer(id, now.instant);
                 if matches!(peer.state, State::Greeting { .. } | State::Linked) {
@@ -363,7 +383,8 @@ impl Reach {
         let jitter = self.rng.duration_below(BACK_OFF);
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let was_linked = matches!(peer.state, State::Linked);
-        peer.state = State::Idle { dial_at: now.instant + jitter };
+        let wait = if peer.refused { BACK_OFF_MAX } else { Duration::ZERO };
+        peer.state = State::Idle { dial_at: now.instant + wait + jitter };
         peer.clock_off_ms = None;
         if was_linked {
             self.outbox.push(Output::Down(id));
@@ -388,9 +409,7 @@ impl Reach {
         let certificate = match self.judge(now, from, &hello) {
             Ok(certificate) => certificate,
             Err(reason) => {
-                self.outbox.push(Output::Notice(Notice::PeerRefused { peer: from, reason }));
-                self.outbox.push(Output::Hangup { peer: from });
-                return;
+                return self.turn_away(now, from, reason);
             }
         };
         let peer = self.peer(from, now.instant);
@@ -398,6 +417,9 @@ impl Reach {
         peer.state = State::Linked;
         peer.failures = 0;
         peer.certificate = Some(certificate);
+        peer.certified_by = hello.certificate.key();
+        peer.refused = false;
+        peer.void_at = None;
         let theirs = i64::try_from(hello.wall.0).unwrap_or(i64::MAX);
         peer.clock_off_ms = Some(theirs.saturating_sub(i64::try_from(now.wall.0).unwrap_or(i64::MAX)));
         let waiting = std::mem::take(&mut peer.waiting);
@@ -425,7 +447,66 @@ impl Reach {
         if certificate.node != from {
             return Err("it shows another node's certificate".into());
         }
+        let counts = self.keyring.counts(&certificate, hello.certificate.key());
+        counts.map_err(|why| format!("its certificate counts no more: {why}"))?;
         Ok(certificate)
+    }
+
+    /// Hangs up on a peer, whether it was a member until now or not.
+    fn turn_away(&mut self, now: Now, id: NodeId, reason: String) {
+        self.outbox.push(Output::Notice(Notice::PeerRefused { peer: id, reason }));
+        self.outbox.push(Output::Hangup { peer: id });
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        peer.refused = true;
+        peer.waiting.clear();
+        if matches!(peer.state, State::Linked) {
+            self.lost(now, id);
+            self.arm(id);
+        }
+    }
+
+    /// Whose certificate counts no more is a member no more.
+    fn on_keys(&mut self, now: Now, keyring: Arc<Keyring>) {
+        self.keyring = keyring;
+        let void =
+            self.peers.iter().filter(|(_, peer)| matches!(peer.state, State::Linked)).filter_map(|(id, peer)| {
+                let certificate = peer.certificate.as_ref()?;
+                let why = self.keyring.counts(certificate, peer.certified_by).err()?;
+                Some((*id, why))
+            });
+        for (id, why) in void.collect::<Vec<_>>() {
+            match (why, self.peers.get_mut(&id)) {
+                // Its new certificate may be on its way.
+                (Void::Superseded { .. }, Some(peer)) if peer.void_at.is_none() => {
+                    peer.void_at = Some(now.instant + RECERTIFY_MAX);
+                    self.arm(id);
+                }
+                (Void::Superseded { .. }, _) => {}
+                (Void::Revoked, _) => self.turn_away(now, id, format!("its certificate counts no more: {why}")),
+            }
+        }
+    }
+
+    /// Hangs up on a peer that still shows a certificate by a dead key.
+    fn end_void(&mut self, now: Now, id: NodeId) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        if peer.void_at.is_some_and(|at| at <= now.instant) {
+            peer.void_at = None;
+            let counts = peer.certificate.as_ref().map(|it| self.keyring.counts(it, peer.certified_by));
+            if let Some(Err(why)) = counts {
+                self.turn_away(now, id, format!("its certificate counts no more: {why}"));
+            }
+        }
+    }
+
+    /// Introduces this node anew to everybody.
+    fn on_certificate(&mut self, now: Now, identity: NodeIdentity) {
+        self.identity = identity;
+        let linked = self.peers.iter().filter(|(_, peer)| matches!(peer.state, State::Linked | State::Greeting { .. }));
+        for to in linked.map(|(id, _)| *id).collect::<Vec<_>>() {
+            let frame = Frame::Hello(Box::new(self.hello(now)));
+            self.outbox.push(Output::Send { to, frame });
+        }
     }
 
     fn judge_clock(&mut self) {
@@ -492,6 +573,8 @@ impl Machine for Reach {
                 self.send(now, to, frame);
                 to
             }
+            Input::Keys(keyring) => return self.on_keys(now, keyring),
+            Input::Certificate(identity) => return self.on_certificate(now, identity),
         };
         self.arm(touched);
     }
@@ -508,6 +591,7 @@ impl Machine for Reach {
                 self.outbox.push(Output::Hangup { peer: id });
                 peer.state = State::Idle { dial_at: now.instant + BACK_OFF_MAX };
             }
+            self.end_void(now, id);
             self.dial_if_due(now, id);
             self.arm(id);
         }

@@ -21,6 +21,7 @@ fn identity(number: u8, mesh: MeshId) -> NodeIdentity {
         expires: Timestamp(u64::MAX),
         serial: 1,
         sealing: PublicKey::default(),
+        successions: None,
     };
     NodeIdentity::new(keys, Signed::seal(&operator, &certificate), mesh, WALL).unwrap()
 }
@@ -117,7 +118,7 @@ fn a_node_of_another_mesh_or_with_a_borrowed_certificate_is_turned_away_with_the
 #[test]
 fn a_clock_that_differs_from_all_others_is_noticed_by_its_own_node() {
     let mut reach = reach(&[]);
-    let ahead = WALL + Duration::from_secs(600);
+    let ahead = WALL + Duration::from_mins(10);
     assert!(!introduce(&mut reach, &identity(2, mesh()), ahead).contains(&Output::ClockOff(true)), "one says nothing");
     let outputs = introduce(&mut reach, &identity(3, mesh()), ahead);
     assert!(outputs.contains(&Output::ClockOff(true)), "{outputs:?}");

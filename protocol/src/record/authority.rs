@@ -1,7 +1,7 @@
 //! Who may say what: the rules that a record must keep whatever its content says. Pure, so that every node refuses alike.
 use std::time::Duration;
 
-use super::{CONTENT_BYTES_MAX, Kind, Known, RecordBody, Scope};
+use super::{CONTENT_BYTES_MAX, Kind, Known, RecordBody, Scope, WORD_BYTES_MAX};
 use crate::{
     id::NodeId,
     identity::{CertificateError, NodeCertificate},
@@ -49,8 +49,8 @@ pub enum Refused {
     /// It claims to live longer than its kind may.
     #[error("it would live longer than its kind may")]
     Lifetime,
-    /// More than [`CONTENT_BYTES_MAX`].
-    #[error("its content is longer than {CONTENT_BYTES_MAX} bytes")]
+    /// More than [`CONTENT_BYTES_MAX`], or [`WORD_BYTES_MAX`].
+    #[error("its content is longer than {CONTENT_BYTES_MAX} bytes, or {WORD_BYTES_MAX} of a word about keys")]
     TooLong,
     /// The owner of its kind does not accept the content.
     #[error("its content is not acceptable: {0}")]
@@ -61,6 +61,10 @@ pub enum Refused {
     /// The operator has [`super::RECORDS_PER_OPERATOR_MAX`] records here already.
     #[error("its signer's operator has too many records here already")]
     OperatorFull,
+    /// The jurisdiction has [`super::RECORDS_PER_JURISDICTION_MAX`] records or [`super::BYTES_PER_JURISDICTION_MAX`] here
+    /// already.
+    #[error("its signer's jurisdiction has too many records here already")]
+    JurisdictionFull,
     /// [`super::CERTIFICATES_MAX`] signers are known already.
     #[error("too many signers are known here already")]
     SignersFull,
@@ -70,15 +74,22 @@ pub enum Refused {
 #[must_use]
 pub const fn lifetime_max(kind: Kind) -> Duration {
     match kind {
-        Kind::BINDING => Duration::from_hours(24),
+        Kind::BINDING | Kind::LINEAGE | Kind::RULING | Kind::CONTRADICTION => Duration::from_hours(24),
         _ => Duration::from_hours(1),
+    }
+}
+
+const fn content_bytes_max(kind: Kind) -> usize {
+    match kind {
+        Kind::LINEAGE | Kind::RULING | Kind::CONTRADICTION => WORD_BYTES_MAX,
+        _ => CONTENT_BYTES_MAX,
     }
 }
 
 /// Checks all that depends on the record and its signer's certificate alone.
 pub(super) fn check(known: &Known, signer: NodeId, by: &NodeCertificate, wall: Timestamp) -> Result<(), Refused> {
     let body = &known.body;
-    if body.content.len() > CONTENT_BYTES_MAX {
+    if body.content.len() > content_bytes_max(body.kind) {
         return Err(Refused::TooLong);
     }
     if body.expires <= wall {
@@ -111,6 +122,11 @@ pub(super) fn check(known: &Known, signer: NodeId, by: &NodeCertificate, wall: T
         | Kind::BINDING
         | Kind::OPERATOR
         | Kind::CHARTER => Ok(()),
+        // Anybody may carry a word that proves itself; what it proves is weighed by the keyring.
+        Kind::LINEAGE | Kind::RULING | Kind::CONTRADICTION => match &known.word {
+            Some(word) if word.fits(body) => Ok(()),
+            Some(_) | None => Err(Refused::Content("it is not the word about keys that its head promises")),
+        },
         // A kind of a later version: kept and spread, where its signer lives or to all.
         _ if matches!(body.scope, Scope::Jurisdiction(_)) && !own_law => Err(Refused::Scope),
         _ => Ok(()),

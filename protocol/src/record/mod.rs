@@ -2,15 +2,21 @@
 //! part owns the content of its own records (offers in `capacity`, verdicts in `membership`, bindings in `route`).
 mod authority;
 mod digest;
+mod keyword;
+mod keyring;
 mod set;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod keyring_tests;
 
 pub use authority::{ContentRule, Refused, lifetime_max};
 pub use digest::{BUCKETS, Header, Settled, Standing};
+pub use keyring::{CONTRADICTIONS_MAX, Keyring, LINEAGES_MAX, Learned, RULINGS_MAX};
+pub use keyword::{Contradiction, KeyWord};
 pub use set::{
-    BYTES_PER_SIGNER_MAX, CERTIFICATES_MAX, Certified, Inserted, Key, RECORDS_PER_OPERATOR_MAX, RECORDS_PER_SIGNER_MAX,
-    RecordSet, Tier,
+    BYTES_PER_JURISDICTION_MAX, BYTES_PER_SIGNER_MAX, CERTIFICATES_MAX, Certified, Inserted, Key,
+    RECORDS_PER_JURISDICTION_MAX, RECORDS_PER_OPERATOR_MAX, RECORDS_PER_SIGNER_MAX, RecordSet, Tier,
 };
 
 use std::sync::Arc;
@@ -44,6 +50,12 @@ impl Kind {
     pub const OPERATOR: Self = Self(6);
     /// A version of the charter. Reserved.
     pub const CHARTER: Self = Self(7);
+    /// A party has changed its key. Content: [`KeyWord`], as of the next two. Published by whoever holds it.
+    pub const LINEAGE: Self = Self(16);
+    /// An operator has revoked a node, or explained what it said.
+    pub const RULING: Self = Self(17);
+    /// A node has contradicted itself.
+    pub const CONTRADICTION: Self = Self(18);
 }
 
 /// How far a record spreads.
@@ -109,6 +121,9 @@ impl Statement for RecordBody {
 /// A record's content has at most so many bytes.
 pub const CONTENT_BYTES_MAX: usize = 16 << 10;
 
+/// A word about keys has at most so many: a contradiction holds two records.
+pub const WORD_BYTES_MAX: usize = 40 << 10;
+
 /// A record as it travels: signed by a node, with that node's certificate where the reader may not know it (presences,
 /// and all of mesh scope).
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -130,6 +145,8 @@ pub struct Known {
     pub body: RecordBody,
     /// Hash of the signed bytes: names this very statement.
     pub hash: [u8; 32],
+    /// Read from the content, where that is a word about keys.
+    pub word: Option<Box<KeyWord>>,
 }
 
 /// A shared record.
@@ -140,8 +157,15 @@ impl Known {
     #[must_use]
     pub fn read(record: Record) -> Option<Self> {
         let body = record.signed.open().ok()?;
+        Some(Self::of(record, body))
+    }
+
+    /// Puts together what this node signed itself.
+    #[must_use]
+    pub fn of(record: Record, body: RecordBody) -> Self {
         let hash = record.signed.hash();
-        Some(Self { record, body, hash })
+        let word = KeyWord::read(&body).ok().flatten().map(Box::new);
+        Self { record, body, hash, word }
     }
 
     /// Who signed.
@@ -162,6 +186,13 @@ impl Subject {
 impl std::fmt::Debug for Subject {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{:?}", crate::id::ContentHash(self.0))
+    }
+}
+
+impl Envelopes for Known {
+    fn envelopes<'a>(&'a self, into: &mut Vec<&'a Envelope>) {
+        self.record.envelopes(into);
+        self.word.iter().for_each(|word| word.envelopes(into));
     }
 }
 

@@ -12,7 +12,7 @@ use std::{
 use minicbor::{Decode, Encode};
 
 use super::{
-    Kind, Known, Order, RecordBody, Scope, Shared, Subject,
+    KeyWord, Keyring, Kind, Known, Learned, Order, RecordBody, Scope, Shared, Subject,
     authority::{self, ContentRule, Refused},
 };
 use crate::{
@@ -31,6 +31,13 @@ pub const BYTES_PER_SIGNER_MAX: usize = 1 << 20;
 
 /// Records of all nodes of one operator; more are refused.
 pub const RECORDS_PER_OPERATOR_MAX: usize = 4_096;
+
+/// Records of all nodes of one jurisdiction; more are refused. Far more than an honest jurisdiction's nodes have here, and
+/// what bounds the memory that a jurisdiction full of made-up operators can take.
+pub const RECORDS_PER_JURISDICTION_MAX: usize = 65_536;
+
+/// Bytes of one jurisdiction's records; more are refused.
+pub const BYTES_PER_JURISDICTION_MAX: usize = 64 << 20;
 
 /// Signers known at once; records of others are refused.
 pub const CERTIFICATES_MAX: usize = 16_384;
@@ -110,11 +117,18 @@ struct Floor {
     signer: NodeId,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct Share {
+    held: Held,
+    operator: OperatorId,
+    jurisdiction: Jurisdiction,
+}
+
+/// What somebody's records take here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Held {
     records: usize,
     bytes: usize,
-    operator: OperatorId,
 }
 
 /// See the top of this file.
@@ -130,8 +144,12 @@ pub struct RecordSet {
     /// Certificates to keep though the node has no record here: linked peers.
     pinned: BTreeSet<NodeId>,
     by_signer: BTreeMap<NodeId, Share>,
-    by_operator: BTreeMap<OperatorId, usize>,
+    by_operator: BTreeMap<OperatorId, Held>,
+    by_jurisdiction: BTreeMap<Jurisdiction, Held>,
     rules: BTreeMap<Kind, ContentRule>,
+    keyring: Arc<Keyring>,
+    /// Words that changed the keyring and were not told yet.
+    fresh: Vec<KeyWord>,
 }
 
 impl Key {
@@ -141,9 +159,9 @@ impl Key {
 }
 
 impl RecordSet {
-    /// An empty set of a node in `home`.
+    /// An empty set of a node in `home` that knows these keys.
     #[must_use]
-    pub fn new(mesh: MeshId, home: Jurisdiction) -> Self {
+    pub fn new(mesh: MeshId, home: Jurisdiction, keyring: Keyring) -> Self {
         Self {
             mesh,
             home,
@@ -154,8 +172,59 @@ impl RecordSet {
             pinned: BTreeSet::new(),
             by_signer: BTreeMap::new(),
             by_operator: BTreeMap::new(),
+            by_jurisdiction: BTreeMap::new(),
             rules: BTreeMap::new(),
+            keyring: Arc::new(keyring),
+            fresh: Vec::new(),
         }
+    }
+
+    /// What is known here of keys.
+    #[must_use]
+    pub fn keyring(&self) -> &Arc<Keyring> {
+        &self.keyring
+    }
+
+    /// Takes in a word about keys whose signatures were checked. Whoever drives the set then asks for `news`.
+    pub fn learn(&mut self, word: &KeyWord) -> Learned {
+        if self.keyring.weigh(word) != Learned::New {
+            return self.keyring.weigh(word);
+        }
+        self.fresh.push(word.clone());
+        Arc::make_mut(&mut self.keyring).learn(word)
+    }
+
+    /// The words that changed the keyring since this was last asked, and the records that count no more because of them:
+    /// these are no longer in the set.
+    pub fn news(&mut self) -> (Vec<KeyWord>, Vec<Shared>) {
+        let fresh = std::mem::take(&mut self.fresh);
+        let gone = if fresh.is_empty() { Vec::new() } else { self.purge() };
+        (fresh, gone)
+    }
+
+    fn purge(&mut self) -> Vec<Shared> {
+        let keyring = &self.keyring;
+        let counts = |by: &Certified| keyring.counts(&by.certificate, by.signed.key()).is_ok();
+        let void: BTreeSet<NodeId> =
+            self.certificates.iter().filter(|(_, by)| !counts(by)).map(|(node, _)| *node).collect();
+        let is_void = |record: &Known| {
+            let outranked = |word: &KeyWord| matches!(keyring.weigh(word), Learned::Not(_));
+            void.contains(&NodeId(record.signer().0)) || record.word.as_deref().is_some_and(outranked)
+        };
+        let keys: Vec<Key> =
+            self.entries.iter().filter(|(_, entry)| is_void(&entry.record)).map(|(key, _)| *key).collect();
+        let mut gone = Vec::new();
+        for key in keys {
+            let Some(entry) = self.entries.remove(&key) else { continue };
+            self.expiry.remove(&(entry.record.body.expires, key));
+            self.release_entry(&entry);
+            gone.push(entry.record);
+        }
+        for node in void {
+            self.pinned.remove(&node);
+            self.certificates.remove(&node);
+        }
+        gone
     }
 
     /// What the owner of a kind demands of its content. Set before the first record of the kind comes.
@@ -208,15 +277,34 @@ impl RecordSet {
         let signer = NodeId(record.signer().0);
         let by = self.certified(record, signer, wall)?;
         authority::check(record, signer, &by.certificate, wall)?;
+        if let Some(word) = &record.word {
+            if Keyring::is_ahead(word, wall) {
+                return Err(Refused::Ahead);
+            }
+            if let Learned::Not(why) = self.keyring.weigh(word) {
+                return Err(Refused::Content(why));
+            }
+        }
         if let Some(rule) = self.rules.get(&key.kind) {
             rule(&record.body, &by.certificate).map_err(Refused::Content)?;
         }
-        self.room(key, record, signer, by.operator)?;
+        self.room(key, record, signer, &by)?;
         if !self.certificates.contains_key(&signer) && self.certificates.len() >= CERTIFICATES_MAX {
             return Err(Refused::SignersFull);
         }
-        self.certificates.insert(signer, by);
+        self.certify(signer, by);
+        if let Some(word) = &record.word {
+            self.learn(word);
+        }
         Ok(())
+    }
+
+    /// Keeps a certificate that counts, and what it shows of its operator's keys.
+    fn certify(&mut self, node: NodeId, by: Certified) {
+        if by.certificate.successions.is_some() {
+            self.learn(&KeyWord::Lineage(by.certificate.lineage()));
+        }
+        self.certificates.insert(node, by);
     }
 
     /// The signer's certificate: the one that came along, or the one known, whichever is later.
@@ -225,7 +313,7 @@ impl RecordSet {
         if let Some(signed) = &record.record.certificate
             && known.is_none_or(|known| known.signed != *signed)
         {
-            let shown = Self::read_certificate(signed, self.mesh, wall)?;
+            let shown = self.read_certificate(signed, wall)?;
             if shown.certificate.node != signer {
                 return Err(Refused::OtherCertificate);
             }
@@ -242,27 +330,35 @@ impl RecordSet {
     }
 
     fn read_certificate(
+        &self,
         signed: &Signed<NodeCertificate>,
-        mesh: MeshId,
         wall: Timestamp,
     ) -> Result<Certified, CertificateError> {
-        let certificate = NodeCertificate::accept(signed, mesh, wall)?;
+        let certificate = NodeCertificate::accept(signed, self.mesh, wall)?;
+        let node = certificate.node;
+        self.keyring.counts(&certificate, signed.key()).map_err(|why| CertificateError::Void { node, why })?;
         let operator = certificate.operator_id();
         Ok(Certified { signed: signed.clone(), certificate: Arc::new(certificate), operator })
     }
 
-    fn room(&self, key: Key, record: &Known, signer: NodeId, operator: OperatorId) -> Result<(), Refused> {
+    fn room(&self, key: Key, record: &Known, signer: NodeId, by: &Certified) -> Result<(), Refused> {
         let old = self.entries.get(&key).filter(|old| old.record.signer() == record.signer());
-        let (old_records, old_bytes) = old.map_or((0, 0), |old| (1, bytes_of(&old.record)));
-        let share = self.by_signer.get(&signer).copied().unwrap_or_default();
-        let records = share.records.saturating_sub(old_records);
-        let bytes = share.bytes.saturating_sub(old_bytes);
-        if records >= RECORDS_PER_SIGNER_MAX || bytes + bytes_of(record) > BYTES_PER_SIGNER_MAX {
+        let old = old.map_or(Held::default(), |old| Held { records: 1, bytes: bytes_of(&old.record) });
+        let fits = |held: Option<Held>, records_max: usize, bytes_max: usize| {
+            let held = held.unwrap_or_default();
+            held.records.saturating_sub(old.records) < records_max
+                && held.bytes.saturating_sub(old.bytes) + bytes_of(record) <= bytes_max
+        };
+        let own = self.by_signer.get(&signer).map(|share| share.held);
+        if !fits(own, RECORDS_PER_SIGNER_MAX, BYTES_PER_SIGNER_MAX) {
             return Err(Refused::SignerFull);
         }
-        let of_operator = self.by_operator.get(&operator).copied().unwrap_or(0).saturating_sub(old_records);
-        if of_operator >= RECORDS_PER_OPERATOR_MAX {
+        if !fits(self.by_operator.get(&by.operator).copied(), RECORDS_PER_OPERATOR_MAX, usize::MAX) {
             return Err(Refused::OperatorFull);
+        }
+        let neighbours = self.by_jurisdiction.get(&by.certificate.jurisdiction).copied();
+        if !fits(neighbours, RECORDS_PER_JURISDICTION_MAX, BYTES_PER_JURISDICTION_MAX) {
+            return Err(Refused::JurisdictionFull);
         }
         Ok(())
     }
@@ -272,7 +368,7 @@ impl RecordSet {
         if let Some(floor) = self.floors.remove(&key) {
             self.expiry.remove(&(floor.until, key));
             returns_until = returns_until.max(floor.until);
-            self.release(floor.signer, 0);
+            self.release(floor.signer, FLOOR);
         }
         let Some(old) = self.entries.remove(&key) else {
             self.put(key, Entry { record: record.clone(), other: None, returns_until });
@@ -292,33 +388,36 @@ impl RecordSet {
 
     fn put(&mut self, key: Key, entry: Entry) {
         let signer = NodeId(entry.record.signer().0);
-        let operator = self.certificates.get(&signer).map(|by| by.operator).unwrap_or_default();
-        let share = self.by_signer.entry(signer).or_insert(Share { operator, ..Share::default() });
-        share.records += 1;
-        share.bytes += bytes_of(&entry.record);
-        *self.by_operator.entry(share.operator).or_default() += 1;
+        let by =
+            self.certificates.get(&signer).expect("a record is put in only by a signer whose certificate is known");
+        let (operator, jurisdiction) = (by.operator, by.certificate.jurisdiction);
+        let share = self.by_signer.entry(signer).or_insert(Share { held: Held::default(), operator, jurisdiction });
+        let (operator, jurisdiction) = (share.operator, share.jurisdiction);
+        for held in [
+            &mut share.held,
+            self.by_operator.entry(operator).or_default(),
+            self.by_jurisdiction.entry(jurisdiction).or_default(),
+        ] {
+            held.records += 1;
+            held.bytes += bytes_of(&entry.record);
+        }
         self.expiry.insert((entry.record.body.expires, key));
         self.entries.insert(key, entry);
     }
 
     fn release_entry(&mut self, entry: &Entry) {
-        self.release(NodeId(entry.record.signer().0), bytes_of(&entry.record));
+        self.release(NodeId(entry.record.signer().0), Held { records: 1, bytes: bytes_of(&entry.record) });
     }
 
-    fn release(&mut self, signer: NodeId, bytes: usize) {
+    fn release(&mut self, signer: NodeId, gone: Held) {
         let Some(share) = self.by_signer.get_mut(&signer) else { return };
-        share.records -= 1;
-        share.bytes -= bytes;
-        let (left, operator) = (share.records, share.operator);
-        if left == 0 {
+        share.held = share.held.less(gone);
+        let Share { held, operator, jurisdiction } = *share;
+        if held.records == 0 {
             self.by_signer.remove(&signer);
         }
-        if let Some(count) = self.by_operator.get_mut(&operator) {
-            *count -= 1;
-            if *count == 0 {
-                self.by_operator.remove(&operator);
-            }
-        }
+        release(&mut self.by_operator, operator, gone);
+        release(&mut self.by_jurisdiction, jurisdiction, gone);
     }
 
     /// Takes out what is void at `wall`, oldest expiry first.
@@ -329,15 +428,13 @@ impl RecordSet {
         {
             self.expiry.remove(&(at, key));
             if let Some(floor) = self.floors.remove(&key) {
-                self.release(floor.signer, 0);
+                self.release(floor.signer, FLOOR);
                 self.forget_signer(floor.signer);
             } else if let Some(entry) = self.entries.remove(&key) {
                 let signer = NodeId(entry.record.signer().0);
                 if entry.returns_until > wall {
                     // Its place in its signer's share stays taken, so that floors are bounded too.
-                    if let Some(share) = self.by_signer.get_mut(&signer) {
-                        share.bytes -= bytes_of(&entry.record);
-                    }
+                    self.release(signer, Held { records: 0, bytes: bytes_of(&entry.record) });
                     let floor = Floor { order: entry.record.body.order, until: entry.returns_until, signer };
                     self.floors.insert(key, floor);
                     self.expiry.insert((floor.until, key));
@@ -368,12 +465,12 @@ impl RecordSet {
     /// # Errors
     /// When it does not count.
     pub fn pin(&mut self, signed: &Signed<NodeCertificate>, wall: Timestamp) -> Result<Certified, CertificateError> {
-        let shown = Self::read_certificate(signed, self.mesh, wall)?;
+        let shown = self.read_certificate(signed, wall)?;
         let node = shown.certificate.node;
         self.pinned.insert(node);
         let newer = self.certificates.get(&node).filter(|known| known.certificate.serial > shown.certificate.serial);
         let counts = newer.cloned().unwrap_or(shown);
-        self.certificates.insert(node, counts.clone());
+        self.certify(node, counts.clone());
         Ok(counts)
     }
 
@@ -442,6 +539,23 @@ impl RecordSet {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+}
+
+/// What an expired record that must not return takes of its signer's share.
+const FLOOR: Held = Held { records: 1, bytes: 0 };
+
+impl Held {
+    fn less(self, gone: Self) -> Self {
+        Self { records: self.records - gone.records, bytes: self.bytes - gone.bytes }
+    }
+}
+
+fn release<K: Ord>(all: &mut BTreeMap<K, Held>, key: K, gone: Held) {
+    let Some(held) = all.get_mut(&key) else { return };
+    *held = held.less(gone);
+    if held.records == 0 {
+        all.remove(&key);
     }
 }
 

@@ -38,6 +38,7 @@ fn signer_in(number: u8, operator: u8, jurisdiction: &str) -> Signer {
         expires: WALL + Duration::from_hours(1_000),
         serial: 1,
         sealing: PublicKey([0; 32]),
+        successions: None,
     };
     Signer { certificate: Signed::seal(&by, &certificate), keys }
 }
@@ -78,7 +79,7 @@ impl Signer {
 }
 
 fn set() -> RecordSet {
-    RecordSet::new(mesh(), law("FR"))
+    RecordSet::new(mesh(), law("FR"), Keyring::default())
 }
 
 fn in_force(set: &RecordSet, of: &Signer) -> Shared {
@@ -215,6 +216,41 @@ fn one_signers_bytes_are_bounded_too() {
     let content = vec![0; CONTENT_BYTES_MAX + 1].into();
     let long = RecordBody { content, ..body(Kind::BINDING, Scope::Mesh, Subject::of(b"long"), WALL.0) };
     assert_eq!(set.insert(&greedy.says(&long), WALL), Inserted::Refused(Refused::TooLong));
+}
+
+#[test]
+fn a_jurisdiction_full_of_made_up_operators_leaves_room_for_others() {
+    let mut set = set();
+    let mut taken = 0;
+    // Bindings of the longest kind: the jurisdiction's bytes are used up long before its records.
+    let content: Blob = vec![7; CONTENT_BYTES_MAX].into();
+    let mut version = WALL.0;
+    'all: for operator in 0..40_u8 {
+        for node in 0..4_u8 {
+            let mallory = signer_in(100 + 4 * (operator % 30) + node, operator, "MX");
+            for _ in 0..60 {
+                version += 1;
+                let host = Subject::of(&version.to_be_bytes());
+                let record = mallory
+                    .says(&RecordBody { content: content.clone(), ..body(Kind::BINDING, Scope::Mesh, host, WALL.0) });
+                match set.insert(&record, WALL) {
+                    Inserted::Fresh => taken += 1,
+                    Inserted::Refused(Refused::JurisdictionFull) => break 'all,
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+    }
+    assert!(taken * CONTENT_BYTES_MAX <= BYTES_PER_JURISDICTION_MAX);
+    assert!(taken * (CONTENT_BYTES_MAX + 2_000) > BYTES_PER_JURISDICTION_MAX, "{taken}");
+    let honest = signer(1);
+    assert_eq!(set.insert(&honest.offers(WALL.0, "here too"), WALL), Inserted::Fresh);
+    set.expire(WALL + Duration::from_hours(2));
+    let late = signer_in(1, 2, "MX");
+    let later = WALL + Duration::from_hours(2);
+    let again = body(Kind::BINDING, Scope::Mesh, Subject::of(b"late"), later.0);
+    let again = late.says(&RecordBody { expires: later + Duration::from_mins(1), ..again });
+    assert_eq!(set.insert(&again, later), Inserted::Fresh, "what expired gives its share back");
 }
 
 #[test]

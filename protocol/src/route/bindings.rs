@@ -16,7 +16,7 @@ use crate::{
 /// Cells that are sought at once; of more, the one sought longest is forgotten.
 const SOUGHT_MAX: usize = 1_024;
 /// A cell is sought so long: longer than any call waits for an answer.
-const SOUGHT: Duration = Duration::from_secs(120);
+const SOUGHT: Duration = Duration::from_mins(2);
 
 #[derive(Debug)]
 struct Held {

@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// How long a voter sends updates after it was asked to.
-const SUBSCRIPTION: Duration = Duration::from_secs(60);
+const SUBSCRIPTION: Duration = Duration::from_mins(1);
 /// Subscribers of one cell; of more, the one that asked first is forgotten.
 const SUBSCRIBERS_MAX: usize = 4_096;
 /// Cells of others that are followed; of more, the one resolved longest ago is forgotten.
@@ -38,7 +38,7 @@ const FOLLOWED_MAX: usize = 4_096;
 /// Edges that wait for hosts; one more is refused.
 const WAITING_MAX: usize = 4_096;
 /// A binding lives so long and is renewed at half of it by the leader.
-const BINDING_LIFETIME: Duration = Duration::from_secs(2 * 3600);
+const BINDING_LIFETIME: Duration = Duration::from_hours(2);
 /// A host without a binding is looked for so long: a fresh one may still be on its way.
 const RESOLVE_MAX: Duration = Duration::from_secs(3);
 /// A voter that did not answer a subscription is followed by the next one.
@@ -137,6 +137,9 @@ struct Known {
     update: Option<Update>,
     /// Voters by the binding, in the order in which they are asked.
     voters: Vec<NodeId>,
+    /// Where in that order asking began: at a voter that is linked.
+    first: usize,
+    /// Voters asked since the last answer.
     asked: usize,
     subscribed_at: Option<Instant>,
     served: Option<AppRoute>,
@@ -217,11 +220,11 @@ impl Router {
         }
     }
 
-    fn on_described(&mut self, now: Now, description: Arc<Description>) {
+    fn on_described(&mut self, now: Now, description: &Arc<Description>) {
         let cell = description.cell;
-        let update = self.update_of(&description);
+        let update = self.update_of(description);
         let known = self.known(cell, description.tenant, &description.app);
-        known.local = Some(Arc::clone(&description));
+        known.local = Some(Arc::clone(description));
         let changed =
             known.update.as_ref().is_none_or(|before| Update { applied: update.applied, ..before.clone() } != update);
         known.update = Some(update.clone());
@@ -232,7 +235,7 @@ impl Router {
             self.tell_subscribers(now, cell, &update);
         }
         if description.leader == Some(self.me) {
-            self.publish(now, &description, false);
+            self.publish(now, description, false);
         }
     }
 
@@ -243,6 +246,7 @@ impl Router {
             local: None,
             update: None,
             voters: Vec::new(),
+            first: 0,
             asked: 0,
             subscribed_at: None,
             served: None,
@@ -423,10 +427,12 @@ impl Router {
             Some(update) if !update.voters.is_empty() => &update.voters,
             Some(_) | None => &known.voters,
         };
-        let linked = voters.iter().position(|voter| self.peers.contains_key(voter));
-        let first = if known.asked == 0 { linked.unwrap_or(0) } else { known.asked };
-        let Some(to) = first.checked_rem(voters.len()).and_then(|at| voters.get(at)).copied() else { return };
-        known.asked = first + 1;
+        if known.asked == 0 {
+            known.first = voters.iter().position(|voter| self.peers.contains_key(voter)).unwrap_or(0);
+        }
+        let at = (known.first + known.asked).checked_rem(voters.len());
+        let Some(to) = at.and_then(|at| voters.get(at)).copied() else { return };
+        known.asked += 1;
         known.subscribed_at = Some(now.instant);
         self.outbox.push(Output::Send { to, message: Message::Subscribe { cell } });
         let deadline = Deadline { at: now.instant + SUBSCRIBE_AGAIN, reason: "a voter did not answer" };
@@ -463,6 +469,14 @@ impl Router {
         }
         subscribers.insert(from, now.instant + SUBSCRIPTION);
         self.outbox.push(Output::Send { to: from, message: Message::Update(update) });
+    }
+
+    /// A voter knows no such cell: the next one is asked, until each was asked once; then after [`SUBSCRIBE_AGAIN`].
+    fn on_unknown(&mut self, now: Now, cell: CellId) {
+        let unasked = self.apps.get(&cell).is_some_and(|known| known.asked < known.voters.len());
+        if unasked {
+            self.subscribe(now, cell);
+        }
     }
 
     fn on_learned(&mut self, now: Now, record: Shared) {
@@ -545,7 +559,7 @@ impl Machine for Router {
     fn handle_input(&mut self, now: Now, input: Input) {
         self.outbox.begin_step();
         match input {
-            Input::Described(description) => self.on_described(now, description),
+            Input::Described(description) => self.on_described(now, &description),
             Input::Closed(cell) => {
                 self.published.remove(&cell);
                 self.agenda.set(Due::Publish(cell), None);
@@ -556,7 +570,7 @@ impl Machine for Router {
             Input::Received { from, message } => match message {
                 Message::Subscribe { cell } => self.on_subscribe(now, from, cell),
                 Message::Update(update) => self.on_update(now, from, update),
-                Message::Unknown { cell } => self.subscribe(now, cell),
+                Message::Unknown { cell } => self.on_unknown(now, cell),
             },
             Input::Resolve { context, host } => self.resolve(now, context, host),
             Input::Locate(cell) => self.locate(now, cell),
@@ -620,6 +634,6 @@ impl Machine for Router {
 
 /// Whether a round trip changed so much that the order of targets may: by more than a quarter and a millisecond.
 fn differs(before: Duration, after: Duration) -> bool {
-    let (low, high) = if before < after { (before, after) } else { (after, before) };
-    high - low > Duration::from_millis(1) && high - low > high / 4
+    let by = before.abs_diff(after);
+    by > Duration::from_millis(1) && by > before.max(after) / 4
 }

@@ -70,3 +70,22 @@ fn a_cell_that_was_asked_for_long_ago_is_forgotten() {
     step(&mut router, at(0), Input::Locate(cell));
     assert!(step(&mut router, at(600_000), Input::Learned(binding(cell, &voter))).is_empty());
 }
+
+fn subscriptions(outputs: &[Output]) -> usize {
+    outputs.iter().filter(|output| matches!(output, Output::Send { message: Message::Subscribe { .. }, .. })).count()
+}
+
+/// Two routers once asked each other as fast as their link allowed.
+#[test]
+fn a_cell_that_no_voter_knows_is_asked_for_once_a_second() {
+    let (cell, voter) = (CellId::of(b"cell"), Keypair::from_secret(&[3; 32]));
+    let mut router = Router::new(NodeId::of(b"me"), "zone".into());
+    step(&mut router, at(0), Input::Locate(cell));
+    let outputs = step(&mut router, at(0), Input::Learned(binding(cell, &voter)));
+    assert_eq!(subscriptions(&outputs), 1);
+    let unknown = || Input::Received { from: voter.node(), message: Message::Unknown { cell } };
+    assert_eq!(subscriptions(&step(&mut router, at(1), unknown())), 0, "its only voter was asked");
+    router.handle_timeout(at(1_000));
+    let outputs: Vec<_> = std::iter::from_fn(|| router.poll_output()).collect();
+    assert_eq!(subscriptions(&outputs), 1);
+}

@@ -3,10 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    batch::DiskFault,
+    batch::{DiskFault, StoreOp},
+    frame::{self, Check, Header},
     io::{BlockOp, Input, Output, SegmentId},
+    record::{Before, Payload, Record},
+    segment::Identity,
 };
-use crate::{codec::Blob, random::Rng};
+use crate::{
+    codec::Blob,
+    random::{Rng, Seed},
+};
 
 /// What a disk writes whole or not at all.
 pub const SECTOR_BYTES: usize = 512;
@@ -295,4 +301,26 @@ fn report(op: BlockOp, result: Result<Option<Blob>, DiskFault>) -> Input {
 
 fn missing(segment: SegmentId) -> DiskFault {
     DiskFault::Failed(format!("there is no segment {}", segment.0))
+}
+
+/// The payload of a frame that holds these operations. For those who make segments by hand.
+#[must_use]
+pub fn payload(ops: &[StoreOp]) -> Blob {
+    let records = ops.iter().cloned().map(Record::Op).collect();
+    crate::codec::encode(&Payload { before: Before::default(), records })
+}
+
+/// A segment of the disk that a store opened with `seed` would format: its head, and a frame around each payload, whole
+/// and chained, whatever is in them. What rot or a bug could leave behind every check.
+#[must_use]
+pub fn sealed_segment(seed: Seed, segment: SegmentId, payloads: &[Blob]) -> Vec<u8> {
+    let identity = Identity::draw(seed);
+    let mut bytes = identity.head(segment).to_vec();
+    let mut previous = Check::default();
+    for (seq, payload) in (1..).zip(payloads) {
+        let header = Header { seq, synced: seq - 1, life: 1, previous };
+        let offset = bytes.len() as u64;
+        previous = frame::seal(identity.key, segment, offset, header, payload, &mut bytes);
+    }
+    bytes
 }

@@ -87,7 +87,26 @@ impl Name {
     }
 }
 
+/// No index of a log comes near: sums with it cannot overflow. A frame with a higher one was not written by any store.
+const INDEX_MAX: u64 = 1 << 62;
+
 impl Record {
+    /// Whether a store may have written it: entries follow each other, and no index is beyond all bounds. Replay relies on
+    /// it, so a bug of another version does not spread.
+    pub(super) fn is_sound(&self) -> bool {
+        match self {
+            Self::Op(StoreOp::Append { entries, .. }) | Self::Moved { entries, .. } => {
+                entries.first().is_none_or(|first| first.index < INDEX_MAX)
+                    && entries.windows(2).all(|pair| pair[0].index.checked_add(1) == Some(pair[1].index))
+            }
+            Self::Op(StoreOp::Snapshot { meta, .. }) => meta.index < INDEX_MAX,
+            Self::Op(
+                StoreOp::HardState { .. } | StoreOp::DropCell { .. } | StoreOp::Put { .. } | StoreOp::Delete { .. },
+            )
+            | Self::Lost(..) => true,
+        }
+    }
+
     /// Whom it is about.
     pub(super) fn name(&self) -> Name {
         match self {

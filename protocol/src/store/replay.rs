@@ -219,8 +219,12 @@ impl Replay {
 }
 
 fn payload(frame: &Frame<'_>) -> Result<Payload, DiskFault> {
-    let corrupt = |error| DiskFault::Corrupt(format!("frame {}: {error}", frame.header.seq));
-    codec::decode("frame of the store", frame.payload).map_err(corrupt)
+    let corrupt = |error: &dyn std::fmt::Display| DiskFault::Corrupt(format!("frame {}: {error}", frame.header.seq));
+    let payload: Payload = codec::decode("frame of the store", frame.payload).map_err(|error| corrupt(&error))?;
+    if payload.records.iter().all(Record::is_sound) {
+        return Ok(payload);
+    }
+    Err(corrupt(&"it holds what no store writes"))
 }
 
 /// What the index does not serve, for people and for the node to mend.

@@ -4,6 +4,7 @@ mod world;
 mod figures;
 mod failure;
 mod garbage;
+mod keys;
 mod liars;
 
 use std::collections::BTreeMap;

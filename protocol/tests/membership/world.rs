@@ -14,6 +14,7 @@ use bocage_protocol::{
     notice::Notice,
     random::{Rng, Seed},
     record::{Kind, RecordBody, Scope, Shared, Subject},
+    refusal::Refusal,
     resources::{Jurisdiction, Site},
     time::{Instant, Now, Timestamp},
 };
@@ -57,6 +58,7 @@ pub(crate) fn certificate(number: usize, operator: usize, jurisdiction: Jurisdic
         expires: Timestamp(EPOCH_MS * 2),
         serial: 1,
         sealing: PublicKey([0; 32]),
+        successions: None,
     };
     Signed::seal(&keys, &certificate)
 }
@@ -81,6 +83,8 @@ pub(crate) struct Host {
     pub(crate) learned: BTreeMap<[u8; 32], Instant>,
     pub(crate) verdicts: Vec<(Instant, NodeId, Liveness, Vec<Signed<RecordBody>>)>,
     pub(crate) notices: Vec<Notice>,
+    pub(crate) weighed: Vec<Result<(), Refusal>>,
+    pub(crate) recertify: Vec<(Instant, Timestamp)>,
     wake: Instant,
 }
 
@@ -162,6 +166,8 @@ impl World {
             learned: BTreeMap::new(),
             verdicts: Vec::new(),
             notices: Vec::new(),
+            weighed: Vec::new(),
+            recertify: Vec::new(),
             wake: Instant::from_nanos(u64::MAX),
         };
         self.hosts.insert(node, host);
@@ -226,6 +232,10 @@ impl World {
                 Output::Keep { key, value: None } => {
                     host.keyed.remove(&key);
                 }
+                Output::Weighed { result, .. } => host.weighed.push(result),
+                Output::Recertify { expires } => host.recertify.push((now, expires)),
+                Output::Certified(identity) => host.identity = *identity,
+                Output::Keys(_) => {}
                 Output::Notice(notice) => host.notices.push(notice),
             }
         }

@@ -49,6 +49,11 @@ pub enum What {
     Replace,
     /// The node is gone for ever.
     Leave,
+    /// The node's key was stolen: its operator revokes it. The machine runs on.
+    Revoke,
+    /// The operator's key was stolen, and the node is the thief's: the operator takes its key back by recovery keys and
+    /// certifies its other nodes anew. The machine runs on.
+    Recover,
 }
 
 /// Who is meant: all that match every key given.
@@ -88,8 +93,9 @@ impl Fault {
         if (self.what == What::Loss) != (self.per_mille > 0) {
             return Err("per_mille belongs to a loss, and a loss needs it".into());
         }
-        if matches!(self.what, What::Replace | What::Leave) && self.for_s.is_some() {
-            return Err("who leaves is gone for ever: for_s does not fit".into());
+        let for_ever = matches!(self.what, What::Replace | What::Leave | What::Revoke | What::Recover);
+        if for_ever && self.for_s.is_some() {
+            return Err("who leaves, or whose key is dead, is gone for ever: for_s does not fit".into());
         }
         Ok(())
     }

@@ -126,7 +126,7 @@ impl<D: Daemon> World<D> {
     }
 
     fn begin(&mut self, client: u32) {
-        let running = self.running();
+        let running = self.members();
         let Some(edge) = self.streams.clients.index(running.len()).map(|index| running[index]) else {
             return self.client_later(client, 500 * MILLI);
         };

@@ -236,6 +236,10 @@ impl<D: Daemon> World<D> {
                 }
                 Output::Run(order) => self.run_order(node, order),
                 Output::Serve(delta) => self.host(node).table.change(delta),
+                // Nobody asks at a door in this world.
+                Output::Keys(_) => {}
+                // Certificates last a year here; their operators' keys lie elsewhere.
+                Output::Recertify { .. } => self.tally.count("certificates_ending"),
                 Output::Reply { request, result } => self.reply(node, request, result),
                 Output::Notice(notice) => self.noticed(node, &notice),
             }
@@ -260,6 +264,7 @@ impl<D: Daemon> World<D> {
     fn noticed(&mut self, node: u32, notice: &Notice) {
         self.tally.notice(notice);
         self.noticed_of(node, notice);
+        self.learnt(node, notice);
         if let Notice::Applied { cell, line, index, digest } = notice {
             let mut digest = *digest;
             let corrupt = self.hosts[node as usize].corrupt && self.stood.is_some();

@@ -121,8 +121,10 @@ impl<D: Daemon> World<D> {
             self.network.lose(number as usize, whom, spec.per_mille);
             return (chosen.len() as u64, Vec::new());
         }
-        for node in &chosen {
-            self.befall_node(*node, spec);
+        match spec.what {
+            What::Revoke => self.revoke(&chosen),
+            What::Recover => self.recover(&chosen),
+            _ => chosen.iter().for_each(|node| self.befall_node(*node, spec)),
         }
         (chosen.len() as u64, chosen)
     }
@@ -149,6 +151,7 @@ impl<D: Daemon> World<D> {
                 self.queue.push(self.at + after, new, Event::Start);
             }
             What::Cut | What::Loss => unreachable!("befalls links"),
+            What::Revoke | What::Recover => unreachable!("befalls keys"),
         }
     }
 
@@ -222,7 +225,7 @@ impl<D: Daemon> World<D> {
                     self.queue.push(self.at + SECOND, node, Event::Start);
                 }
             }
-            What::Stall | What::Replace | What::Leave => {}
+            What::Stall | What::Replace | What::Leave | What::Revoke | What::Recover => {}
         }
     }
 

@@ -121,7 +121,7 @@ impl<D: Daemon> World<D> {
         let chosen: Vec<u32> = if (node as usize) < self.population.places.len() {
             (0..3).filter(|number| *number != node && (*number as usize) < self.hosts.len()).collect()
         } else {
-            let mut running = self.running();
+            let mut running = self.members();
             self.streams.runtime.shuffle(&mut running);
             running.into_iter().take(3).collect()
         };
@@ -130,7 +130,7 @@ impl<D: Daemon> World<D> {
 
     /// A tenant deploys at some node, another one each time it is refused.
     pub(super) fn deploy(&mut self, app: u32) {
-        let running = self.running();
+        let running = self.members();
         let at = self.at;
         let this = &mut self.apps[app as usize];
         if this.cell.is_some() || self.stood.is_some() {
@@ -157,7 +157,7 @@ impl<D: Daemon> World<D> {
         let release = Signed::seal(&this.keys, &statement);
         let (hash, bytes) = &*this.component;
         self.hosts[sponsor as usize].content.insert(*hash, bytes.clone());
-        let command = Command::Deploy { tenant, release };
+        let command = Command::Deploy { tenant, successions: Vec::new(), release };
         self.ask(sponsor, Waiting::Deploy { app }, Some(statement.op), command, DEPLOY_MAX);
     }
 

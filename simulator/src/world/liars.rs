@@ -101,7 +101,7 @@ impl<D: Daemon> World<D> {
 
     /// Honest nodes that run, by number.
     pub(super) fn honest(&self) -> Vec<u32> {
-        self.running().into_iter().filter(|node| self.liars.is_honest(*node)).collect()
+        self.members().into_iter().filter(|node| self.liars.is_honest(*node)).collect()
     }
 
     /// Calls `tell` for each lie that a node tells now.

@@ -13,6 +13,7 @@ mod runtime;
 mod found;
 mod clients;
 mod faults;
+mod keys;
 mod watch;
 mod offers;
 mod liars;
@@ -54,6 +55,7 @@ use crate::{
 use clients::{Client, ClientStep};
 use faults::Fault;
 use found::App;
+use keys::Deaths;
 use liars::Liars;
 use watch::{Beat, Tally, Waiting};
 
@@ -204,6 +206,7 @@ pub(crate) struct World<D> {
     faults: Vec<Fault>,
     liars: Liars,
     shown: Vec<FaultShown>,
+    deaths: Deaths,
     /// When faults began and when they end, once the mesh stands.
     stood: Option<u64>,
     healed: Option<u64>,
@@ -256,6 +259,7 @@ impl<D: Daemon> World<D> {
             faults: Vec::new(),
             liars: Liars::new(stream("liars")),
             shown: Vec::new(),
+            deaths: Deaths::default(),
             stood: None,
             healed: None,
             last_cut_at: 0,

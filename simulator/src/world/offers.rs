@@ -101,7 +101,7 @@ impl<D: Daemon> World<D> {
         }
         let jurisdiction = self.network.place(signer).jurisdiction;
         let others =
-            self.running().iter().filter(|node| self.network.place(**node).jurisdiction == jurisdiction).count();
+            self.members().iter().filter(|node| self.network.place(**node).jurisdiction == jurisdiction).count();
         let change = &mut self.tally.offers[index];
         change.knowers += 1;
         if !change.known_99 && change.knowers * 100 >= others.saturating_sub(1) * 99 {
@@ -155,8 +155,8 @@ impl<D: Daemon> World<D> {
                 let found = self.checks.eviction.counted(by, about, *state != Liveness::Alive, well);
                 self.note(Property::Eviction, Some(by), found);
             }
-            Notice::Contradiction { .. } if self.bug == Some(Bug::BlindEye) => {}
-            Notice::Contradiction { signer } => {
+            Notice::Contradiction { .. } | Notice::Contradicted { .. } if self.bug == Some(Bug::BlindEye) => {}
+            Notice::Contradiction { signer } | Notice::Contradicted { node: signer } => {
                 let against = self.numbers.get(signer).copied();
                 if let Some(against) = against {
                     self.checks.attribution.named(by, against);

@@ -83,6 +83,7 @@ pub(super) enum Waiting {
     View,
     Counter { app: u32 },
     Keys { app: u32 },
+    Told,
 }
 
 /// What is counted and measured on the way.
@@ -152,6 +153,10 @@ impl Tally {
             | Notice::PeerDown(_)
             | Notice::Verdict { .. }
             | Notice::Contradiction { .. }
+            | Notice::Contradicted { .. }
+            | Notice::Succeeded { .. }
+            | Notice::Ruled { .. }
+            | Notice::Doubled { .. }
             | Notice::CellOpened { .. }
             | Notice::Leader { .. }
             | Notice::DiskFailed(_)
@@ -165,6 +170,10 @@ impl Tally {
             Notice::Verdict { .. } => "notice_verdict",
             Notice::RecordRefused { .. } => "notice_record_refused",
             Notice::Contradiction { .. } => "notice_contradiction",
+            Notice::Contradicted { .. } => "notice_contradicted",
+            Notice::Succeeded { .. } => "notice_succeeded",
+            Notice::Ruled { .. } => "notice_ruled",
+            Notice::Doubled { .. } => "notice_doubled",
             Notice::CellOpened { .. } => "notice_cell_opened",
             Notice::Leader { .. } => "notice_leader",
             Notice::CellQuarantined { .. } => "notice_cell_quarantined",
@@ -252,11 +261,18 @@ impl<D: Daemon> World<D> {
             Waiting::Resolve { client, ticket } => self.resolved(client, ticket, result),
             Waiting::Guest { client, ticket } => self.guest_answered(client, ticket, result),
             Waiting::Offered => {}
+            Waiting::Told => {
+                if let Err(refusal) = result {
+                    self.tally.remark("a word about keys refused", &refusal.detail);
+                }
+            }
             Waiting::Described => self.described(node, result),
             Waiting::View => {
-                if let Ok(Reply::Status(status)) = result
-                    && self.liars.is_honest(node)
-                {
+                if let Ok(Reply::Status(status)) = result {
+                    self.deals(node, &status);
+                    if self.deaths.of_nodes.contains_key(&node) || !self.liars.is_honest(node) {
+                        return;
+                    }
                     let (jurisdiction, known_nodes) = (status.jurisdiction, status.known_nodes);
                     self.tally.views.push(View { node, jurisdiction, known_nodes, peers: status.peers.len() });
                 }
@@ -356,7 +372,7 @@ impl<D: Daemon> World<D> {
             let after = this.keys_found.last().map(|key| format!("{ENTRIES}{key}"));
             (Waiting::Keys { app }, Query::List { store: STORE.into(), prefix: ENTRIES.into(), after, limit: 1_000 })
         };
-        let running = self.running();
+        let running = self.members();
         let seen: Vec<u32> =
             self.apps[app as usize].described.keys().copied().filter(|node| running.contains(node)).collect();
         let askable = if seen.is_empty() { &running } else { &seen };
@@ -412,6 +428,7 @@ impl<D: Daemon> World<D> {
         if self.scenario.check.exactly_once {
             self.end_exactly_once();
         }
+        self.check_deaths();
         self.end_attribution();
         self.idle_liars();
         self.check_expectations();
@@ -467,6 +484,9 @@ impl<D: Daemon> World<D> {
         measures.note("deploy_max_ms", tally.deploys.percentile_ms(1_000));
         measures.note("offer_known_99_p50_ms", tally.offer_times.percentile_ms(500));
         measures.note("offer_known_99_max_ms", tally.offer_times.percentile_ms(1_000));
+        let deaths = self.deaths.samples();
+        measures.note("key_dead_p50_ms", deaths.percentile_ms(500));
+        measures.note("key_dead_max_ms", deaths.percentile_ms(1_000));
         let lasting = tally.offers.iter().filter(|change| self.runs(change.node) || change.known_99).count() as u64;
         measures.note("offer_changes_known_within_1s", ratio(tally.offer_times.within(SECOND) as u64, lasting));
         self.measure_offers(&mut measures);

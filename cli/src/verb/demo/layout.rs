@@ -18,6 +18,7 @@ use super::{
 use crate::{
     failure::{Exit, Failure},
     verb::{
+        keys::make,
         node::{edit, init},
         offer::set::euro,
     },
@@ -46,7 +47,10 @@ pub(super) fn lay_out(dir: &Path, count: usize) -> Result<Vec<NodeRecord>, Failu
     let folder = |plant: &Plant| dir.join(plant.operator);
     let keys: Vec<_> = plants
         .iter()
-        .map(|plant| init::operator(&folder(plant).join("keys/operator.key"), Some(plant.operator)))
+        .map(|plant| {
+            init::operator(&folder(plant).join("keys/operator.key"), Some(plant.operator), make::Recovery::default())
+                .map(|(key, _)| key)
+        })
         .collect::<Result<_, _>>()?;
     let geneses = keys.iter().map(|key| key.genesis().expect("an operator's key file has a genesis"));
     let founding = Founding { name: "demo".to_owned(), operators: geneses.collect(), founded: wall() };

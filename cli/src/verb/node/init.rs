@@ -26,7 +26,10 @@ use super::Folder;
 use crate::{
     failure::{Exit, Failure},
     invocation::Invocation,
-    verb::offer::set::{Terms, euro},
+    verb::{
+        keys::make,
+        offer::set::{Terms, euro},
+    },
 };
 
 /// The port for other nodes, UDP and TCP.
@@ -48,6 +51,8 @@ pub(crate) struct Init {
     /// The operator's key file, if there is one already; else one is made in the node's folder
     #[arg(long, value_name = "FILE")]
     operator_key: Option<PathBuf>,
+    #[command(flatten)]
+    recovery: make::Recovery,
     /// The law that the node answers to: an ISO 3166-1 code, such as FR
     #[arg(long, value_name = "CODE")]
     jurisdiction: Jurisdiction,
@@ -101,7 +106,7 @@ impl Init {
         let path = self.folder.path()?;
         let flag = self.folder.flag();
         let key_path = self.operator_key.clone().unwrap_or_else(|| path.join("keys/operator.key"));
-        let operator = operator(&key_path, self.name.as_deref())?;
+        let (operator, apart) = operator(&key_path, self.name.as_deref(), self.recovery)?;
         let mesh = match (&self.which.mesh, &self.which.found) {
             (Some(mesh), _) => *mesh,
             (None, Some(name)) => found(&path, name, &operator)?,
@@ -115,13 +120,14 @@ impl Init {
         at.say.done(
             &said,
             format!(
-                "Made node {} in {}.\n  mesh     {mesh}\n  operator {} ({}): keep a copy\n  address  {address}\n\
+                "Made node {} in {}.\n  mesh     {mesh}\n  operator {} ({}): keep a copy{}\n  address  {address}\n\
                  Run it:  bocage node run{flag}\n\
                  Others join with:  bocage node init --mesh {mesh} --bootstrap {address} …",
                 node.short(),
                 path.display(),
                 operator.name,
                 key_path.display(),
+                make::told(&apart),
             ),
         );
         Ok(ExitCode::SUCCESS)
@@ -157,16 +163,18 @@ fn modest() -> OfferSettings {
     }
 }
 
-/// The operator's key: loaded, or made under a name.
-pub(crate) fn operator(path: &Path, name: Option<&str>) -> Result<KeyFile, Failure> {
+/// The operator's key: loaded, or made under a name, with its recovery keys.
+pub(crate) fn operator(
+    path: &Path,
+    name: Option<&str>,
+    recovery: make::Recovery,
+) -> Result<(KeyFile, Vec<PathBuf>), Failure> {
     let no_key = |error: KeyFileError| Failure::new(Exit::Unauthorised, "no-key", error.to_string());
     match (KeyFile::load(path, Kind::Operator), name) {
         (Err(KeyFileError::Missing(_)), Some(name)) => {
-            let key = KeyFile::generate(Kind::Operator, name, wall());
-            key.create(path).map_err(no_key)?;
-            Ok(key)
+            recovery.checked()?.make(Kind::Operator, name, path).map_err(no_key)
         }
-        (loaded, _) => loaded.map_err(no_key),
+        (loaded, _) => Ok((loaded.map_err(no_key)?, Vec::new())),
     }
 }
 
@@ -205,7 +213,7 @@ pub(super) fn refused(error: &SettingsError, flag: &str) -> Failure {
         SettingsError::Key(_) => (Exit::Unauthorised, None),
         SettingsError::Certificate { .. } => (
             Exit::Unauthorised,
-            Some("check this machine's clock; else make a new folder: bocage node init".to_owned()),
+            Some(format!("check this machine's clock; else: bocage node renew{flag} --operator-key FILE")),
         ),
         SettingsError::Io { .. } => (Exit::Failed, None),
     };

@@ -2,6 +2,7 @@
 pub(crate) mod init;
 mod run;
 mod join;
+mod renew;
 mod status;
 pub(crate) mod edit;
 
@@ -21,6 +22,8 @@ pub(crate) enum Node {
     Run(run::Run),
     /// Tell a node whom to dial first
     Join(join::Join),
+    /// Give a node a new certificate
+    Renew(renew::Renew),
     /// Show what a node knows of itself and its mesh
     Status(status::Status),
 }
@@ -50,6 +53,7 @@ impl Node {
             Self::Init(init) => init.run(at),
             Self::Run(run) => run.run(at),
             Self::Join(join) => join.run(at),
+            Self::Renew(renew) => wait(renew.run(at)),
             Self::Status(status) => wait(status.run(at)),
         }
     }

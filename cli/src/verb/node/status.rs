@@ -1,7 +1,10 @@
 //! `bocage node status`: what a node knows of itself and its mesh.
 use std::fmt::Write as _;
 
-use bocage_node::control::api::Node;
+use bocage_node::{
+    control::api::{Node, Trust},
+    settings::wall,
+};
 use clap::Args;
 
 use crate::{
@@ -10,6 +13,9 @@ use crate::{
     say,
     verb::offer::{self, Whose},
 };
+
+/// A certificate that ends sooner is worth a warning.
+const WARN_MS: i128 = 60 * 86_400_000;
 
 #[derive(Debug, Args)]
 pub(crate) struct Status {
@@ -43,6 +49,7 @@ fn shown(node: &Node) -> String {
     if node.clock_off_ms.unsigned_abs() > 1_000 {
         let _ = writeln!(text, "{}", say::red(&format!("its clock is {} ms off its peers'", node.clock_off_ms)));
     }
+    text.push_str(&keys(&node.keys));
     text.push_str("\nlinks\n");
     text.push_str(&say::table(
         ["NODE", "OPERATOR", "LAW", "SITE", "ROUND TRIP"],
@@ -60,6 +67,35 @@ fn shown(node: &Node) -> String {
             let _ = write!(text, "\noffer\n{}", offer::shown(offer));
         }
         None => text.push_str("\nIt offers nothing.\n"),
+    }
+    text
+}
+
+/// What is to be done about keys, and how old they are.
+fn keys(keys: &Trust) -> String {
+    let mut text = String::new();
+    let left_ms = i128::from(keys.certificate_expires_ms) - i128::from(wall().0);
+    let days = left_ms / 86_400_000;
+    let _ = writeln!(text, "keys  operator's serial {}, certificate for {days} days more", keys.serial);
+    if left_ms < WARN_MS {
+        let what = format!("its certificate ends in {days} days: bocage node renew --operator-key FILE");
+        let _ = writeln!(text, "{}", say::red(&what));
+    }
+    if let Some(why) = &keys.void {
+        let _ = writeln!(text, "{}", say::red(&format!("its certificate counts no more: {why}")));
+    }
+    if let Some(addresses) = &keys.double {
+        let what = format!(
+            "another process runs with this node's key, at {}: stop one of the two, and make it anew with bocage node init",
+            addresses.join(", ")
+        );
+        let _ = writeln!(text, "{}", say::red(&what));
+    }
+    for one in &keys.contradicted {
+        let of = one.operator.as_ref().map(|name| format!(" of {name}")).unwrap_or_default();
+        let bar = if one.barred { "it gets no new votes and leases" } else { "its operator has explained it" };
+        let what = format!("node {}{of} has contradicted itself: {bar}", say::short(&one.node_id));
+        let _ = writeln!(text, "{}", if one.barred { say::red(&what) } else { what });
     }
     text
 }

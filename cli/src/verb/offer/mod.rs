@@ -70,8 +70,7 @@ impl Whose {
         let Some(path) = path else { return Ok(Some(at.tenant_at_first_use()?.signer())) };
         let key = KeyFile::load(&path, Kind::Operator)
             .map_err(|error| Failure::new(Exit::Unauthorised, "no-key", error.to_string()))?;
-        let party = key.genesis().expect("an operator's key file has a genesis");
-        Ok(Some(Signer { keys: key.keys, party }))
+        Ok(Some(key.into()))
     }
 }
 

@@ -1,6 +1,6 @@
 //! `bocage secrets`: what only the app and its tenant may read. Sealed on this machine, to the nodes that hold the app;
 //! the mesh carries bytes that it cannot open.
-mod set;
+pub(crate) mod set;
 mod list;
 
 use clap::Subcommand;

@@ -41,7 +41,9 @@ impl Set {
         let value = value(&self.name)?;
         let sealed: Sealed = control.get(&format!("/v1/cells/{cell}/secrets")).await?;
         let before = before(&sealed)?;
-        let mut values = sealing::open_all(&before, &tenant.key.keys).map_err(|error| {
+        let mut opened = tenant.keypairs().map(|keys| sealing::open_all(&before, &keys));
+        let first = opened.next().expect("a tenant has a key");
+        let mut values = opened.fold(first, |so_far, next| so_far.or(next)).map_err(|error| {
             Failure::new(Exit::Unauthorised, "sealed", format!("the secrets that {} has: {error}", self.app))
         })?;
         values.retain(|(name, _)| *name != self.name);
@@ -103,10 +105,10 @@ fn value(name: &str) -> Result<Vec<u8>, Failure> {
 }
 
 /// While it lives, the terminal does not show what is typed.
-struct Unseen(Option<rustix::termios::Termios>);
+pub(crate) struct Unseen(Option<rustix::termios::Termios>);
 
 impl Unseen {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let before = tcgetattr(std::io::stdin()).ok();
         if let Some(mut quiet) = before.clone() {
             quiet.local_modes.remove(LocalModes::ECHO);

@@ -13,8 +13,9 @@ use crate::{
     capacity::Inventory,
     cell::{TenantCommand, Workload},
     id::{CellId, ContentHash, MeshId, NodeId, TenantId},
-    identity::Genesis,
+    identity::{Endorsed, Genesis, Lineage, Succession},
     placement::{Current, Unplaceable, VoterPlace},
+    record::Keyring,
     refusal::Code,
     time::{Now, Timestamp},
 };
@@ -29,6 +30,8 @@ pub enum Goal {
     Deploy {
         /// Who.
         tenant: Signed<Genesis>,
+        /// How it came from its first key to the current one.
+        successions: Vec<Endorsed<Succession>>,
         /// What.
         release: Signed<TenantCommand>,
     },
@@ -65,8 +68,8 @@ impl Goal {
 
 #[derive(Debug)]
 pub(super) enum Stage {
-    /// Candidates are asked for; these jurisdictions have not answered.
-    Gathering { pending: BTreeSet<Jurisdiction> },
+    /// Candidates are asked for; these gates have not answered for their jurisdictions.
+    Gathering { pending: BTreeSet<(Jurisdiction, NodeId)> },
     /// Candidates are asked; these have not answered.
     Granting { plan: Plan, pending: BTreeSet<NodeId>, grants: BTreeMap<NodeId, Vec<Signed<Grant>>> },
     /// Bytes are being put on disks; these have not said so.
@@ -130,7 +133,12 @@ impl Stage {
 
 impl Project {
     /// Reads what is wanted.
-    pub(super) fn new(context: Context, goal: Goal, mesh: MeshId) -> Result<Self, (Goal, Refusal)> {
+    pub(super) fn new(
+        context: Context,
+        goal: Goal,
+        mesh: MeshId,
+        keyring: Arc<Keyring>,
+    ) -> Result<Self, Box<(Goal, Refusal)>> {
         let read = |signed: &Signed<TenantCommand>| {
             let invalid = |why: String| Refusal::definite(Code::Invalid, why);
             let command = signed.open().map_err(|error| invalid(error.to_string()))?;
@@ -139,6 +147,11 @@ impl Project {
             };
             Ok((command.tenant, *release))
         };
+        if let Goal::Deploy { tenant, successions, release } = &goal
+            && let Err(why) = speaks(&keyring, tenant, successions, release)
+        {
+            return Err(Box::new((goal, Refusal::definite(Code::Unauthorised, why))));
+        }
         let (tenant, app, policy, purpose, content) = match &goal {
             Goal::Deploy { release: signed, .. } | Goal::Release { signed, .. } => match read(signed) {
                 Ok((tenant, release)) => {
@@ -148,7 +161,7 @@ impl Project {
                     };
                     (tenant, release.app, release.policy, ContentHash(signed.hash()), content)
                 }
-                Err(refusal) => return Err((goal, refusal)),
+                Err(refusal) => return Err(Box::new((goal, refusal))),
             },
             Goal::Plan { policy } => {
                 (TenantId::default(), String::new(), (**policy).clone(), ContentHash::default(), None)
@@ -169,7 +182,7 @@ impl Project {
             content,
             rounds: 0,
             exclude: BTreeMap::new(),
-            inventory: Inventory::new(mesh),
+            inventory: Inventory::new(mesh, keyring),
         })
     }
 
@@ -185,21 +198,17 @@ impl Project {
         }
     }
 
-    /// Takes candidates in. A gate answers for its own jurisdiction only; what does not count is left out.
-    pub(super) fn gathered(
-        &mut self,
-        now: Now,
-        jurisdiction: Option<Jurisdiction>,
-        candidates: Vec<(Candidate, Vec<Address>)>,
-    ) {
-        let mut from = jurisdiction;
-        for (candidate, addresses) in candidates {
-            let Ok(certificate) = candidate.certificate.open() else { continue };
-            from = from.or(Some(certificate.jurisdiction));
-            let _unusable = self.inventory.gather(candidate, &addresses, now.wall);
+    /// Takes candidates in from a gate that was asked; what does not count is left out. One gate that names somebody is
+    /// enough for its jurisdiction; one that has nobody to name leaves the word to the others.
+    pub(super) fn gathered(&mut self, now: Now, gate: NodeId, candidates: Vec<(Candidate, Vec<Address>)>) {
+        let Stage::Gathering { pending } = &mut self.stage else { return };
+        let Some(asked) = pending.iter().find(|(_, asked)| *asked == gate).copied() else { return };
+        pending.remove(&asked);
+        if !candidates.is_empty() {
+            pending.retain(|(jurisdiction, _)| *jurisdiction != asked.0);
         }
-        if let (Stage::Gathering { pending }, Some(from)) = (&mut self.stage, from) {
-            pending.remove(&from);
+        for (candidate, addresses) in candidates {
+            let _unusable = self.inventory.gather(candidate, &addresses, now.wall);
         }
     }
 
@@ -238,7 +247,7 @@ impl Project {
 
     /// The genesis, once everybody granted and stored.
     pub(super) fn genesis(&self, mesh: MeshId, founded: Timestamp) -> Option<CellGenesis> {
-        let Goal::Deploy { tenant, release } = &self.goal else { return None };
+        let Goal::Deploy { tenant, successions, release } = &self.goal else { return None };
         let Stage::Storing { plan: Some(plan), grants, receipts, .. } = &self.stage else { return None };
         let founder = |(at, placed): (usize, &placement::Placed), role: Role| {
             let of_role = |grant: &&Signed<Grant>| grant.open().is_ok_and(|grant| grant.role == role);
@@ -261,8 +270,25 @@ impl Project {
             founded,
             round_trip: ROUND_TRIP_ASSUMED,
             rules: 1,
+            successions: (!successions.is_empty()).then(|| successions.clone()),
         })
     }
+}
+
+/// Whether a release is signed by the key that is its tenant's now, as far as is known here.
+fn speaks(
+    keyring: &Keyring,
+    tenant: &Signed<Genesis>,
+    successions: &[Endorsed<Succession>],
+    release: &Signed<TenantCommand>,
+) -> Result<(), String> {
+    let genesis = tenant.open().map_err(|error| error.to_string())?;
+    let descent =
+        Lineage { genesis, successions: successions.to_vec() }.descent().map_err(|error| error.to_string())?;
+    if keyring.speaks_for(&descent, release.key()) {
+        return Ok(());
+    }
+    Err("the release is not signed by the tenant's current key: a key that was replaced deploys nothing".to_owned())
 }
 
 /// What a living cell has already.

@@ -306,6 +306,7 @@ impl Replica {
             | Input::Fetched { .. }
             | Input::Link { .. }
             | Input::Verdict { .. }
+            | Input::Keys(_)
             | Input::Found { .. } => {}
         }
     }

@@ -1,6 +1,7 @@
 //! What a leader does beside leading: raft's membership follows the agreed one, lost members and instances are replaced.
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -12,7 +13,7 @@ use crate::{
     cell::{Candidate, Command, Evidence, Grant, Need, Output, Repair, Seeking, State},
     id::{InstanceId, NodeId, ReplicaId},
     identity::Signed,
-    record::RecordBody,
+    record::{Keyring, RecordBody},
     time::Instant,
 };
 
@@ -43,6 +44,7 @@ pub(super) struct Leading {
     looked: Instant,
     down: BTreeMap<NodeId, Vec<Signed<RecordBody>>>,
     unlinked: BTreeSet<NodeId>,
+    keyring: Arc<Keyring>,
     /// Searches under way or failed: not before then again.
     sought: BTreeMap<Need, Instant>,
     /// Repairs proposed: not before then again.
@@ -62,6 +64,7 @@ struct Distrust {
 enum Proposed {
     Promotion(ReplicaId),
     End(InstanceId, u64),
+    Succession,
 }
 
 impl Leading {
@@ -97,6 +100,12 @@ impl Leading {
             }
             Some(_) => {}
         }
+        self.stirred = true;
+    }
+
+    /// What is known of keys.
+    pub(super) fn keys(&mut self, keyring: Arc<Keyring>) {
+        self.keyring = keyring;
         self.stirred = true;
     }
 
@@ -182,6 +191,7 @@ impl Replica {
         Seen {
             down: Some(&self.leading.down),
             unlinked: Some(&self.leading.unlinked),
+            keyring: Some(&self.leading.keyring),
             logs: state.members().filter_map(|member| known(member.replica)).collect(),
             committed,
             joined_by: self.leading.joined_by.map_or(u64::MAX, |(_, index)| index),
@@ -205,6 +215,11 @@ impl Replica {
             Step::End { instance, generation, evidence } => {
                 let key = Proposed::End(instance, generation);
                 self.repair(key, Repair::EndLease { instance, generation, evidence });
+            }
+            Step::Succeed(lineage) => {
+                if Leading::may(&mut self.leading.proposed, Proposed::Succession, now, REPAIR_AGAIN) {
+                    self.proposals.push_own(Command::Succeed(lineage));
+                }
             }
         }
     }
@@ -238,7 +253,11 @@ impl Replica {
     /// Why a member is replaced; `None` when there is no reason any more.
     fn evidence(&self, replaces: Option<ReplicaId>) -> Option<Evidence> {
         let Some(replica) = replaces else { return Some(Evidence::Policy) };
-        let node = self.state.as_ref()?.node_of(replica)?;
-        self.leading.down.get(&node).cloned().map(Evidence::Down)
+        let state = self.state.as_ref()?;
+        let member = state.members().find(|member| member.replica == replica)?;
+        if let Some(ruled) = self.seen(state).revoked(state, member.operator, member.node) {
+            return Some(Evidence::Revoked(ruled));
+        }
+        self.leading.down.get(&member.node).cloned().map(Evidence::Down)
     }
 }

@@ -9,10 +9,13 @@ use std::{
 };
 
 use crate::{
-    cell::{Evidence, InstanceState, LeaseInfo, Need, Seeking, State, state::SILENCE_MARGIN},
-    id::{InstanceId, NodeId, ReplicaId},
-    identity::Signed,
-    record::RecordBody,
+    cell::{
+        Evidence, InstanceState, LeaseInfo, Need, Seeking, State,
+        state::{RULES_OF_KEYS, SILENCE_MARGIN},
+    },
+    id::{InstanceId, NodeId, OperatorId, ReplicaId},
+    identity::{FOR_EVER, Lineage, Ruled, Signed},
+    record::{Keyring, RecordBody},
     time::Timestamp,
 };
 
@@ -26,6 +29,8 @@ pub(super) struct Seen<'a> {
     pub(super) down: Option<&'a BTreeMap<NodeId, Vec<Signed<RecordBody>>>>,
     /// Nodes that this node has lost its link to.
     pub(super) unlinked: Option<&'a BTreeSet<NodeId>>,
+    /// What this node knows of keys.
+    pub(super) keyring: Option<&'a Keyring>,
     /// What is known of the members' logs.
     pub(super) logs: BTreeMap<ReplicaId, Known>,
     /// The commit.
@@ -54,12 +59,15 @@ pub(super) enum Step {
     Promote { learner: ReplicaId, leaves: Option<ReplicaId> },
     /// A lease ends for good.
     End { instance: InstanceId, generation: u64, evidence: Evidence },
+    /// The tenant has another key.
+    Succeed(Box<Lineage>),
 }
 
 /// What is to be done now. Repeated until the state shows that it was; the caller sees to it that nothing is asked twice
 /// at once.
 pub(super) fn mend(state: &State, seen: &Seen<'_>) -> Vec<Step> {
     let mut steps = Vec::new();
+    steps.extend(seen.succession(state).map(Step::Succeed));
     if state.removed().is_none() {
         steps.extend(mend_voters(state, seen));
     }
@@ -68,7 +76,10 @@ pub(super) fn mend(state: &State, seen: &Seen<'_>) -> Vec<Step> {
 }
 
 fn mend_voters(state: &State, seen: &Seen<'_>) -> Option<Step> {
-    let is_down = |replica: ReplicaId| state.node_of(replica).is_some_and(|node| seen.is_down(node));
+    let is_down = |replica: ReplicaId| {
+        let member = state.members().find(|member| member.replica == replica);
+        member.is_some_and(|it| seen.is_down(it.node) || seen.revoked(state, it.operator, it.node).is_some())
+    };
     let search = |replaces| Step::Seek(Need { role: Seeking::Replica, replaces });
     if let Some((learner, leaves)) = state.joining() {
         if is_down(learner) {
@@ -79,7 +90,8 @@ fn mend_voters(state: &State, seen: &Seen<'_>) -> Option<Step> {
         let caught_up = matched >= seen.joined_by && matched + CAUGHT_UP_WITHIN >= seen.committed;
         let stay = state.members().filter(|member| member.votes && Some(member.replica) != leaves);
         let introduced = stay.into_iter().all(|member| known(member.replica).committed >= seen.joined_by);
-        return (caught_up && introduced).then_some(Step::Promote { learner, leaves });
+        let understands = state.supports(learner).is_some_and(|rules| rules >= state.rules());
+        return (caught_up && introduced && understands).then_some(Step::Promote { learner, leaves });
     }
     let voters: Vec<ReplicaId> = state.members().filter(|member| member.votes).map(|member| member.replica).collect();
     if let Some(lost) = voters.iter().find(|replica| is_down(**replica)) {
@@ -94,7 +106,7 @@ fn mend_leases(state: &State, seen: &Seen<'_>, steps: &mut Vec<Step>) {
     let (mut held, mut live) = (0, 0);
     let mut unwanted: Vec<&LeaseInfo> = Vec::new();
     for lease in state.leases() {
-        if let Some(evidence) = seen.ends(lease) {
+        if let Some(evidence) = seen.ends(state, lease) {
             steps.push(end(lease, evidence));
             continue;
         }
@@ -128,6 +140,18 @@ fn end(lease: &LeaseInfo, evidence: Evidence) -> Step {
 }
 
 impl Seen<'_> {
+    /// The proof that an operator has revoked its node for ever, where the cell's rules know such a thing.
+    pub(super) fn revoked(&self, state: &State, operator: OperatorId, node: NodeId) -> Option<Box<Ruled>> {
+        let (ruling, ruled) = self.keyring?.ruling(operator, node)?;
+        (ruling.below == FOR_EVER && state.rules() >= RULES_OF_KEYS).then(|| Box::new(ruled.clone()))
+    }
+
+    /// The tenant's lineage, if it names another key than the cell knows.
+    fn succession(&self, state: &State) -> Option<Box<Lineage>> {
+        let lineage = self.keyring?.lineage(state.tenant_id().into())?;
+        state.is_superseded_by(lineage).then(|| Box::new(lineage.clone()))
+    }
+
     fn is_down(&self, node: NodeId) -> bool {
         self.down.is_some_and(|down| down.contains_key(&node))
     }
@@ -137,7 +161,10 @@ impl Seen<'_> {
     }
 
     /// Why a lease may end for good now, if it may.
-    fn ends(&self, lease: &LeaseInfo) -> Option<Evidence> {
+    fn ends(&self, state: &State, lease: &LeaseInfo) -> Option<Evidence> {
+        if let Some(ruled) = self.revoked(state, lease.operator, lease.node) {
+            return Some(Evidence::Revoked(ruled));
+        }
         let runs_out = lease.renewed + lease.duration;
         let silent = self.stamp > runs_out + SILENCE_MARGIN && self.led_for > lease.duration;
         silent.then_some(Evidence::Silent)

@@ -21,6 +21,7 @@ mod answers;
 mod membership;
 mod mend;
 mod leading;
+mod announce;
 #[cfg(test)]
 mod tests;
 
@@ -34,6 +35,7 @@ use std::{
 use raft::{RawNode, StateRole, eraftpb::ConfState};
 
 use self::{
+    announce::Announcement,
     answers::Proposals,
     elections::{Elections, Timing},
     leading::Leading,
@@ -47,6 +49,7 @@ use super::{CellConfig, Description, Input, Message, Output, RaftMessage, Reache
 use crate::{
     codec::Blob,
     id::{CellId, NodeId, ReplicaId},
+    identity::NodeIdentity,
     machine::{Deadline, Machine, Outbox},
     notice::Notice,
     refusal::{Code, Refusal},
@@ -71,6 +74,7 @@ pub struct Replica {
     config: CellConfig,
     cell: CellId,
     me: NodeId,
+    identity: NodeIdentity,
     id: ReplicaId,
     raw: RawNode<Log>,
     elections: Elections,
@@ -95,6 +99,7 @@ pub struct Replica {
     arrived: Option<(SnapshotMeta, Box<State>, Blob)>,
     /// Links that are down and verdicts, and what was asked for because of them.
     leading: Leading,
+    announcement: Announcement,
     /// Term and leader as last told.
     told_leader: (u64, u64),
     description: Option<Arc<Description>>,
@@ -215,6 +220,7 @@ impl Replica {
             }
             Input::Link { node, up } => self.link(node, up),
             Input::Verdict { node, down, evidence } => self.leading.verdict(node, down.then_some(evidence)),
+            Input::Keys(keyring) => self.leading.keys(keyring),
             Input::Found { need, found } => self.found_candidate(&need, found),
         }
     }
@@ -335,6 +341,7 @@ impl Replica {
         self.elections.settle(&mut self.raw.raft);
         self.elections.keep_hurrying(&mut self.raw.raft);
         self.tick_leading();
+        self.tick_announcement();
     }
 
     fn link(&mut self, node: NodeId, up: bool) {

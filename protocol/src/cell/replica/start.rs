@@ -5,6 +5,7 @@ use raft::{RawNode, ReadOnlyOption, eraftpb::HardState};
 
 use super::{
     Replica, Saved,
+    announce::Announcement,
     answers::Proposals,
     catch_up,
     elections::{Elections, Timing},
@@ -16,7 +17,7 @@ use super::{
 };
 use crate::{
     cell::{CellConfig, CellGenesis, Output, State},
-    id::{CellId, NodeId, ReplicaId},
+    id::{CellId, ReplicaId},
     identity::NodeIdentity,
     machine::Outbox,
     notice::Notice,
@@ -50,7 +51,6 @@ impl Replica {
     ///
     /// # Errors
     /// When the genesis does not hold, or gives this node no vote.
-    #[expect(clippy::needless_pass_by_value, reason = "who runs here is handed over once")]
     pub fn found(
         config: CellConfig,
         seed: Seed,
@@ -77,7 +77,7 @@ impl Replica {
         let snapshot = StoreOp::Snapshot { cell: state.cell(), meta: meta.clone(), state: state.encode() };
         let log = Log::new(hard_state, &meta, Vec::new());
         let cell = state.cell();
-        let mut this = Self::new(config, seed, node, cell, Origin { id, log, applied: 1, state: Some(state) }, now);
+        let mut this = Self::new(config, seed, me, cell, Origin { id, log, applied: 1, state: Some(state) }, now);
         let first = target.voters.first() == Some(&id);
         this.begin_founding(snapshot, first);
         Ok(this)
@@ -88,7 +88,6 @@ impl Replica {
     /// # Errors
     /// When the disk holds no sound state of this cell with this node in it: a newcomer that never got its first
     /// snapshot, or a member that has left. Forget the cell then; a member is told by its leader's next message to join.
-    #[expect(clippy::needless_pass_by_value, reason = "who runs here is handed over once")]
     pub fn open(
         config: CellConfig,
         seed: Seed,
@@ -117,18 +116,17 @@ impl Replica {
             ..HardState::default()
         };
         let log = Log::new(hard_state, &meta, entries);
-        Ok(Self::new(config, seed, node, cell, Origin { id, log, applied: meta.index, state: Some(state) }, now))
+        Ok(Self::new(config, seed, me, cell, Origin { id, log, applied: meta.index, state: Some(state) }, now))
     }
 
     /// A newcomer that was told of its membership by the first message to `id`: an empty log, waiting for a snapshot.
     #[must_use]
-    #[expect(clippy::needless_pass_by_value, reason = "who runs here is handed over once")]
     pub fn join(config: CellConfig, seed: Seed, me: NodeIdentity, cell: CellId, id: ReplicaId, now: Now) -> Self {
         let id = ReplicaId(id.0.max(1));
-        Self::new(config, seed, me.node(), cell, Origin { id, log: Log::default(), applied: 0, state: None }, now)
+        Self::new(config, seed, me, cell, Origin { id, log: Log::default(), applied: 0, state: None }, now)
     }
 
-    fn new(config: CellConfig, seed: Seed, me: NodeId, cell: CellId, origin: Origin, now: Now) -> Self {
+    fn new(config: CellConfig, seed: Seed, identity: NodeIdentity, cell: CellId, origin: Origin, now: Now) -> Self {
         let round_trip = origin.state.as_ref().map_or(Duration::ZERO, State::round_trip);
         let timing = Timing::of(&config, round_trip);
         let Origin { id, log, applied, state } = origin;
@@ -139,7 +137,8 @@ impl Replica {
             saved: Saved { index: applied, bytes_since: 0 },
             config,
             cell,
-            me,
+            me: identity.node(),
+            identity,
             id,
             state,
             contacts: BTreeMap::new(),
@@ -152,6 +151,7 @@ impl Replica {
             fetching: None,
             arrived: None,
             leading: Leading::default(),
+            announcement: Announcement { last: now.instant },
             told_leader: (0, 0),
             description: None,
             head_changed: true,

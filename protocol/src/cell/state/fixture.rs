@@ -152,6 +152,7 @@ impl Host {
             expires: FOUNDED + VALID,
             serial: 1,
             sealing: keys.public(),
+            successions: None,
         };
         let certificate = Signed::seal(&operator.keys, &certificate);
         Self { operator, keys, certificate, price: price() }
@@ -325,6 +326,7 @@ impl Founding {
             founded: FOUNDED,
             round_trip: Duration::from_millis(40),
             rules: 1,
+            successions: None,
         }
     }
 }

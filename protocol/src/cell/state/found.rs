@@ -14,7 +14,7 @@ use super::{
 use crate::{
     cell::{CellGenesis, Founder, Outcome, Release, Role, Secrets, TenantAction, TenantCommand},
     id::{ContentHash, InstanceId, NodeId, ReplicaId},
-    identity::{Genesis, Party},
+    identity::{Genesis, Lineage, Party, PublicKey},
     refusal::Code,
     time::Timestamp,
 };
@@ -23,9 +23,6 @@ use crate::{
 pub const WHY_BYTES_MAX: usize = 256;
 /// The farthest two voters are at most such a round trip apart: election timeouts are multiples of it.
 pub const ROUND_TRIP_MAX: Duration = Duration::from_secs(10);
-/// A tenant's name has at most so many bytes, and it has at most so many recovery keys.
-const TENANT_NAME_BYTES_MAX: usize = 63;
-const RECOVERY_KEYS_MAX: usize = 16;
 
 /// A founder that was accepted.
 struct Accepted {
@@ -50,8 +47,8 @@ impl State {
         if genesis.round_trip > ROUND_TRIP_MAX {
             return Err(no(Code::Invalid, format!("voters are at most {ROUND_TRIP_MAX:?} apart")));
         }
-        let tenant = tenant(genesis)?;
-        let (command, release) = founding_release(genesis, &tenant)?;
+        let (tenant, key) = tenant(genesis)?;
+        let (command, release) = founding_release(genesis, &tenant, key)?;
         let voters = accept_all(genesis, &genesis.voters, Role::Vote, &tenant, &release)?;
         let instances = accept_all(genesis, &genesis.instances, Role::Instance, &tenant, &release)?;
         check_together(&release, &voters, &instances)?;
@@ -73,7 +70,7 @@ impl State {
             cell,
             mesh: genesis.mesh,
             tenant: tenant.tenant(),
-            tenant_key: tenant.key,
+            tenant_key: key,
             line: 1,
             writer: 1,
             rules: genesis.rules,
@@ -90,24 +87,29 @@ impl State {
             tenant_sessions,
             data_sessions: Sessions::default(),
             keys: Keys::default(),
+            tenant_lineage: genesis.successions.is_some().then(|| genesis.lineage()).flatten(),
         })
     }
 }
 
-fn tenant(genesis: &CellGenesis) -> Result<Genesis, Refusal> {
+/// The tenant and its current key.
+fn tenant(genesis: &CellGenesis) -> Result<(Genesis, PublicKey), Refusal> {
     let tenant = genesis.tenant.open().map_err(|_| no(Code::Invalid, "the tenant's genesis cannot be read"))?;
     if tenant.party != Party::Tenant || genesis.tenant.key() != tenant.key {
         return Err(no(Code::Unauthorised, "the tenant's genesis is not a tenant's, or not signed by its own key"));
     }
-    if tenant.name.len() > TENANT_NAME_BYTES_MAX || tenant.recovery.len() > RECOVERY_KEYS_MAX {
-        return Err(no(Code::Invalid, "the tenant's name is too long, or it has too many recovery keys"));
-    }
-    Ok(tenant)
+    let lineage = Lineage { genesis: tenant, successions: genesis.successions.clone().unwrap_or_default() };
+    let descent = lineage.descent().map_err(|error| no(Code::Invalid, format!("the tenant's lineage: {error}")))?;
+    Ok((lineage.genesis, descent.key()))
 }
 
-fn founding_release(genesis: &CellGenesis, tenant: &Genesis) -> Result<(TenantCommand, Release), Refusal> {
+fn founding_release(
+    genesis: &CellGenesis,
+    tenant: &Genesis,
+    key: PublicKey,
+) -> Result<(TenantCommand, Release), Refusal> {
     let command = genesis.release.open().map_err(|_| no(Code::Invalid, "the release cannot be read"))?;
-    if command.tenant != tenant.tenant() || genesis.release.key() != tenant.key {
+    if command.tenant != tenant.tenant() || genesis.release.key() != key {
         return Err(no(Code::Unauthorised, "the release is not signed by the tenant"));
     }
     if command.cell.is_some() {

@@ -201,6 +201,8 @@ impl State {
             }
             Evidence::Policy if self.unwanted(info) => {}
             Evidence::Policy => return Err(no(Code::Conflict, "the policy wants this instance")),
+            // Its holder may still believe in it; but nothing that it writes shall count any more.
+            Evidence::Revoked(ruled) => self.revoked(ruled, info.node, info.operator)?,
             Evidence::Wiped(_) => return Err(no(Code::Invalid, "a wiped disk ends no lease")),
         }
         self.leases.by_number.remove(&instance.number);

@@ -132,6 +132,10 @@ impl Members {
         self.by_id.iter().find_map(|(id, seat)| Some((*id, seat.joining?)))
     }
 
+    pub(super) fn supports(&self, replica: ReplicaId) -> Option<u32> {
+        self.by_id.get(&replica).map(|seat| seat.supports)
+    }
+
     pub(super) fn joining(&self) -> Option<(ReplicaId, Option<ReplicaId>)> {
         self.learner().map(|(id, joining)| (id, joining.replaces))
     }
@@ -209,7 +213,7 @@ impl State {
         let Some(replica) = replaces else {
             return match evidence {
                 Evidence::Policy => Ok(()),
-                Evidence::Down(_) | Evidence::Silent | Evidence::Wiped(_) => {
+                Evidence::Down(_) | Evidence::Silent | Evidence::Wiped(_) | Evidence::Revoked(_) => {
                     Err(no(Code::Invalid, "a further voter is wanted by the policy or not at all"))
                 }
             };
@@ -220,6 +224,7 @@ impl State {
         match evidence {
             Evidence::Down(verdicts) => leases::down(verdicts, member.node, self.time),
             Evidence::Wiped(node) => wiped(*node, member, newcomer),
+            Evidence::Revoked(ruled) => self.revoked(ruled, member.node, member.operator),
             Evidence::Policy => {
                 let misplaced = !place::allows(&self.policy, Role::Vote, member.jurisdiction);
                 if misplaced || grade(voters) > self.members.grade() {
@@ -244,6 +249,7 @@ impl State {
         match evidence {
             Evidence::Down(verdicts) => leases::down(verdicts, member.node, self.time),
             Evidence::Wiped(node) => wiped(*node, member, newcomer),
+            Evidence::Revoked(ruled) => self.revoked(ruled, member.node, member.operator),
             Evidence::Policy if self.time > joining.since + JOIN_MAX => Ok(()),
             Evidence::Policy => Err(no(Code::Conflict, "the learner still has time to catch up")),
             Evidence::Silent => Err(no(Code::Invalid, "silence ends a lease, not a membership")),
@@ -315,6 +321,7 @@ fn reason(vote: Option<ReplicaId>, evidence: &Evidence) -> String {
     match evidence {
         Evidence::Down(_) => format!("{taken}, whose node is down"),
         Evidence::Wiped(_) => format!("{taken}, whose disk was wiped"),
+        Evidence::Revoked(_) => format!("{taken}, whose node was revoked"),
         Evidence::Policy | Evidence::Silent => format!("{taken}, as the policy wants it"),
     }
 }

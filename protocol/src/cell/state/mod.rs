@@ -9,6 +9,7 @@
 //! who may be given a vote or lease (`place`).
 mod found;
 mod tenant;
+mod succession;
 mod release;
 mod keys;
 mod sessions;
@@ -48,14 +49,16 @@ use super::{
 use crate::{
     codec::{self, Blob, DecodeError},
     id::{CellId, ContentHash, MeshId, NodeId, OpId, ReplicaId, TenantId},
-    identity::PublicKey,
+    identity::{Lineage, PublicKey},
     placement::{Grade, Policy},
     refusal::{Code, Refusal},
     time::Timestamp,
 };
 
-/// The newest rules that this version applies by.
-pub const RULES_MAX: u32 = 1;
+/// The newest rules that this version applies by. 2: tenants' keys succeed each other, and a revocation is evidence.
+pub const RULES_MAX: u32 = 2;
+/// From these rules on there are `Command::Succeed` and `Evidence::Revoked`: replicas of an earlier version cannot read them.
+pub const RULES_OF_KEYS: u32 = 2;
 /// The format of an encoded [`State`].
 pub const FORMAT: u32 = 1;
 /// A tenant's command is refused when it was signed further than this from cell time.
@@ -113,6 +116,9 @@ pub struct State {
     data_sessions: Sessions,
     #[n(20)]
     keys: Keys,
+    /// How the tenant came to its current key; `None` while it is the one of its genesis, or of the cell's.
+    #[n(21)]
+    tenant_lineage: Option<Lineage>,
 }
 
 /// What applying an entry did.
@@ -165,6 +171,7 @@ impl State {
             Command::Data(signed) => self.data(index, signed),
             Command::Renew(signed) => self.renew(signed),
             Command::Support(signed) => self.support(signed),
+            Command::Succeed(lineage) => self.succeed(lineage),
             Command::Repair(repair) => match &**repair {
                 Repair::AddLearner { replaces, evidence, candidate, grant } => {
                     self.add_learner(*replaces, evidence, candidate, grant)
@@ -214,6 +221,17 @@ impl State {
         Err(no(Code::Fenced, format!("line {line} is fenced: the cell is on line {}", self.line)))
     }
 
+    /// Whether commands about keys are in force.
+    fn knows_keys(&self) -> Result<(), Refusal> {
+        if self.rules >= RULES_OF_KEYS {
+            return Ok(());
+        }
+        Err(no(
+            Code::Unsupported,
+            format!("this cell is still on rules {}: keys come with {RULES_OF_KEYS}", self.rules),
+        ))
+    }
+
     fn not_removed(&self) -> Result<(), Refusal> {
         if self.removed.is_none() {
             return Ok(());
@@ -251,7 +269,11 @@ impl State {
                 self.tenant_sessions.result(signed.open().ok()?.op)
             }
             Command::Data(signed) => self.data_sessions.result(signed.open().ok()?.op),
-            Command::Tenant { .. } | Command::Renew(_) | Command::Repair(_) | Command::Support(_) => None,
+            Command::Tenant { .. }
+            | Command::Renew(_)
+            | Command::Repair(_)
+            | Command::Support(_)
+            | Command::Succeed(_) => None,
         }
     }
 
@@ -312,6 +334,18 @@ impl State {
     #[must_use]
     pub const fn tenant_id(&self) -> TenantId {
         self.tenant
+    }
+
+    /// Whether this lineage gives the tenant another key than this cell knows, so that `Command::Succeed` would do something.
+    #[must_use]
+    pub fn is_superseded_by(&self, lineage: &Lineage) -> bool {
+        self.rules >= RULES_OF_KEYS && self.heir(lineage).is_ok()
+    }
+
+    /// The rules that a member announced to support.
+    #[must_use]
+    pub fn supports(&self, replica: ReplicaId) -> Option<u32> {
+        self.members.supports(replica)
     }
 
     /// See [`Entry::line`]. From 1 up.

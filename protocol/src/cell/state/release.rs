@@ -34,6 +34,9 @@ const JURISDICTIONS_MAX: usize = 64;
 /// A policy lists at most so many operators that may recover it.
 const RECOVERY_OPERATORS_MAX: usize = 16;
 
+/// No release's number comes near: the next one is always higher.
+const NUMBER_MAX: u64 = 1 << 62;
+
 /// A release that can become current again.
 #[derive(Clone, Debug, Encode, Decode)]
 pub(super) struct Retained {
@@ -58,7 +61,8 @@ impl Releases {
 
     /// False only of a state that did not come from here.
     pub(super) fn is_sound(&self) -> bool {
-        !self.0.is_empty() && self.0.is_sorted_by(|a, b| a.info.number < b.info.number)
+        self.0.last().is_some_and(|newest| newest.info.number < NUMBER_MAX)
+            && self.0.is_sorted_by(|a, b| a.info.number < b.info.number)
     }
 
     pub(super) fn current(&self) -> &Retained {

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::world::{COUNTER, Knobs, STORE, World};
 use crate::{
-    cell::{Command, Evidence, Input, Message, RaftMessage, Repair, SnapshotOffer, state::fixture},
+    cell::{Command, Evidence, Input, Message, RaftMessage, Reached, Repair, SnapshotOffer, state::fixture},
     codec::Blob,
     context::WireContext,
     id::{ContentHash, RequestId, TraceId},
@@ -121,6 +121,32 @@ fn a_repair_that_another_node_proposes_never_enters_the_log() {
         world.run(Duration::from_millis(50));
     }
     assert_eq!(world.replica(leader).raw.raft.raft_log.last_index(), before);
+}
+
+#[test]
+fn a_panic_inside_a_replica_stops_it_alone_and_whoever_waits_is_told() {
+    let mut world = cell();
+    let broken = world.leader().unwrap();
+    let command = world.write(100, vec![fixture::set(STORE, COUNTER, "2")]);
+    let request = world.propose(broken, command, Duration::from_secs(5));
+    assert!(!world.outcomes.contains_key(&request), "it waits for a majority");
+    world.break_down(broken, "planted");
+    assert!(matches!(world.outcomes.get(&request), Some(Reached::No(_))), "{:?}", world.outcomes.get(&request));
+    assert_eq!(world.quarantined.len(), 1);
+    assert!(world.quarantined[0].contains("planted"));
+    assert!(world.replica(broken).stopped().is_some() && !world.replica(broken).is_leader());
+    // It answers nobody any more and breaks nothing; the others go on.
+    let command = world.write(101, vec![fixture::set(STORE, COUNTER, "3")]);
+    let refused = world.propose(broken, command, Duration::from_secs(1));
+    assert!(matches!(world.outcomes.get(&refused), Some(Reached::No(_) | Reached::NotLeader(_))));
+    world.run(Duration::from_secs(10));
+    let leader = world.leader().expect("the other two elect one of them");
+    assert_ne!(leader, broken);
+    let command = world.write(102, vec![fixture::set(STORE, COUNTER, "4")]);
+    let request = world.propose(leader, command, Duration::from_secs(5));
+    world.run(Duration::from_secs(1));
+    assert!(matches!(world.outcomes.get(&request), Some(Reached::Yes(_))), "{:?}", world.outcomes.get(&request));
+    assert_eq!(world.quarantined.len(), 1, "nobody else was harmed");
 }
 
 proptest! {

@@ -314,6 +314,15 @@ impl World {
         self.drain(site);
     }
 
+    /// A bug in a step of this replica.
+    pub(super) fn break_down(&mut self, site: usize, what: &'static str) {
+        let now = self.clock_of(site);
+        let replica = self.sites[site].replica.as_mut().expect("a replica runs there");
+        replica.outbox.begin_step();
+        replica.contained(now, |_| panic!("{what}"));
+        self.drain(site);
+    }
+
     fn drain(&mut self, site: usize) {
         let mut outputs = Vec::new();
         let Some(replica) = &mut self.sites[site].replica else { return };

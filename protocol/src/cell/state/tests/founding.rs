@@ -93,7 +93,7 @@ fn five_voters_and_one_voter_found_cells_too() {
 #[test]
 fn rules_that_this_version_does_not_know_found_nothing() {
     let mut genesis = founding().genesis();
-    genesis.rules = 2;
+    genesis.rules = crate::cell::state::RULES_MAX + 1;
     assert_eq!(code_of(&genesis), Code::Unsupported);
     genesis.rules = 0;
     assert_eq!(code_of(&genesis), Code::Unsupported);

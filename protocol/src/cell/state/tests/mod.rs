@@ -1,6 +1,7 @@
 //! Stories of a cell's state, one file for each part of it.
 mod founding;
 mod tenants;
+mod succession;
 mod stores;
 mod exactly_once;
 mod leasing;
