@@ -5,6 +5,7 @@ use bocage_node::{
     control::{
         api::{App, AppStatus, Applied, Deployed, Founding, Node, Plan, Problem},
         auth,
+        doctor::Health,
     },
     keyfile::KeyFile,
     settings::wall,
@@ -67,6 +68,10 @@ pub(crate) enum Repeat {
 impl Control {
     pub(crate) async fn status(&self) -> Result<Node, Failure> {
         self.get("/v1/status").await
+    }
+
+    pub(crate) async fn doctor(&self) -> Result<Health, Failure> {
+        self.get("/v1/doctor").await
     }
 
     /// All of a tenant's apps, or one.

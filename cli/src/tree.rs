@@ -97,6 +97,8 @@ pub(crate) enum Verb {
     /// Show and change what a node offers to the mesh
     #[command(subcommand)]
     Offer(verb::offer::Offer),
+    /// Show how a node reaches its peers, why not better, and what to do
+    Doctor(verb::doctor::Doctor),
     /// Run the mesh in a simulated world
     #[command(subcommand)]
     Sim(verb::sim::Sim),

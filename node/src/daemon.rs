@@ -34,7 +34,7 @@ use crate::{
     inbox::{self, Inlet},
     runtime::{Eventually, Logs, Source, State, WasmConfig, WasmRuntime},
     sealing,
-    settings::{Folder, SettingsError, wall},
+    settings::{Folder, RelaySettings, SettingsError, wall},
     transfer::Transfers,
     transport::{self, Mesh, Metrics, TransportError, node_of_address},
 };
@@ -136,9 +136,10 @@ impl Daemon {
         let config = transport::Config {
             listen: settings.listen.mesh.clone(),
             mdns: settings.listen.mdns,
+            relay: settings.relay.as_ref().and_then(RelaySettings::config),
             ..transport::Config::default()
         };
-        let mesh = Mesh::start(&config, &folder.node_key.keys, inlet.clone(), metrics)?;
+        let mesh = Mesh::start(&config, &folder.node_key.keys, inlet.clone(), metrics.clone())?;
         let transfers = Transfers::start(mesh.clone(), contents.clone(), inlet.clone());
 
         let logs = Arc::new(Logs::new());
@@ -179,6 +180,9 @@ impl Daemon {
             door: Door::new(folder.identity.certificate().operator_id()),
             bodies: control::Bodies::default(),
             metrics: Arc::new(registry),
+            carried: metrics,
+            relays: config.relay.is_some(),
+            folder: path.to_owned(),
         });
         let socket = control::listen_unix(&control::socket_of(path)).map_err(io("the control socket"))?;
         let peers_control = control.clone();
@@ -228,6 +232,7 @@ fn machine_config(folder: &Folder) -> Result<Config, StartError> {
         zone: settings.mesh.zone.clone(),
         bootstrap,
         announce: settings.listen.announce.clone(),
+        relays: settings.relay.is_some_and(|relay| relay.offer),
         offer: settings.offer.map(|offer| offer.terms()),
         cell: bocage_protocol::cell::CellConfig::default(),
         membership: bocage_protocol::membership::Config::default(),

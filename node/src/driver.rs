@@ -284,11 +284,12 @@ where
     fn on_node(&mut self, output: Output) {
         let effects = &mut self.world.effects;
         match output {
-            Output::Dial { peer, addresses } => {
-                if let Err(busy) = effects.network.dial(peer, &addresses) {
-                    self.follow_link(peer, LinkChange::Unreachable { why: busy.to_string() });
+            Output::Dial { peer, via } => {
+                if let Err(busy) = effects.network.dial(peer, &via) {
+                    self.follow_link(peer, LinkChange::Unreachable { path: via.kind(), why: busy.to_string() });
                 }
             }
+            Output::Reserve { relay, wanted } => effects.network.reserve(relay, wanted),
             Output::Hangup { peer } => effects.network.hangup(peer),
             Output::Send { to, frame } => match effects.network.send(to, &frame) {
                 Sent::Full => self.follow_link(to, LinkChange::Full),
@@ -398,13 +399,17 @@ async fn sleep_until(clock: Clock, deadline: Option<Deadline>) {
 fn log(notice: &Notice) {
     match notice {
         Notice::Applied { .. } => tracing::trace!(?notice),
-        Notice::PeerUp(_) | Notice::PeerDown(_) | Notice::Verdict { .. } => tracing::info!(?notice),
+        Notice::PeerUp(_) | Notice::PeerDown(_) | Notice::PeerMoved { .. } => tracing::info!(?notice),
+        Notice::Verdict { .. } | Notice::RelayLost { .. } => tracing::info!(?notice),
         Notice::Succeeded { .. } | Notice::Ruled { .. } => tracing::info!(?notice),
         Notice::CellOpened { .. } | Notice::Leader { .. } | Notice::Instance { .. } => tracing::info!(?notice),
         Notice::PeerRefused { .. } | Notice::RecordRefused { .. } | Notice::Contradiction { .. } => {
             tracing::warn!(?notice);
         }
         Notice::ClockOff { .. } | Notice::Contradicted { .. } => tracing::warn!(?notice),
+        Notice::PeerDoubled(peer) => {
+            tracing::warn!(?peer, "two processes run with this peer's key: its operator must stop one of them");
+        }
         Notice::Doubled { addresses } => {
             tracing::error!(
                 ?addresses,

@@ -9,9 +9,9 @@ use bocage_protocol::{
     command::{Command, Reply},
     frame::Frame,
     id::{CellId, ContentHash, NodeId, RequestId, TransferId, WriteId},
-    io::{Content, Order},
+    io::{Content, Order, Path},
     machine::Outbox,
-    membership::{self, Address},
+    membership,
     refusal::Code,
     store::{BlockOp, SegmentId, WriteBatch},
     time::Instant,
@@ -56,7 +56,7 @@ impl Machine for Toy {
                 self.outbox.push(Output::Reply { request: context.request, result: Ok(Reply::Done) });
             }
             Input::Command { context, command: Command::Resolve { .. } } => {
-                self.outbox.push(Output::Dial { peer: PEER, addresses: vec![] });
+                self.outbox.push(Output::Dial { peer: PEER, via: Path::Direct(vec![]) });
                 self.outbox.push(Output::Reply { request: context.request, result: Ok(Reply::Done) });
             }
             Input::Persisted(write) => {
@@ -155,8 +155,12 @@ impl Fake {
 }
 
 impl Network for Fake {
-    fn dial(&self, _: NodeId, _: &[Address]) -> Result<(), Busy> {
+    fn dial(&self, _: NodeId, _: &Path) -> Result<(), Busy> {
         Err(Busy)
+    }
+
+    fn reserve(&self, _: NodeId, _: bool) {
+        self.note("reserve");
     }
 
     fn hangup(&self, _: NodeId) {

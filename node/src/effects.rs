@@ -4,8 +4,7 @@ use bocage_protocol::{
     codec::Blob,
     frame::Frame,
     id::{ContentHash, NodeId, TransferId},
-    io::{Content, Input, Order},
-    membership::Address,
+    io::{Content, Input, Order, Path},
     store,
     time::Now,
 };
@@ -18,7 +17,9 @@ pub trait Network: Send {
     ///
     /// # Errors
     /// When too much is asked at once; nothing was done.
-    fn dial(&self, peer: NodeId, addresses: &[Address]) -> Result<(), Busy>;
+    fn dial(&self, peer: NodeId, via: &Path) -> Result<(), Busy>;
+    /// See [`Mesh::reserve`].
+    fn reserve(&self, relay: NodeId, wanted: bool);
     /// See [`Mesh::hangup`].
     fn hangup(&self, peer: NodeId);
     /// See [`Mesh::send`].
@@ -82,8 +83,12 @@ pub trait Tape: Send {
 }
 
 impl Network for Mesh {
-    fn dial(&self, peer: NodeId, addresses: &[Address]) -> Result<(), Busy> {
-        Self::dial(self, peer, addresses)
+    fn dial(&self, peer: NodeId, via: &Path) -> Result<(), Busy> {
+        Self::dial(self, peer, via)
+    }
+
+    fn reserve(&self, relay: NodeId, wanted: bool) {
+        Self::reserve(self, relay, wanted);
     }
 
     fn hangup(&self, peer: NodeId) {

@@ -29,6 +29,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     keyfile::{KeyFile, KeyFileError, Kind},
     sealing::sealing_public,
+    transport::RelayConfig,
 };
 
 /// The name of the file.
@@ -48,6 +49,37 @@ pub struct Settings {
     pub listen: ListenSettings,
     /// What it offers; left out: nothing.
     pub offer: Option<OfferSettings>,
+    /// Whether it relays for others; left out: no.
+    pub relay: Option<RelaySettings>,
+}
+
+/// `[relay]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RelaySettings {
+    /// Carry bytes between members that cannot dial each other.
+    pub offer: bool,
+    /// Bytes carried in a second for all of them together, both ways counted.
+    #[serde(default = "RelaySettings::default_bytes")]
+    pub bytes_per_second_max: u64,
+    /// Bytes carried in a second for one of them; left out: a quarter of all.
+    pub peer_bytes_per_second_max: Option<u64>,
+}
+
+impl RelaySettings {
+    /// 8 MiB: two thirds of a line of 100 Mbit/s.
+    const fn default_bytes() -> u64 {
+        8 << 20
+    }
+
+    /// In the transport's words; nothing: it does not relay.
+    #[must_use]
+    pub fn config(&self) -> Option<RelayConfig> {
+        let (all, one) = (self.bytes_per_second_max, self.peer_bytes_per_second_max);
+        let config =
+            RelayConfig { bytes_per_second_max: all, peer_bytes_per_second_max: one.unwrap_or(all / 4).max(1) };
+        self.offer.then_some(config)
+    }
 }
 
 /// `[mesh]`
@@ -337,6 +369,8 @@ const HEAD: &str = "\
 # mesh.bootstrap   whom to dial first; once the node knows its mesh, none of them need be alive
 # node.site        the place that fails together: building, power feed, uplink
 # listen.mesh      for other nodes: UDP for QUIC, TCP as fallback; both must be reachable
+# listen.announce  where others reach it, if a router forwards a port to it
+# relay            offer = true: carry bytes, within bounds, for members that nobody can dial
 # offer            what the mesh may use of this machine, and prices in cents for a month of 730 hours
 
 ";

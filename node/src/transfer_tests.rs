@@ -1,5 +1,8 @@
 //! Two nodes on loopback with content stores in memory.
-use bocage_protocol::{identity::Keypair, io::LinkChange};
+use bocage_protocol::{
+    identity::Keypair,
+    io::{LinkChange, Path},
+};
 
 use super::*;
 use crate::{
@@ -89,7 +92,7 @@ async fn pair_that(serves: bool) -> (Side, Side) {
         _ => None,
     });
     let address = address.await;
-    one.mesh.dial(two.mesh.node(), &[address]).unwrap();
+    one.mesh.dial(two.mesh.node(), &Path::Direct(vec![address])).unwrap();
     let up = |input| matches!(input, Input::Link { change: LinkChange::Up { .. }, .. }).then_some(());
     tokio::join!(one.until(up), two.until(up));
     (one, two)

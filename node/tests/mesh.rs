@@ -70,6 +70,7 @@ async fn start_all(folder: &Path) -> Vec<Daemon> {
                 memory_gib_month: 100,
                 disk_gib_month: 5,
             }),
+            relay: None,
         };
         let path = folder.join(name);
         let node = Folder::create(&path, &settings, operator, now).unwrap();

@@ -7,6 +7,7 @@ use crate::{
     identity::{Endorsed, Genesis, NodeCertificate, Signed, Succession},
     membership::Address,
     placement::{Grade, Policy},
+    reach::ReachShown,
     record::KeyWord,
     resources::{Jurisdiction, Price, Resources, Site},
     store::DiskFault,
@@ -62,6 +63,8 @@ pub enum Command {
     },
     /// The operator changes what this node offers; `None` withdraws it.
     Offer(Option<Terms>),
+    /// How this node reaches its peers and is reached.
+    Reach,
     /// A word about keys, which proves itself: for this node and, by it, for the mesh. Answered with `Done`, or `Conflict`
     /// where something known here outranks it.
     Word(Box<KeyWord>),
@@ -109,6 +112,8 @@ pub enum Reply {
     Answered(Answered),
     /// To `Resolve`, `Offer`, `Word` and `Certificate`.
     Done,
+    /// To `Reach`.
+    Reach(Box<ReachShown>),
     /// To `Status`.
     Status(Box<NodeStatus>),
     /// To `Cells`: descriptions as of what is applied here.

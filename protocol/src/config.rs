@@ -20,6 +20,8 @@ pub struct Config {
     pub bootstrap: Vec<(NodeId, Vec<Address>)>,
     /// Where others reach this node, if it knows better than its sockets.
     pub announce: Vec<Address>,
+    /// It relays for members that cannot be dialled.
+    pub relays: bool,
     /// What it offers at the start.
     pub offer: Option<Terms>,
     /// How its cells behave.

@@ -9,7 +9,7 @@ use crate::{
     codec::{self, Blob, DecodeError},
     id::{CellId, DiskId, MeshId},
     identity::{BadSignature, Envelope, Envelopes, NodeCertificate, Signed, Verified},
-    membership, route,
+    membership, reach, route,
     time::Timestamp,
 };
 
@@ -44,6 +44,9 @@ pub enum Frame {
     /// Who serves what.
     #[n(4)]
     Route(#[n(0)] route::Message),
+    /// Where somebody is. Only to who said in its Hello that it answers.
+    #[n(5)]
+    Reach(#[n(0)] reach::Message),
 }
 
 /// How a node introduces itself.
@@ -70,6 +73,12 @@ pub struct Hello {
     /// Its wall clock now.
     #[n(6)]
     pub wall: Timestamp,
+    /// It relays for members that cannot be dialled. Left out: no.
+    #[n(7)]
+    pub relays: Option<bool>,
+    /// It answers who asks where somebody is. Left out: it does not know such frames.
+    #[n(8)]
+    pub finds: Option<bool>,
 }
 
 /// How much a frame's delay hurts. The driver keeps a queue each and empties them in this order.
@@ -120,7 +129,9 @@ impl Frame {
     pub fn records(&self) -> usize {
         match self {
             Self::Gossip(membership::Message::Records(records) | membership::Message::Found(records)) => records.len(),
-            Self::Hello(_) | Self::Gossip(_) | Self::Cell { .. } | Self::Birth(_) | Self::Route(_) => 0,
+            Self::Hello(_) | Self::Gossip(_) | Self::Cell { .. } | Self::Birth(_) | Self::Route(_) | Self::Reach(_) => {
+                0
+            }
         }
     }
 
@@ -129,7 +140,7 @@ impl Frame {
     pub const fn urgency(&self) -> Urgency {
         match self {
             Self::Hello(_) | Self::Cell { message: cell::Message::Raft { .. }, .. } => Urgency::Control,
-            Self::Cell { .. } | Self::Birth(_) | Self::Route(_) => Urgency::Request,
+            Self::Cell { .. } | Self::Birth(_) | Self::Route(_) | Self::Reach(_) => Urgency::Request,
             Self::Gossip(message) => message.urgency(),
         }
     }
@@ -142,6 +153,7 @@ impl Envelopes for Frame {
             Self::Gossip(message) => message.envelopes(into),
             Self::Birth(message) => message.envelopes(into),
             Self::Route(message) => message.envelopes(into),
+            Self::Reach(_) => {}
             Self::Cell { .. } => unreachable!("a cell's messages check their own entries"),
         }
     }

@@ -82,11 +82,23 @@ pub enum LinkChange {
     Up {
         /// Where the peer was reached, if this node dialled.
         address: Option<Address>,
+        /// What the link goes over.
+        over: Over,
+    },
+    /// The link goes over something else now, and was never down: a direct connection took the place of a relayed one, or
+    /// QUIC that of TCP, or what it went over before broke and this is what is left.
+    Moved {
+        /// Where the peer was reached, if this node dialled.
+        address: Option<Address>,
+        /// What it goes over now.
+        over: Over,
     },
     /// Frames cannot be sent any more; those under way may be lost.
     Down,
-    /// Dialling failed at every address.
+    /// Dialling failed at every address of a path. A link over another path may stand.
     Unreachable {
+        /// Which way was tried.
+        path: PathKind,
         /// In words.
         why: String,
     },
@@ -99,11 +111,96 @@ pub enum LinkChange {
         /// Where.
         address: Address,
     },
-    /// This node can itself be reached here. `peer` is this node.
+    /// This node listens here now. `peer` is this node.
     Listening {
         /// Where.
         address: Address,
     },
+    /// This node does not listen here any more. `peer` is this node.
+    Deaf {
+        /// Where.
+        address: Address,
+    },
+    /// The peer relays for this node: others reach it through the peer.
+    Reserved,
+    /// The peer does not relay for this node (any more).
+    Unreserved {
+        /// In words.
+        why: String,
+    },
+    /// The peer dialled this node at an address, as asked: from outside, not back over a link that stood.
+    Tested {
+        /// Where.
+        address: Address,
+        /// It got through.
+        reached: bool,
+    },
+    /// From where the peer sees this node come.
+    Observed {
+        /// What the peer says.
+        address: Address,
+    },
+    /// Both sides dialled each other at one moment, to get through their NATs. Nothing: they met.
+    Punched {
+        /// Why they did not.
+        failed: Option<String>,
+    },
+}
+
+/// Which way to a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PathKind {
+    /// From node to node.
+    Direct,
+    /// Through another node that relays.
+    Relayed,
+}
+
+/// A way to a peer, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Path {
+    /// From node to node: its addresses, best first.
+    Direct(Vec<Address>),
+    /// Through another node that relays: addresses at relays, best first.
+    Relayed(Vec<Address>),
+}
+
+impl Path {
+    /// Which way it is.
+    #[must_use]
+    pub const fn kind(&self) -> PathKind {
+        match self {
+            Self::Direct(_) => PathKind::Direct,
+            Self::Relayed(_) => PathKind::Relayed,
+        }
+    }
+
+    /// Where.
+    #[must_use]
+    pub fn addresses(&self) -> &[Address] {
+        match self {
+            Self::Direct(addresses) | Self::Relayed(addresses) => addresses,
+        }
+    }
+}
+
+/// What a link goes over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Over {
+    /// UDP, from node to node.
+    Quic,
+    /// TCP, from node to node: what QUIC does not get through.
+    Tcp,
+    /// This node carries it, and reads nothing of it.
+    Relay(NodeId),
+}
+
+impl Over {
+    /// Whether another node carries it.
+    #[must_use]
+    pub const fn is_relayed(self) -> bool {
+        matches!(self, Self::Relay(_))
+    }
 }
 
 /// How an instance changed.
@@ -152,12 +249,20 @@ pub struct Reading {
 /// Output of a whole node.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Output {
-    /// Make a link to a peer. Answered by `Link`.
+    /// Make a link to a peer, or a better connection of the link that stands. Answered by `Link`.
     Dial {
         /// Who.
         peer: NodeId,
-        /// Where, best first.
-        addresses: Vec<Address>,
+        /// Which way, and where.
+        via: Path,
+    },
+    /// Ask a peer to which there is a direct link to relay for this node, until told otherwise. Answered by `Link`:
+    /// `Reserved` or `Unreserved`.
+    Reserve {
+        /// Who.
+        relay: NodeId,
+        /// No longer, if not.
+        wanted: bool,
     },
     /// Close the link.
     Hangup {

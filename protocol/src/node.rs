@@ -121,11 +121,13 @@ impl Node {
     #[must_use]
     pub fn open(config: Config, seed: Seed, boot: Boot, now: Now) -> Self {
         let Boot { disk, boots, keyed, cells, rot } = boot;
-        let Config { mesh, identity, zone, bootstrap, announce, offer, cell, membership } = config;
+        let Config { mesh, identity, zone, bootstrap, announce, relays, offer, cell, membership } = config;
+        let membership = membership::Config { relays, ..membership };
+        let reach = reach::Config { bootstrap, announce, relays };
         let me = identity.node();
         let id = || identity.clone();
         let mut this = Self {
-            reach: Reach::open(seed.split("reach"), id(), mesh, (disk, boots), &bootstrap, announce),
+            reach: Reach::open(seed.split("reach"), id(), mesh, (disk, boots), reach),
             membership: Membership::open(membership, seed.split("membership"), id(), mesh, &keyed, disk, boots, now),
             market: Market::open(seed.split("market"), id(), mesh, offer, now),
             cells: Cells::open(cell, seed.split("cells"), id(), cells, now),
@@ -220,6 +222,7 @@ impl Node {
             },
             Frame::Birth(message) => self.on_birth(from, message),
             Frame::Route(message) => self.hand(HandOver::Router(route::Input::Received { from, message })),
+            Frame::Reach(message) => self.hand(HandOver::Reach(reach::Input::Received { from, message })),
         }
     }
 
@@ -267,6 +270,10 @@ impl Node {
                 self.hand(HandOver::Host(HostInput::Terms(terms)));
                 self.reply(context.request, Ok(Reply::Done));
             }
+            Command::Reach => {
+                let reach = Reply::Reach(Box::new(self.reach.shown()));
+                self.reply(context.request, Ok(reach));
+            }
             Command::Status => {
                 let status = Reply::Status(Box::new(self.status()));
                 self.reply(context.request, Ok(status));
@@ -291,7 +298,8 @@ impl Node {
 
     fn on_reach(&mut self, output: reach::Output) {
         match output {
-            reach::Output::Dial { peer, addresses } => self.outbox.push(Output::Dial { peer, addresses }),
+            reach::Output::Dial { peer, via } => self.outbox.push(Output::Dial { peer, via }),
+            reach::Output::Reserve { relay, wanted } => self.outbox.push(Output::Reserve { relay, wanted }),
             reach::Output::Hangup { peer } => self.outbox.push(Output::Hangup { peer }),
             reach::Output::Send { to, frame } => self.outbox.push(Output::Send { to, frame }),
             reach::Output::Up { peer, certificate, disk: _ } => {
@@ -310,7 +318,7 @@ impl Node {
                 self.hand(HandOver::Market(capacity::Input::RoundTrip(peer, round_trip)));
                 self.hand(HandOver::Router(route::Input::RoundTrip(peer, round_trip)));
             }
-            reach::Output::Listening(addresses) => {
+            reach::Output::Reachable(addresses) => {
                 self.hand(HandOver::Membership(membership::Input::Addresses(addresses)));
             }
             reach::Output::ClockOff(off) => self.hand(HandOver::Membership(membership::Input::ClockOff(off))),
@@ -364,8 +372,10 @@ impl Node {
         if record.body.kind == Kind::PRESENCE
             && let Ok(presence) = codec::decode::<membership::Presence>("presence", &record.body.content)
         {
-            let (peer, addresses) = (NodeId(record.signer().0), presence.addresses);
-            self.hand(HandOver::Reach(reach::Input::Addresses { peer, addresses }));
+            let (peer, addresses, source) = (NodeId(record.signer().0), presence.addresses, reach::Source::Signed);
+            self.hand(HandOver::Reach(reach::Input::Addresses { peer, addresses, source }));
+            let willing = presence.relays == Some(true);
+            self.hand(HandOver::Reach(reach::Input::Relays { peer, willing }));
         }
         if record.body.kind == Kind::BINDING {
             self.hand(HandOver::Router(route::Input::Learned(record.clone())));
@@ -507,7 +517,8 @@ impl Node {
             }
             SponsorOutput::Send { to, addresses, message } => {
                 if !addresses.is_empty() {
-                    self.hand(HandOver::Reach(reach::Input::Addresses { peer: to, addresses }));
+                    let source = reach::Source::Hint;
+                    self.hand(HandOver::Reach(reach::Input::Addresses { peer: to, addresses, source }));
                 }
                 self.send(to, Frame::Birth(message));
             }
@@ -529,7 +540,8 @@ impl Node {
         match output {
             route::Output::Send { to, message } => self.send(to, Frame::Route(message)),
             route::Output::Find { peer, addresses } => {
-                self.hand(HandOver::Reach(reach::Input::Addresses { peer, addresses }));
+                let source = reach::Source::Hint;
+                self.hand(HandOver::Reach(reach::Input::Addresses { peer, addresses, source }));
             }
             route::Output::Serve(delta) => self.outbox.push(Output::Serve(delta)),
             route::Output::Located { cell, voters, leader } => {

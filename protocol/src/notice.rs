@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use crate::{
     id::{CellId, InstanceId, NodeId, OperatorId, PartyId, ReplicaId},
+    io::Over,
     membership::{Address, Liveness},
     store::DiskFault,
 };
@@ -14,6 +15,20 @@ pub enum Notice {
     PeerUp(NodeId),
     /// The link to a peer is gone.
     PeerDown(NodeId),
+    /// The link to a peer goes over something else now; it was never down.
+    PeerMoved {
+        /// Who.
+        peer: NodeId,
+        /// What it goes over.
+        over: Over,
+    },
+    /// A node that relayed for this one does so no longer, or would not.
+    RelayLost {
+        /// Who.
+        relay: NodeId,
+        /// Why.
+        why: String,
+    },
     /// A peer was turned away, and why.
     PeerRefused {
         /// Who.
@@ -69,6 +84,8 @@ pub enum Notice {
         /// Where the other one says that it is.
         addresses: Vec<Address>,
     },
+    /// Two processes introduce themselves with this peer's key, from different disks: its operator must stop one of them.
+    PeerDoubled(NodeId),
     /// A replica of a cell runs here.
     CellOpened {
         /// Which cell.

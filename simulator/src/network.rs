@@ -30,6 +30,8 @@ pub(crate) struct Link {
     pub(crate) up: [bool; 2],
     /// This end will hear that it is up.
     pub(crate) coming: [bool; 2],
+    /// This node carries it.
+    pub(crate) relay: Option<u32>,
     /// When the last frame from this end arrives: a later one arrives no earlier.
     last: [u64; 2],
 }
@@ -231,7 +233,7 @@ mod tests {
         for (number, jurisdiction) in ["FR", "FR", "DE"].into_iter().enumerate() {
             let number = u32::try_from(number).unwrap();
             let jurisdiction = jurisdiction.parse().unwrap();
-            network.join(Place { jurisdiction, operator: number, site: number }, |_, _| (false, false));
+            network.join(Place { jurisdiction, operator: number, site: number, at_home: false }, |_, _| (false, false));
         }
         network
     }

@@ -24,6 +24,8 @@ pub(crate) struct Place {
     pub(crate) jurisdiction: Jurisdiction,
     pub(crate) operator: u32,
     pub(crate) site: u32,
+    /// Nobody can dial it.
+    pub(crate) at_home: bool,
 }
 
 /// All parties of a world.
@@ -84,7 +86,7 @@ impl Population {
     }
 
     fn settle(&mut self, name: &str, group: &scenario::Population) {
-        let (jurisdiction, sites, nodes) = (group.jurisdiction, group.sites.max(1), group.nodes);
+        let (jurisdiction, sites, at_home) = (group.jurisdiction, group.sites.max(1), group.at_home);
         let keys = self.keys("operator", name.as_bytes());
         let recovery = self.keys("recovery", name.as_bytes());
         let mut genesis = Genesis::new(Party::Operator, name, keys.public(), MADE);
@@ -94,8 +96,8 @@ impl Population {
         self.operators.push(Operator { keys, recovery, lineage: Lineage::first(genesis), admitted: group.admitted });
         let first = u32::try_from(self.sites.len()).expect("sites are fewer than nodes");
         self.sites.extend((1..=sites).map(|site| format!("{name}/{site}")));
-        for node in 0..nodes {
-            self.places.push(Place { jurisdiction, operator, site: first + node % sites });
+        for node in 0..group.nodes {
+            self.places.push(Place { jurisdiction, operator, site: first + node % sites, at_home });
         }
     }
 
@@ -146,7 +148,13 @@ impl Population {
     }
 
     /// The settings of a node that starts with these peers to dial.
-    pub(crate) fn config(&self, number: u32, identity: &NodeIdentity, bootstrap: &[(u32, NodeId)]) -> Config {
+    pub(crate) fn config(
+        &self,
+        number: u32,
+        place: &Place,
+        identity: &NodeIdentity,
+        bootstrap: &[(u32, NodeId)],
+    ) -> Config {
         let knobs = &self.knobs;
         let mut cell = CellConfig::default();
         knobs.tick_ms.inspect(|tick| cell.tick = Duration::from_millis(*tick));
@@ -162,7 +170,9 @@ impl Population {
             identity: identity.clone(),
             zone: "bocage.test".into(),
             bootstrap: bootstrap.iter().map(|(number, node)| (*node, vec![address(*number)])).collect(),
-            announce: vec![address(number)],
+            announce: if place.at_home { Vec::new() } else { vec![address(number)] },
+            // Where nobody is at home nobody needs a relay.
+            relays: !place.at_home && self.places.iter().any(|place| place.at_home),
             offer: Some(terms()),
             cell,
             membership,
@@ -196,6 +206,11 @@ impl Population {
 /// Where a node is reached: in this world a node's address is its number.
 pub(crate) fn address(number: u32) -> membership::Address {
     format!("/sim/{number}")
+}
+
+/// What the sockets of a node behind a NAT say: of no use to anybody else.
+pub(crate) fn address_at_home(number: u32) -> membership::Address {
+    format!("/ip4/192.168.0.1/sim/{number}")
 }
 
 /// The number in an address.

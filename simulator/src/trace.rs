@@ -220,6 +220,7 @@ pub(crate) fn of_output(output: &Output, mark: Option<FrameMark>) -> u128 {
             mixer.bytes(bytes);
         }
         Output::Dial { .. }
+        | Output::Reserve { .. }
         | Output::Hangup { .. }
         | Output::Load { .. }
         | Output::Transfer { .. }

@@ -6,7 +6,7 @@ use bocage_protocol::{
     config::Config,
     frame::Frame,
     id::{CellId, NodeId, WriteId},
-    io::{Input, LinkChange, Output},
+    io::{Input, LinkChange, Output, Path},
     machine::{Deadline, Machine, Outbox},
     membership::Address,
     notice::Notice,
@@ -37,7 +37,7 @@ impl Toy {
     fn dial(&mut self) {
         for (peer, addresses) in &self.wanted {
             if !self.peers.contains(peer) {
-                self.outbox.push(Output::Dial { peer: *peer, addresses: addresses.clone() });
+                self.outbox.push(Output::Dial { peer: *peer, via: Path::Direct(addresses.clone()) });
             }
         }
     }

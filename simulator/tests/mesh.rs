@@ -86,6 +86,93 @@ fn a_quiet_mesh_violates_nothing_at_all() {
 }
 
 #[test]
+fn every_bootstrap_node_leaves_for_ever_and_nothing_that_ran_stops_and_who_restarts_finds_the_mesh_by_its_cache() {
+    let text = r#"
+        name = "without its first nodes"
+        duration_s = 60
+        settle_s = 60
+        [[population]]
+        jurisdiction = "FR"
+        operators = 7
+        [[app]]
+        name = "guestbook"
+        home = ["FR"]
+        [workload]
+        clients = 2
+        think_ms = 200
+        [[fault]]
+        at_s = 5
+        what = "leave"
+        who = { node = 0 }
+        [[fault]]
+        at_s = 15
+        what = "leave"
+        who = { node = 1 }
+        [[fault]]
+        at_s = 25
+        what = "leave"
+        who = { node = 2 }
+        [[fault]]
+        at_s = 40
+        for_s = 2
+        what = "power"
+        who = { node = 4 }
+        [[fault]]
+        at_s = 46
+        for_s = 2
+        what = "power"
+        who = { node = 5 }"#;
+    let scenario = Scenario::parse(text).unwrap();
+    for seed in 0..5 {
+        let report = run(&scenario, seed);
+        assert_eq!(report.violations, [], "seed {seed}: {}", report.to_text());
+    }
+}
+
+/// Three voters that can only dial out, around two others that relay; the app's home is with the three.
+fn homes(more: &str) -> Scenario {
+    let text = format!(
+        r#"
+        name = "homes"
+        duration_s = 60
+        settle_s = 60
+        [[population]]
+        jurisdiction = "BE"
+        operators = 2
+        [[population]]
+        jurisdiction = "FR"
+        operators = 3
+        at_home = true
+        [[app]]
+        name = "guestbook"
+        home = ["FR"]
+        [workload]
+        clients = 2
+        think_ms = 200
+        {more}"#
+    );
+    Scenario::parse(&text).unwrap()
+}
+
+#[test]
+fn nodes_that_can_only_dial_out_form_a_cell_through_relays() {
+    for seed in 0..3 {
+        let report = run(&homes(""), seed);
+        assert_eq!(report.violations, [], "seed {seed}: {}", report.to_text());
+        assert!(report.counts["writes_acknowledged"] > 100, "seed {seed}: {}", report.to_text());
+    }
+}
+
+#[test]
+fn a_relay_dies_for_ever_and_another_carries_on() {
+    let dies = "[[fault]]\nat_s = 10\nwhat = \"leave\"\nwho = { node = 0 }\n";
+    for seed in 0..3 {
+        let report = run(&homes(dies), seed);
+        assert_eq!(report.violations, [], "seed {seed}: {}", report.to_text());
+    }
+}
+
+#[test]
 fn one_seed_gives_one_trace_and_a_delivery_moved_by_a_nanosecond_another() {
     let scenario = three();
     let trace = |seed, nudge| run_with::<Node>(&scenario, seed, &Options { nudge, ..Options::default() }).0.trace_hash;

@@ -23,7 +23,7 @@ fuzz_target!(|bytes: &[u8]| target().feed(bytes));
 
 // Half of the inputs are changed field by field, the others by libFuzzer's own ways.
 fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
-    if seed % 2 == 0 {
+    if seed.is_multiple_of(2) {
         return fuzzer_mutate(data, size, max_size);
     }
     let mut bytes = [0; 32];

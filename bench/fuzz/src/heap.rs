@@ -43,6 +43,7 @@ unsafe impl GlobalAlloc for Counting {
 
 /// The most bytes that `run` had on the heap at once, beyond what was there before. Of the whole process: run one at a
 /// time.
+#[must_use]
 pub fn peak_of(run: impl FnOnce()) -> usize {
     let before = NOW.load(Relaxed);
     PEAK.store(before, Relaxed);

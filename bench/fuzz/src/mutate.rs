@@ -5,7 +5,7 @@ use crate::value::Value;
 
 /// Numbers where mistakes like to hide.
 const NUMBERS: [u64; 14] =
-    [0, 1, 2, 23, 24, 255, 256, 65_535, u32::MAX as u64, 1 << 32, 1 << 60, i64::MAX as u64, u64::MAX - 1, u64::MAX];
+    [0, 1, 2, 23, 24, 255, 256, 65_535, 0xffff_ffff, 1 << 32, 1 << 60, (1 << 63) - 1, u64::MAX - 1, u64::MAX];
 
 /// An input like `bytes`, of at most `bytes_max`; parts of `other` may stand in it.
 #[must_use]

@@ -19,6 +19,7 @@ use bocage_protocol::{
     frame::{Frame, Hello, WIRE_VERSION},
     id::{DiskId, NodeId},
     identity::{Keypair, NodeCertificate, Signed},
+    io::Path as Via,
     membership::{self, Parcel},
     record::{Kind as RecordKind, Known, Order, Record, RecordBody, Scope, Subject},
 };
@@ -123,9 +124,9 @@ impl Attack {
         let mut sent = 0_u64;
         while Instant::now() < until {
             for _ in 0..100 {
-                let bytes = noise(sent, (sent * 131 % 1_400 + 1) as usize);
+                let bytes = noise(sent, 1 + nth(sent * 131, 1_400));
                 // What the kernel has no room for is lost, as on any network.
-                let _ = sockets[sent as usize % sockets.len()].send_to(&bytes, self.mesh_udp);
+                let _ = sockets[nth(sent, sockets.len())].send_to(&bytes, self.mesh_udp);
                 sent += 1;
             }
         }
@@ -156,12 +157,12 @@ impl Attack {
         let mut held: std::collections::VecDeque<tokio::net::TcpStream> = std::collections::VecDeque::new();
         let (mut opened, mut refused) = (0_u64, 0_u64);
         while Instant::now() < until {
-            let due = began.elapsed().as_millis() as u64 * HANDSHAKES_PER_SECOND / 1_000;
+            let due = due(began);
             if opened + refused >= due {
                 tokio::time::sleep(Duration::from_millis(1)).await;
                 continue;
             }
-            let target = [self.mesh_tcp, self.edge, self.control][(opened + refused) as usize % 3];
+            let target = [self.mesh_tcp, self.edge, self.control][nth(opened + refused, 3)];
             match connect(opened + refused, target).await {
                 Ok(stream) => {
                     opened += 1;
@@ -180,17 +181,16 @@ impl Attack {
     fn half_open_quic(&self, until: Instant) -> anyhow::Result<String> {
         let sockets = udp_sockets()?;
         // Enough that each is forgotten at the other side before it comes again.
-        let packets = handshakes::first_packets(self.mesh_udp, 5 * HANDSHAKES_PER_SECOND as usize)?;
+        let packets = handshakes::first_packets(self.mesh_udp, 5 * usize::try_from(HANDSHAKES_PER_SECOND)?)?;
         let until = until.max(Instant::now() + Duration::from_secs(10));
         let (began, mut sent) = (Instant::now(), 0_u64);
         while Instant::now() < until {
-            let due = began.elapsed().as_millis() as u64 * HANDSHAKES_PER_SECOND / 1_000;
+            let due = due(began);
             if sent >= due {
                 std::thread::sleep(Duration::from_millis(1));
                 continue;
             }
-            let _ =
-                sockets[sent as usize % sockets.len()].send_to(&packets[sent as usize % packets.len()], self.mesh_udp);
+            let _ = sockets[nth(sent, sockets.len())].send_to(&packets[nth(sent, packets.len())], self.mesh_udp);
             sent += 1;
         }
         let seconds = began.elapsed().as_secs().max(1);
@@ -204,7 +204,7 @@ impl Attack {
         let certificate = Signed::seal(&self.operator.keys, &certificate);
         let (inlet, inbox) = inbox::channel();
         let mesh = Mesh::start(&Config::default(), &keys, inlet, Metrics::default())?;
-        mesh.dial(self.target, &self.addresses)?;
+        mesh.dial(self.target, &Via::Direct(self.addresses.clone()))?;
         let began = Instant::now();
         while !mesh.is_up(self.target) {
             anyhow::ensure!(began.elapsed() < Duration::from_secs(10), "no link to the target");
@@ -218,6 +218,8 @@ impl Attack {
             disk: DiskId(keys.node().0),
             boots: 1,
             wall: wall(),
+            relays: None,
+            finds: None,
         };
         mesh.send(self.target, &Frame::Hello(Box::new(hello)));
         tokio::time::sleep(Duration::from_millis(200)).await;
@@ -241,7 +243,7 @@ impl Attack {
                 }
                 Sent::NoLink => {
                     tokio::time::sleep(Duration::from_millis(100)).await;
-                    let _ = mesh.dial(self.target, &self.addresses);
+                    let _ = mesh.dial(self.target, &Via::Direct(self.addresses.clone()));
                 }
             }
         }
@@ -267,7 +269,7 @@ impl Attack {
                     waits += 1;
                     tokio::time::sleep(Duration::from_millis(5)).await;
                     if !mesh.is_up(self.target) {
-                        let _ = mesh.dial(self.target, &self.addresses);
+                        let _ = mesh.dial(self.target, &Via::Direct(self.addresses.clone()));
                     }
                 }
             }
@@ -292,7 +294,18 @@ fn record(keys: &Keypair, certificate: &Signed<NodeCertificate>, number: usize) 
 
 /// A loopback address of one of 64 networks that no member is in.
 fn source(number: u64) -> Ipv4Addr {
-    Ipv4Addr::new(127, 66, (number % 64) as u8, (number / 64 % 250) as u8 + 1)
+    let part = |part: u64| u8::try_from(part).unwrap_or(0);
+    Ipv4Addr::new(127, 66, part(number % 64), 1 + part(number / 64 % 250))
+}
+
+/// The place of the `number`th among so many, and around again.
+fn nth(number: u64, len: usize) -> usize {
+    usize::try_from(number % len as u64).unwrap_or(0)
+}
+
+/// How many handshakes should have been begun by now.
+fn due(began: Instant) -> u64 {
+    u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_mul(HANDSHAKES_PER_SECOND) / 1_000
 }
 
 fn udp_sockets() -> anyhow::Result<Vec<UdpSocket>> {

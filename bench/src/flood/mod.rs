@@ -131,9 +131,9 @@ async fn ask_on(mut client: Client, number: usize, lasting: Duration) -> Seen {
     while began.elapsed() < lasting {
         turn += 1;
         let asked = Instant::now();
-        let writes = turn % 4 == 0;
+        let writes = turn.is_multiple_of(4);
         let answer = if writes {
-            let text = format!("{number} {turn} {:?}", began);
+            let text = format!("{number} {turn} {began:?}");
             client.ask(http::Method::POST, "/entries", Some(&text), text.clone().into()).await
         } else {
             client.get("/entries?after=1000000000").await

@@ -16,6 +16,7 @@ pub(crate) mod rm;
 pub(crate) mod keys;
 pub(crate) mod node;
 pub(crate) mod offer;
+pub(crate) mod doctor;
 pub(crate) mod sim;
 pub(crate) mod completion;
 
@@ -50,6 +51,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Rm(rm) => wait(rm.run(&at)),
         Verb::Keys(keys) => wait(keys.run(&at)),
         Verb::Offer(offer) => wait(offer.run(&at)),
+        Verb::Doctor(doctor) => wait(doctor.run(&at)),
     }
 }
 

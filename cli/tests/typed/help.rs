@@ -12,7 +12,7 @@ fn help_leads_to_examples_and_names_every_exit_code() {
 
 #[test]
 fn every_verb_of_the_issue_has_help_and_takes_a_node() {
-    let verbs: [&[&str]; 31] = [
+    let verbs: [&[&str]; 32] = [
         &["demo"],
         &["demo", "stop"],
         &["node", "init"],
@@ -41,6 +41,7 @@ fn every_verb_of_the_issue_has_help_and_takes_a_node() {
         &["secrets", "set"],
         &["secrets", "list"],
         &["rm"],
+        &["doctor"],
         &["sim"],
         &["sim", "run"],
         &["completion"],

@@ -4,6 +4,7 @@
 pub mod api;
 pub mod auth;
 mod bodies;
+pub mod doctor;
 mod keys;
 mod logs;
 mod routes;
@@ -30,7 +31,13 @@ use tokio::net::{TcpListener, UnixListener};
 pub use bodies::Bodies;
 pub use logs::serve_peers;
 
-use crate::{content::Contents, handle::NodeHandle, runtime::Logs, sources::Places, transport::Mesh};
+use crate::{
+    content::Contents,
+    handle::NodeHandle,
+    runtime::Logs,
+    sources::Places,
+    transport::{Mesh, Metrics},
+};
 
 /// A socket's address holds no longer path, whatever the file system allows (`sun_path`, less its last zero).
 const SOCKET_PATH_BYTES_MAX: usize = 107;
@@ -70,6 +77,12 @@ pub struct Control {
     pub bodies: Bodies,
     /// Counters.
     pub metrics: Arc<Registry>,
+    /// What the transport counts.
+    pub carried: Metrics,
+    /// This node relays for others.
+    pub relays: bool,
+    /// Where the node keeps what is its own.
+    pub folder: PathBuf,
 }
 
 /// Listens on a unix socket that only this user can open. A socket that a dead daemon left is taken over.
@@ -145,6 +158,7 @@ async fn serve_tcp(router: axum::Router, listener: TcpListener) {
 }
 
 /// The API as a service without a listener, behind the unix socket's door (`local`) or the one that asks for signatures.
+#[must_use]
 pub fn router(control: Arc<Control>, local: bool) -> axum::Router {
     routes::router(control, local)
 }

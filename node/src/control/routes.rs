@@ -27,6 +27,7 @@ use super::{
     Control,
     api::{self, AppStatus},
     auth::Caller,
+    doctor::{self, Around, Health, Relaying},
 };
 use crate::{edge::problem, handle::Ask, settings::wall, transfer::ContentStore as _};
 
@@ -64,6 +65,7 @@ pub(super) type Said<T> = Result<Json<T>, No>;
     info(title = "Bocage control API", description = "What the CLI and the dashboard ask of a node."),
     paths(
         status,
+        health,
         apps,
         cell_status,
         submit,
@@ -86,6 +88,7 @@ struct Api;
 pub(super) fn router(control: Shared, local: bool) -> Router {
     let guarded = Router::new()
         .route("/v1/status", get(status))
+        .route("/v1/doctor", get(health))
         .route("/v1/apps", get(apps).post(deploy))
         .route("/v1/plan", post(plan))
         .route("/v1/offer", put(set_offer))
@@ -164,6 +167,23 @@ async fn status(State(control): State<Shared>) -> Said<api::Node> {
     let Reply::Status(status) = ask(&control, COMMAND_MAX, Command::Status).await? else { return Err(unexpected()) };
     let node = api::Node::of(*status, &control.zone, &control.mesh_id.to_string());
     Ok(Json(api::Node { edge: Some(control.edge.to_string()), ..node }))
+}
+
+/// How this node is, how it reaches its peers, and what to do.
+#[utoipa::path(get, path = "/v1/doctor", responses((status = 200, body = Health)))]
+async fn health(State(control): State<Shared>) -> Said<Health> {
+    let Reply::Status(status) = ask(&control, COMMAND_MAX, Command::Status).await? else { return Err(unexpected()) };
+    let Reply::Reach(reach) = ask(&control, COMMAND_MAX, Command::Reach).await? else { return Err(unexpected()) };
+    let around = Around {
+        now: wall(),
+        certificate_expires: status.keys.certificate_expires,
+        disk_free_bytes: doctor::disk_free_bytes(&control.folder),
+        relaying: control.relays.then(|| Relaying {
+            circuits: control.carried.relay_circuits.get(),
+            bytes: control.carried.relayed_bytes.get(),
+        }),
+    };
+    Ok(Json(Health::of(&status, *reach, around)))
 }
 
 #[derive(Deserialize)]

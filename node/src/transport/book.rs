@@ -2,28 +2,36 @@
 //!
 //! Both sides of a pair often dial at once. The two connections that come of it are one link; both sides agree by rule
 //! which one stays (QUIC before TCP, then the one that the lower node id dialled), send on it after a while, and whoever
-//! dialled the other closes it a while later, when nothing is under way on it any more.
+//! dialled the other closes it a while later, when nothing is under way on it any more. A direct connection so takes the
+//! place of a relayed one while the link stays up.
 use std::{
     collections::BTreeMap,
     time::{Duration, Instant},
 };
 
 use bocage_protocol::id::NodeId;
-use libp2p::swarm::ConnectionId;
+use libp2p::{Multiaddr, swarm::ConnectionId};
 
 use super::peer::Carrier;
 
 /// After a second connection appeared, both sides send on the one that stays.
 const SWITCH_AFTER: Duration = Duration::from_secs(1);
 
-/// After that again, the other is closed.
+/// After that again, the other is closed, once no stream is open on it.
 const CLOSE_AFTER: Duration = Duration::from_secs(3);
+
+/// At the latest; what is still under way then breaks. Long enough for a large component or a slow answer.
+const CLOSE_AFTER_MAX: Duration = Duration::from_mins(2);
 
 /// One connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Connection {
     pub(super) id: ConnectionId,
     pub(super) carrier: Carrier,
+    /// Through which node, if it is relayed.
+    pub(super) relay: Option<NodeId>,
+    /// The other end, as seen from here.
+    pub(super) address: Multiaddr,
     /// By this node.
     pub(super) dialled: bool,
     pub(super) since: Instant,
@@ -88,6 +96,21 @@ impl Book {
         self.peers.contains_key(&peer)
     }
 
+    /// A connection from node to node.
+    pub(super) fn direct(&self, peer: NodeId) -> Option<&Connection> {
+        self.peers.get(&peer)?.iter().find(|connection| connection.carrier != Carrier::Relayed)
+    }
+
+    pub(super) fn get(&self, peer: NodeId, id: ConnectionId) -> Option<&Connection> {
+        self.peers.get(&peer)?.iter().find(|connection| connection.id == id)
+    }
+
+    /// Who is at the other end of a direct connection to this address.
+    pub(super) fn at(&self, address: &Multiaddr) -> Option<NodeId> {
+        let there = |all: &Vec<Connection>| all.iter().any(|one| one.relay.is_none() && one.address == *address);
+        self.peers.iter().find(|(_, all)| there(all)).map(|(peer, _)| *peer)
+    }
+
     pub(super) fn holds(&self, peer: NodeId, id: ConnectionId) -> bool {
         self.peers.get(&peer).is_some_and(|all| all.iter().any(|connection| connection.id == id))
     }
@@ -102,8 +125,8 @@ impl Book {
         self.peers.values().any(|connections| connections.len() > 1)
     }
 
-    /// Settles doubled connections. Call now and then.
-    pub(super) fn settle(&mut self, now: Instant) -> Vec<Settle> {
+    /// Settles doubled connections; `is_busy` says whether a stream is open on one. Call now and then.
+    pub(super) fn settle(&mut self, now: Instant, is_busy: impl Fn(ConnectionId) -> bool) -> Vec<Settle> {
         let mut settled = Vec::new();
         for (peer, connections) in &mut self.peers {
             let Some(newest) = connections.iter().map(|connection| connection.since).max() else { continue };
@@ -125,7 +148,8 @@ impl Book {
             }
             if age >= CLOSE_AFTER {
                 // Only its dialler closes a connection: so the two sides never close one each and lose the link.
-                let spare = connections.iter().skip(1).filter(|connection| connection.dialled);
+                let done = |connection: &&Connection| age >= CLOSE_AFTER_MAX || !is_busy(connection.id);
+                let spare = connections.iter().skip(1).filter(|connection| connection.dialled).filter(done);
                 settled.extend(spare.map(|connection| Settle::Close(connection.id)));
             }
         }
@@ -142,7 +166,7 @@ mod tests {
     }
 
     fn connection(number: usize, carrier: Carrier, dialled: bool, since: Instant) -> Connection {
-        Connection { id: id(number), carrier, dialled, since }
+        Connection { id: id(number), carrier, relay: None, address: Multiaddr::empty(), dialled, since }
     }
 
     #[test]
@@ -156,11 +180,11 @@ mod tests {
         assert!(at_high.opened(low, connection(20, Carrier::Quic, false, start)));
         assert!(!at_high.opened(low, connection(21, Carrier::Quic, true, start)));
 
-        assert_eq!(at_low.settle(start), []);
-        assert_eq!(at_low.settle(start + SWITCH_AFTER), [Settle::Switch(high, id(10))]);
-        assert_eq!(at_high.settle(start + SWITCH_AFTER), [], "it sends on the one that stays already");
-        assert_eq!(at_low.settle(start + CLOSE_AFTER), [], "it is not the one who dialled the other");
-        assert_eq!(at_high.settle(start + CLOSE_AFTER), [Settle::Close(id(21))]);
+        assert_eq!(at_low.settle(start, |_| false), []);
+        assert_eq!(at_low.settle(start + SWITCH_AFTER, |_| false), [Settle::Switch(high, id(10))]);
+        assert_eq!(at_high.settle(start + SWITCH_AFTER, |_| false), [], "it sends on the one that stays already");
+        assert_eq!(at_low.settle(start + CLOSE_AFTER, |_| false), [], "it is not the one who dialled the other");
+        assert_eq!(at_high.settle(start + CLOSE_AFTER, |_| false), [Settle::Close(id(21))]);
         assert_eq!(at_high.closed(low, id(21)), Closed::Switched(id(20)));
         assert!(!at_high.is_doubled());
     }
@@ -172,7 +196,20 @@ mod tests {
         let mut book = Book::new(node);
         book.opened(peer, connection(1, Carrier::Tcp, true, start));
         book.opened(peer, connection(2, Carrier::Quic, true, start));
-        assert_eq!(book.settle(start + CLOSE_AFTER), [Settle::Switch(peer, id(2)), Settle::Close(id(1))]);
+        assert_eq!(book.settle(start + CLOSE_AFTER, |_| false), [Settle::Switch(peer, id(2)), Settle::Close(id(1))]);
+    }
+
+    #[test]
+    fn a_direct_connection_takes_the_place_of_a_relayed_one_once_nothing_is_under_way_on_it() {
+        let (node, peer) = (NodeId([1; 32]), NodeId([2; 32]));
+        let start = Instant::now();
+        let mut book = Book::new(node);
+        book.opened(peer, connection(1, Carrier::Relayed, true, start));
+        book.opened(peer, connection(2, Carrier::Tcp, false, start));
+        assert_eq!(book.settle(start + SWITCH_AFTER, |_| true), [Settle::Switch(peer, id(2))]);
+        assert_eq!(book.settle(start + CLOSE_AFTER, |id| id == ConnectionId::new_unchecked(1)), [], "a request runs");
+        assert_eq!(book.settle(start + CLOSE_AFTER, |_| false), [Settle::Close(id(1))]);
+        assert_eq!(book.settle(start + CLOSE_AFTER_MAX, |_| true), [Settle::Close(id(1))], "not for ever");
     }
 
     #[test]

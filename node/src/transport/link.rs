@@ -13,6 +13,7 @@ use std::{
 use bocage_protocol::{
     frame::{FRAME_BYTES_MAX, Urgency},
     id::NodeId,
+    io::Over,
 };
 use futures::AsyncWriteExt as _;
 use libp2p::{Stream, swarm::ConnectionId};
@@ -33,7 +34,7 @@ pub(super) const PEER_BYTES_MAX: usize = 4 * FRAME_BYTES_MAX;
 
 /// Streams of frames and pulses that one peer may have open to us: each kind on each of its connections, and as many
 /// that are just being replaced.
-const READERS_MAX: usize = 4 * 4 * 2;
+const READERS_MAX: usize = 8 * 4 * 2;
 
 /// Streams for HTTP and content that one peer may have open to us.
 const STREAMS_MAX: usize = 256;
@@ -50,6 +51,7 @@ pub(super) struct Link {
     pub(super) peer: NodeId,
     lanes: [Lane; 3],
     primary: watch::Sender<Opener>,
+    over: Mutex<Over>,
     /// Cancelled when the link is down: everything that belongs to it ends.
     pub(super) closed: CancellationToken,
     /// Rises with everything valid that the peer sends.
@@ -69,11 +71,12 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(peer: NodeId, primary: Opener) -> Self {
+    pub(super) fn new(peer: NodeId, primary: Opener, over: Over) -> Self {
         Self {
             peer,
             lanes: <[Lane; 3]>::default(),
             primary: watch::Sender::new(primary),
+            over: Mutex::new(over),
             closed: CancellationToken::new(),
             heard: AtomicU64::new(0),
             introduced: AtomicBool::new(false),
@@ -92,8 +95,14 @@ impl Link {
         self.primary.borrow().clone()
     }
 
-    pub(super) fn prefer(&self, opener: Opener) {
+    pub(super) fn prefer(&self, opener: Opener, over: Over) {
         self.primary.send_replace(opener);
+        *self.over.lock().unwrap_or_else(PoisonError::into_inner) = over;
+    }
+
+    /// What its primary goes over.
+    pub(super) fn over(&self) -> Over {
+        *self.over.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lane(&self, urgency: Urgency) -> &Lane {

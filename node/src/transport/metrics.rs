@@ -63,6 +63,20 @@ pub struct Metrics {
     pub signatures: Counter,
     /// Times that a peer was not read for a while, because it had used up a quota.
     pub waited: Counter,
+    /// Bytes that this node carried between others, each once.
+    pub relayed_bytes: Counter,
+    /// Circuits between others through this node now.
+    pub relay_circuits: Gauge,
+}
+
+/// A circuit through this node is counted while this lives.
+#[derive(Debug)]
+pub(super) struct OpenCircuit(Gauge);
+
+impl Drop for OpenCircuit {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 impl Metrics {
@@ -83,6 +97,12 @@ impl Metrics {
         registry.register("bocage_links", "Peers with a link now", this.links.clone());
         registry.register("bocage_links_silent", "Links given up: pings stayed unanswered", this.silent.clone());
         registry.register("bocage_signatures_checked", "Signatures checked", this.signatures.clone());
+        registry.register("bocage_relayed_bytes", "Bytes carried between other nodes", this.relayed_bytes.clone());
+        registry.register(
+            "bocage_relay_circuits",
+            "Circuits between other nodes through this one now",
+            this.relay_circuits.clone(),
+        );
         registry.register("bocage_quota_waits", "Times a peer beyond a quota was not read", this.waited.clone());
         this
     }
@@ -103,6 +123,15 @@ impl Metrics {
     #[must_use]
     pub fn frames_dropped(&self, urgency: Urgency) -> u64 {
         self.frames_dropped.get_or_create(&of(urgency)).get()
+    }
+
+    pub(super) fn relayed(&self, bytes: usize) {
+        self.relayed_bytes.inc_by(bytes as u64);
+    }
+
+    pub(super) fn circuit(&self) -> OpenCircuit {
+        self.relay_circuits.inc();
+        OpenCircuit(self.relay_circuits.clone())
     }
 
     pub(super) fn refuse(&self, reason: Refused) {

@@ -18,7 +18,13 @@ use std::{
     time::Duration,
 };
 
-use bocage_protocol::{frame::Frame, id::NodeId, identity::Keypair, membership::Address};
+use bocage_protocol::{
+    frame::Frame,
+    id::NodeId,
+    identity::Keypair,
+    io::{Over, Path},
+    membership::Address,
+};
 use libp2p::{Multiaddr, Stream};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -32,9 +38,11 @@ use tokio_util::{
 use crate::inbox::Inlet;
 
 mod swarm;
+mod setup;
 mod gate;
 mod dialing;
 mod book;
+mod relay;
 mod streams;
 mod link;
 mod lane;
@@ -50,6 +58,7 @@ pub use lane::Sent;
 pub use metrics::{Metrics, Refused};
 pub use peer::{node_of, node_of_address, peer_of};
 pub use pulse::WatchGuard;
+pub use relay::Config as RelayConfig;
 
 use link::{Link, Links};
 use streams::Kind;
@@ -75,11 +84,22 @@ pub struct Config {
     pub connections_max: u32,
     /// How often the round trip to each peer is measured. Default 5 s.
     pub ping: Duration,
+    /// Relay for members that cannot dial each other, within these bounds. Default no.
+    pub relay: Option<RelayConfig>,
+}
+
+impl Config {
+    /// Somebody outside this machine may want to reach this node. If nobody does, there is no NAT to find out about or to
+    /// get through, and what would do that is left out.
+    fn is_for_others(&self) -> bool {
+        use bocage_protocol::reach::address::{Scope, scope};
+        self.listen.iter().any(|address| scope(address) != Scope::Loopback)
+    }
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { listen: Vec::new(), mdns: false, connections_max: 1024, ping: Duration::from_secs(5) }
+        Self { listen: Vec::new(), mdns: false, connections_max: 1024, ping: Duration::from_secs(5), relay: None }
     }
 }
 
@@ -137,6 +157,7 @@ pub(crate) struct Shared {
     metrics: Metrics,
     incoming: Mutex<IncomingReceivers>,
     listening: Mutex<BTreeSet<Address>>,
+    relay: Option<Arc<relay::Relay>>,
     stop: CancellationToken,
     tasks: tokio::runtime::Handle,
 }
@@ -170,6 +191,7 @@ impl Mesh {
             metrics,
             incoming: Mutex::new(IncomingReceivers { http: Some(http), content: Some(content), logs: Some(logs) }),
             listening: Mutex::default(),
+            relay: config.relay.map(relay::Relay::new),
             stop: CancellationToken::new(),
             tasks: tokio::runtime::Handle::current(),
         });
@@ -185,19 +207,30 @@ impl Mesh {
         self.0.node
     }
 
-    /// Makes a link, by QUIC if one of the addresses answers by it, else by TCP. Answered by `Link`: `Up` or
-    /// `Unreachable`; by nothing when the link is up already or being made.
+    /// Makes a link, by QUIC if one of the addresses answers by it, else by TCP; or through a relay. A direct connection
+    /// takes the place of a relayed one. Answered by `Link`: `Up`, `Moved` or `Unreachable`; by nothing when such a
+    /// connection stands already or is being made.
     ///
     /// # Errors
     /// When too much is asked of the transport at once; nothing was done.
-    pub fn dial(&self, peer: NodeId, addresses: &[Address]) -> Result<(), Busy> {
-        let (good, bad): (Vec<_>, Vec<_>) =
-            addresses.iter().take(DIAL_ADDRESSES_MAX).map(|text| text.parse::<Multiaddr>()).partition(Result::is_ok);
+    pub fn dial(&self, peer: NodeId, via: &Path) -> Result<(), Busy> {
+        let (good, bad): (Vec<_>, Vec<_>) = via
+            .addresses()
+            .iter()
+            .take(DIAL_ADDRESSES_MAX)
+            .map(|text| text.parse::<Multiaddr>())
+            .partition(Result::is_ok);
         if !bad.is_empty() {
             tracing::debug!(?peer, bad = bad.len(), "addresses that cannot be read are not dialled");
         }
         let addresses = good.into_iter().filter_map(Result::ok).collect();
-        self.0.orders.try_send(Order::Dial { peer, addresses }).map_err(|_| Busy)
+        self.0.orders.try_send(Order::Dial { peer, path: via.kind(), addresses }).map_err(|_| Busy)
+    }
+
+    /// Has a peer relay for this node, over the direct link to it, until told otherwise or until that link is gone.
+    /// Answered by `Link`: `Reserved` or `Unreserved`.
+    pub fn reserve(&self, relay: NodeId, wanted: bool) {
+        self.order(Order::Reserve { relay, wanted });
     }
 
     /// Closes the link. Answered by `Link`: `Down`, if there was one.
@@ -221,9 +254,11 @@ impl Mesh {
     /// When there is no link, or it opens no stream.
     pub async fn open(&self, peer: NodeId, purpose: Purpose) -> Result<MeshStream, OpenError> {
         let link = self.0.links.of(peer).ok_or(OpenError::NoLink(peer))?;
-        let opened = link.closed.run_until_cancelled(link.primary().open(Kind::For(purpose))).await;
+        let primary = link.primary();
+        let held = primary.hold();
+        let opened = link.closed.run_until_cancelled(primary.open(Kind::For(purpose))).await;
         let stream = opened.ok_or(OpenError::NoLink(peer))?.map_err(|error| OpenError::Link(peer, error))?;
-        Ok(MeshStream::new(stream, &link, None))
+        Ok(MeshStream::new(stream, &link, held, None))
     }
 
     /// The streams of one purpose that peers open. `None` when somebody else took them already.
@@ -247,6 +282,12 @@ impl Mesh {
     #[must_use]
     pub fn is_up(&self, peer: NodeId) -> bool {
         self.0.links.of(peer).is_some()
+    }
+
+    /// What the link goes over; `None` when there is none.
+    #[must_use]
+    pub fn over(&self, peer: NodeId) -> Option<Over> {
+        self.0.links.of(peer).map(|link| link.over())
     }
 
     /// Of the link, as last measured; `None` when there is none or it was not measured yet.
@@ -291,13 +332,16 @@ impl Shared {
 pub struct MeshStream {
     stream: Compat<Stream>,
     down: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// Its connection is not closed for a better one meanwhile.
+    _held: streams::Use,
     /// The peer's share of streams, given back with this one.
     _share: Option<OwnedSemaphorePermit>,
 }
 
 impl MeshStream {
-    fn new(stream: Stream, link: &Link, share: Option<OwnedSemaphorePermit>) -> Self {
-        Self { stream: stream.compat(), down: Box::pin(link.closed.clone().cancelled_owned()), _share: share }
+    fn new(stream: Stream, link: &Link, held: streams::Use, share: Option<OwnedSemaphorePermit>) -> Self {
+        let down = Box::pin(link.closed.clone().cancelled_owned());
+        Self { stream: stream.compat(), down, _held: held, _share: share }
     }
 
     fn check_link(&mut self, cx: &mut Context<'_>) -> io::Result<()> {

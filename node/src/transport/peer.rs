@@ -48,10 +48,15 @@ pub(super) fn libp2p_keys(keys: &Keypair) -> identity::Keypair {
 pub(super) enum Carrier {
     Quic,
     Tcp,
+    /// Another node carries it.
+    Relayed,
 }
 
 /// By which transport an address is reached; `None`: by none of ours.
 pub(super) fn carrier_of(address: &Multiaddr) -> Option<Carrier> {
+    if is_relayed(address) {
+        return relay_of(address).map(|_| Carrier::Relayed);
+    }
     let mut parts = address.iter();
     let ip = matches!(parts.next()?, Protocol::Ip4(_) | Protocol::Ip6(_));
     let carrier = match (parts.next()?, parts.next()) {
@@ -62,9 +67,32 @@ pub(super) fn carrier_of(address: &Multiaddr) -> Option<Carrier> {
     ip.then_some(carrier)
 }
 
-/// An address as machines know it: in text, without the peer id.
+/// An address without the peer id at its end.
+pub(super) fn without_name(address: &Multiaddr) -> Multiaddr {
+    let mut address = address.clone();
+    if matches!(address.iter().last(), Some(Protocol::P2p(_))) {
+        address.pop();
+    }
+    address
+}
+
+/// Whether an address goes through another node.
+pub(super) fn is_relayed(address: &Multiaddr) -> bool {
+    address.iter().any(|part| matches!(part, Protocol::P2pCircuit))
+}
+
+/// The node through which an address goes.
+pub(super) fn relay_of(address: &Multiaddr) -> Option<NodeId> {
+    let before: Vec<_> = address.iter().take_while(|part| !matches!(part, Protocol::P2pCircuit)).collect();
+    match before.last() {
+        Some(Protocol::P2p(relay)) if is_relayed(address) => node_of(relay),
+        _ => None,
+    }
+}
+
+/// An address as machines know it: in text, without the peer id of whom is reached there.
 pub(super) fn address_of(address: &Multiaddr) -> Address {
-    address.iter().filter(|part| !matches!(part, Protocol::P2p(_))).collect::<Multiaddr>().to_string()
+    without_name(address).to_string()
 }
 
 #[cfg(test)]
@@ -91,5 +119,11 @@ mod tests {
         assert_eq!(carrier("/ip6/::1/tcp/4001"), Some(Carrier::Tcp));
         assert_eq!(carrier("/ip4/127.0.0.1/udp/4001"), None);
         assert_eq!(carrier("/memory/7"), None);
+        let relay = NodeId(Keypair::from_secret(&[3; 32]).node().0);
+        let through = bocage_protocol::reach::address::through(relay, "/ip4/127.0.0.1/tcp/4001");
+        assert_eq!(carrier(&through), Some(Carrier::Relayed));
+        assert_eq!(relay_of(&through.parse().unwrap()), Some(relay));
+        assert_eq!(address_of(&through.parse().unwrap()), through);
+        assert_eq!(carrier("/ip4/127.0.0.1/tcp/4001/p2p-circuit"), None);
     }
 }

@@ -8,6 +8,10 @@ use std::{
     convert::Infallible,
     future::{Ready, ready},
     io, iter,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -41,6 +45,10 @@ pub(super) enum Kind {
     Pulse,
     /// For others in this crate.
     For(Purpose),
+    /// A peer asks this node to relay: taken in only where that is offered. libp2p's name, for its client asks.
+    Hop,
+    /// This node tells a peer that somebody wants a circuit to it. libp2p's name, for its client answers.
+    Stop,
 }
 
 impl Kind {
@@ -54,6 +62,11 @@ impl Kind {
         Self::For(Purpose::Logs),
     ];
 
+    /// What peers may open.
+    fn accepted(relays: bool) -> Vec<Self> {
+        Self::ALL.into_iter().chain(relays.then_some(Self::Hop)).collect()
+    }
+
     const fn protocol(self) -> StreamProtocol {
         StreamProtocol::new(match self {
             Self::Frames(Urgency::Control) => "/bocage/frames/1/control",
@@ -63,6 +76,8 @@ impl Kind {
             Self::For(Purpose::Http) => "/bocage/http/1",
             Self::For(Purpose::Content) => "/bocage/content/1",
             Self::For(Purpose::Logs) => "/bocage/logs/1",
+            Self::Hop => "/libp2p/circuit/relay/0.2.0/hop",
+            Self::Stop => "/libp2p/circuit/relay/0.2.0/stop",
         })
     }
 }
@@ -72,6 +87,17 @@ impl Kind {
 pub(super) struct Opener {
     pub(super) connection: ConnectionId,
     opens: mpsc::Sender<Open>,
+    uses: Arc<AtomicUsize>,
+}
+
+/// A stream is open on a connection while this lives.
+#[derive(Debug)]
+pub(super) struct Use(Arc<AtomicUsize>);
+
+impl Drop for Use {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// A stream that is wanted, and who wants it.
@@ -98,6 +124,16 @@ impl Opener {
         self.opens.send(Open { kind, stream }).await.map_err(|_| gone())?;
         opened.await.map_err(|_| gone())?
     }
+
+    /// A stream is open on the connection until what is returned is dropped.
+    pub(super) fn hold(&self) -> Use {
+        self.uses.fetch_add(1, Ordering::Relaxed);
+        Use(Arc::clone(&self.uses))
+    }
+
+    pub(super) fn is_busy(&self) -> bool {
+        self.uses.load(Ordering::Relaxed) > 0
+    }
 }
 
 /// The behaviour: a handler per connection, and the way to each.
@@ -105,9 +141,15 @@ impl Opener {
 pub(super) struct Behaviour {
     openers: BTreeMap<ConnectionId, Opener>,
     incoming: VecDeque<Incoming>,
+    /// Peers may ask this node to relay.
+    relays: bool,
 }
 
 impl Behaviour {
+    pub(super) fn new(relays: bool) -> Self {
+        Self { relays, ..Self::default() }
+    }
+
     /// The way to open streams on a connection; `None` when it is closed.
     pub(super) fn opener(&self, connection: ConnectionId) -> Option<Opener> {
         self.openers.get(&connection).cloned()
@@ -118,8 +160,8 @@ impl Behaviour {
             return Err(ConnectionDenied::new(NotANode(peer)));
         }
         let (sender, opens) = mpsc::channel(OPENS_MAX);
-        self.openers.insert(connection, Opener { connection, opens: sender });
-        Ok(Handler { opens, incoming: VecDeque::new() })
+        self.openers.insert(connection, Opener { connection, opens: sender, uses: Arc::default() });
+        Ok(Handler { opens, incoming: VecDeque::new(), relays: self.relays })
     }
 }
 
@@ -190,6 +232,7 @@ pub(super) struct Handler {
     opens: mpsc::Receiver<Open>,
     /// Agreed, not handed to the swarm yet. libp2p polls us before it accepts the next.
     incoming: VecDeque<(Kind, Stream)>,
+    relays: bool,
 }
 
 impl ConnectionHandler for Handler {
@@ -201,7 +244,7 @@ impl ConnectionHandler for Handler {
     type OutboundOpenInfo = oneshot::Sender<io::Result<Stream>>;
 
     fn listen_protocol(&self) -> SubstreamProtocol<Protocols> {
-        SubstreamProtocol::new(Protocols(None), ()).with_timeout(OPEN_WITHIN)
+        SubstreamProtocol::new(Protocols::Accept { relays: self.relays }, ()).with_timeout(OPEN_WITHIN)
     }
 
     fn connection_keep_alive(&self) -> bool {
@@ -218,7 +261,7 @@ impl ConnectionHandler for Handler {
         // Once the behaviour dropped its end the connection is closing anyway.
         match self.opens.poll_recv(cx) {
             Poll::Ready(Some(Open { kind, stream })) => {
-                let protocol = SubstreamProtocol::new(Protocols(Some(kind)), stream).with_timeout(OPEN_WITHIN);
+                let protocol = SubstreamProtocol::new(Protocols::Open(kind), stream).with_timeout(OPEN_WITHIN);
                 Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol })
             }
             Poll::Ready(None) | Poll::Pending => Poll::Pending,
@@ -254,9 +297,14 @@ impl ConnectionHandler for Handler {
     }
 }
 
-/// The names that are offered (one, by whoever opens) or accepted (all).
+/// The names that are offered or accepted.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Protocols(Option<Kind>);
+pub(super) enum Protocols {
+    /// The one that is wanted.
+    Open(Kind),
+    /// All that peers may open.
+    Accept { relays: bool },
+}
 
 /// A kind under its name.
 #[derive(Clone, Debug)]
@@ -276,7 +324,10 @@ impl UpgradeInfo for Protocols {
     type InfoIter = iter::Map<std::vec::IntoIter<Kind>, fn(Kind) -> Named>;
 
     fn protocol_info(&self) -> Self::InfoIter {
-        let kinds = self.0.map_or_else(|| Kind::ALL.to_vec(), |kind| vec![kind]);
+        let kinds = match *self {
+            Self::Open(kind) => vec![kind],
+            Self::Accept { relays } => Kind::accepted(relays),
+        };
         kinds.into_iter().map(|kind| Named { kind, name: kind.protocol() })
     }
 }

@@ -1,7 +1,6 @@
 //! The task that owns libp2p's swarm: it dials, listens and closes as told, and tells the machine what came of it.
 use std::{
-    io,
-    net::{SocketAddr, TcpListener, UdpSocket},
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -10,22 +9,20 @@ use bocage_protocol::{
     frame::Urgency,
     id::NodeId,
     identity::Keypair,
-    io::{Input, LinkChange},
+    io::{Input, LinkChange, Over, PathKind},
     membership::Address,
 };
 use futures::StreamExt as _;
 use libp2p::{
-    Multiaddr, PeerId, Stream, Swarm, SwarmBuilder, connection_limits,
-    core::upgrade::Version,
-    identify, mdns,
+    Multiaddr, PeerId, Stream, Swarm, autonat,
+    core::{ConnectedPoint, transport::ListenerId},
+    dcutr, identify, mdns,
     multiaddr::Protocol,
-    noise, ping,
+    ping, relay,
     swarm::{
-        ConnectionId, NetworkBehaviour, SwarmEvent,
-        behaviour::toggle::Toggle,
+        ConnectionId, SwarmEvent,
         dial_opts::{DialOpts, PeerCondition},
     },
-    tcp, yamux,
 };
 use tokio::{sync::mpsc, time::sleep_until};
 
@@ -34,26 +31,14 @@ use super::{
     book::{Book, Closed, Connection, Settle},
     check::Checker,
     dialing::{Attempt, Dialing, Failed},
-    gate::Gate,
     link::Link,
     metrics::Refused,
-    peer::{Carrier, address_of, carrier_of, libp2p_keys, node_of, peer_of},
+    peer::{Carrier, address_of, carrier_of, is_relayed, node_of, peer_of, relay_of, without_name},
     pulse,
-    streams::{self, Incoming, Kind},
+    setup::{self, Behaviour, BehaviourEvent},
+    streams::{Incoming, Kind},
 };
 use crate::inbox::Inlet;
-
-/// Connections to one peer: both sides may dial twice at once.
-const CONNECTIONS_PER_PEER_MAX: u32 = 4;
-
-/// Connections that this node makes and that have not finished their handshake; of others' see `gate`.
-const PENDING_MAX: u32 = 64;
-
-/// A handshake takes no longer; a half-open connection is closed then.
-const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
-
-/// A QUIC handshake takes no longer; the dial is then given up.
-const QUIC_HANDSHAKE_WITHIN: Duration = Duration::from_secs(4);
 
 /// A peer that has sent no valid frame after so long is hung up on.
 const INTRODUCED_WITHIN: Duration = Duration::from_secs(10);
@@ -62,43 +47,20 @@ const INTRODUCED_WITHIN: Duration = Duration::from_secs(10);
 /// [`INTRODUCED_WITHIN`].
 const STRANGERS_MAX: usize = 128;
 
-/// A QUIC connection without a packet from the peer for so long is dead, if nobody noticed before.
-const QUIC_IDLE_MS: u32 = 10_000;
-
-/// An unanswered ping closes a TCP connection after so long.
-const PING_WITHIN: Duration = Duration::from_secs(8);
-
-/// Bytes of one stream, and of one connection, that a peer may send before we have read them.
-const STREAM_WINDOW: u32 = 4 << 20;
-const CONNECTION_WINDOW: u32 = 8 << 20;
-
-/// Streams that a peer may have open on one connection; further ones wait until others end. Each costs some 70 bytes as
-/// soon as a handshake begins, for whoever begins one: with 512 a flood of first packets took twice the memory.
-const STREAMS_MAX: u32 = 128;
-
-/// The same on TCP, where a stream costs nothing before it is opened, and this node's own count too.
-const YAMUX_STREAMS_MAX: usize = 512;
-
 /// While there is something to settle it is looked at so often.
 const SETTLE_EVERY: Duration = Duration::from_millis(500);
-
-/// What libp2p does for us on each connection.
-#[derive(NetworkBehaviour)]
-pub(super) struct Behaviour {
-    gate: Gate,
-    limits: connection_limits::Behaviour,
-    streams: streams::Behaviour,
-    identify: identify::Behaviour,
-    ping: ping::Behaviour,
-    mdns: Toggle<mdns::tokio::Behaviour>,
-}
 
 /// What the swarm is asked to do.
 #[derive(Debug)]
 pub(super) enum Order {
     Dial {
         peer: NodeId,
+        path: PathKind,
         addresses: Vec<Multiaddr>,
+    },
+    Reserve {
+        relay: NodeId,
+        wanted: bool,
     },
     Hangup {
         peer: NodeId,
@@ -126,6 +88,8 @@ pub(super) struct Task {
     checker: Arc<Checker>,
     book: Book,
     dialing: Dialing,
+    /// A relay is listened at.
+    reserved: BTreeMap<NodeId, ListenerId>,
     settle_at: Instant,
 }
 
@@ -137,13 +101,14 @@ impl Task {
         inlet: Inlet,
         incoming: IncomingSenders,
     ) -> Result<Self, TransportError> {
-        let mut swarm = swarm(config, keys)?;
+        let mut swarm = setup::swarm(config, keys)?;
         for address in &config.listen {
-            listen(&mut swarm, address)?;
+            setup::listen(&mut swarm, address)?;
         }
         let checker = Arc::new(Checker::new(inlet.clone(), shared.metrics.clone()));
         let (book, dialing) = (Book::new(shared.node), Dialing::default());
-        Ok(Self { swarm, shared, inlet, incoming, checker, book, dialing, settle_at: Instant::now() })
+        let reserved = BTreeMap::new();
+        Ok(Self { swarm, shared, inlet, incoming, checker, book, dialing, reserved, settle_at: Instant::now() })
     }
 
     pub(super) async fn run(mut self, mut orders: mpsc::Receiver<Order>) {
@@ -182,9 +147,11 @@ impl Task {
             return;
         }
         self.settle_at = now + SETTLE_EVERY;
-        for settle in self.book.settle(now) {
+        let streams = &self.swarm.behaviour().streams;
+        let is_busy = |id| streams.opener(id).is_some_and(|opener| opener.is_busy());
+        for settle in self.book.settle(now, is_busy) {
             match settle {
-                Settle::Switch(peer, id) => self.prefer(peer, id),
+                Settle::Switch(peer, id) => self.prefer(peer, id).await,
                 Settle::Close(id) => {
                     self.swarm.close_connection(id);
                 }
@@ -203,7 +170,8 @@ impl Task {
 
     async fn on_order(&mut self, order: Order) {
         match order {
-            Order::Dial { peer, addresses } => self.dial(peer, addresses).await,
+            Order::Dial { peer, path, addresses } => self.dial(peer, path, addresses).await,
+            Order::Reserve { relay, wanted } => self.reserve(relay, wanted).await,
             Order::Hangup { peer } => self.drop_link(peer).await,
             Order::Drop { link } => {
                 if self.shared.links.of(link.peer).is_some_and(|current| Arc::ptr_eq(&current, &link)) {
@@ -213,47 +181,85 @@ impl Task {
         }
     }
 
-    async fn dial(&mut self, peer: NodeId, addresses: Vec<Multiaddr>) {
-        if self.book.has(peer) || self.dialing.has(peer) {
+    async fn dial(&mut self, peer: NodeId, path: PathKind, addresses: Vec<Multiaddr>) {
+        let stands = match path {
+            PathKind::Direct => self.book.direct(peer).is_some(),
+            PathKind::Relayed => self.book.has(peer),
+        };
+        if stands || self.dialing.has(peer, path) {
             return;
         }
         if peer == self.shared.node {
-            return self.unreachable(peer, "this is this node itself").await;
+            return self.unreachable(peer, path, "this is this node itself").await;
         }
-        match self.dialing.begin(peer, &addresses, Instant::now()) {
+        match self.dialing.begin(peer, path, &addresses, Instant::now()) {
             Some(attempt) => self.attempt(attempt).await,
-            None => self.unreachable(peer, "none of its addresses is one that this node can dial").await,
+            None => self.unreachable(peer, path, "none of its addresses is one that this node can dial").await,
         }
+    }
+
+    /// Listens at a relay, over the direct connection to it, or no longer.
+    async fn reserve(&mut self, relay: NodeId, wanted: bool) {
+        if !wanted {
+            if let Some(listener) = self.reserved.remove(&relay) {
+                self.swarm.remove_listener(listener);
+            }
+            return;
+        }
+        if self.reserved.contains_key(&relay) {
+            return;
+        }
+        let at = self.book.direct(relay).zip(peer_of(relay)).and_then(|(connection, name)| {
+            let address = connection.address.clone().with_p2p(name).ok()?;
+            Some(address.with(Protocol::P2pCircuit))
+        });
+        let why = match at.map(|at| self.swarm.listen_on(at)) {
+            Some(Ok(listener)) => {
+                self.reserved.insert(relay, listener);
+                return;
+            }
+            Some(Err(error)) => error.to_string(),
+            None => "there is no direct link to it".to_owned(),
+        };
+        self.tell(relay, LinkChange::Unreserved { why }).await;
+    }
+
+    async fn unreserved(&mut self, listener: ListenerId, why: String) -> bool {
+        let relay = self.reserved.iter().find(|(_, id)| **id == listener).map(|(relay, _)| *relay);
+        let Some(relay) = relay else { return false };
+        self.reserved.remove(&relay);
+        self.tell(relay, LinkChange::Unreserved { why }).await;
+        true
     }
 
     async fn attempt(&mut self, attempt: Attempt) {
         let mut attempt = attempt;
         loop {
-            let peer = attempt.peer;
+            let (peer, path) = (attempt.peer, attempt.path);
             let Some(name) = peer_of(peer) else {
-                self.dialing.reached(peer);
-                return self.unreachable(peer, "its id is no key").await;
+                self.dialing.reached(peer, PathKind::Direct);
+                return self.unreachable(peer, path, "its id is no key").await;
             };
             let options = DialOpts::peer_id(name).condition(PeerCondition::Always).addresses(attempt.addresses);
             // QUIC dials from the port it listens on, which opens the way back through a NAT; TCP from a fresh one, for
             // two sides that dial from their listening ports at once meet in one half-made connection.
             let options = match attempt.carrier {
-                Carrier::Quic => options.build(),
+                Carrier::Quic | Carrier::Relayed => options.build(),
                 Carrier::Tcp => options.allocate_new_port().build(),
             };
             let id = options.connection_id();
-            self.dialing.trying(peer, id);
+            self.dialing.trying(peer, path, id);
             let Err(error) = self.swarm.dial(options) else { return };
             match self.dialing.failed(peer, id, &error.to_string()) {
                 Failed::Wait => return,
                 Failed::Try(next) => attempt = next,
-                Failed::Unreachable(why) => return self.unreachable(peer, &why).await,
+                Failed::Unreachable(path, why) => return self.unreachable(peer, path, &why).await,
             }
         }
     }
 
-    async fn unreachable(&mut self, peer: NodeId, why: &str) {
-        self.tell(peer, LinkChange::Unreachable { why: why.to_owned() }).await;
+    async fn unreachable(&mut self, peer: NodeId, path: PathKind, why: &str) {
+        self.tell(peer, LinkChange::Unreachable { path, why: why.to_owned() }).await;
     }
 
     async fn tell(&mut self, peer: NodeId, change: LinkChange) {
@@ -264,10 +270,9 @@ impl Task {
 
     async fn on_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
         match event {
-            SwarmEvent::Behaviour(event) => self.on_behaviour(event),
+            SwarmEvent::Behaviour(event) => self.on_behaviour(event).await,
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
-                let (dialled, address) = (endpoint.is_dialer(), endpoint.get_remote_address());
-                self.on_opened(peer_id, connection_id, dialled, address).await;
+                self.on_opened(peer_id, connection_id, &endpoint).await;
             }
             SwarmEvent::ConnectionClosed { peer_id, connection_id, cause, endpoint, .. } => {
                 tracing::debug!(%peer_id, ?cause, "a connection closed");
@@ -278,8 +283,7 @@ impl Task {
                 match self.dialing.failed(peer, connection_id, &error.to_string()) {
                     Failed::Wait => {}
                     Failed::Try(attempt) => self.attempt(attempt).await,
-                    Failed::Unreachable(_) if self.book.has(peer) => {}
-                    Failed::Unreachable(why) => self.unreachable(peer, &why).await,
+                    Failed::Unreachable(path, why) => self.unreachable(peer, path, &why).await,
                 }
             }
             SwarmEvent::IncomingConnectionError { error, send_back_addr, .. } => {
@@ -290,15 +294,27 @@ impl Task {
                 self.shared.metrics.refuse(refused);
                 tracing::debug!(%send_back_addr, %error, "a connection came to nothing");
             }
+            // What a relay says of its own addresses is not read: the machine knows where it is.
+            SwarmEvent::NewListenAddr { address, .. } if is_relayed(&address) => {}
+            SwarmEvent::ExpiredListenAddr { address, .. } if is_relayed(&address) => {}
             SwarmEvent::NewListenAddr { address, .. } => {
                 let address = address_of(&address);
                 self.shared.listening().insert(address.clone());
                 self.tell(self.shared.node, LinkChange::Listening { address }).await;
             }
             SwarmEvent::ExpiredListenAddr { address, .. } => {
-                self.shared.listening().remove(&address_of(&address));
+                let address = address_of(&address);
+                self.shared.listening().remove(&address);
+                self.tell(self.shared.node, LinkChange::Deaf { address }).await;
             }
-            SwarmEvent::ListenerClosed { addresses, reason, .. } => {
+            SwarmEvent::ListenerClosed { listener_id, addresses, reason } => {
+                let why = match &reason {
+                    Ok(()) => "the link to it is gone".to_owned(),
+                    Err(error) => error.to_string(),
+                };
+                if self.unreserved(listener_id, why).await || addresses.iter().all(is_relayed) {
+                    return;
+                }
                 tracing::error!(?addresses, ?reason, "this node does not listen there any more");
             }
             SwarmEvent::ListenerError { error, .. } => tracing::warn!(%error, "listening failed for a moment"),
@@ -306,25 +322,27 @@ impl Task {
         }
     }
 
-    async fn on_opened(&mut self, peer_id: PeerId, id: ConnectionId, dialled: bool, address: &Multiaddr) {
+    async fn on_opened(&mut self, peer_id: PeerId, id: ConnectionId, endpoint: &ConnectedPoint) {
         let peer = node_of(&peer_id).expect("a connection with a peer that is no node was refused");
         let Some(opener) = self.swarm.behaviour().streams.opener(id) else { return };
-        let carrier = carrier_of(address).unwrap_or(Carrier::Tcp);
-        self.dialing.reached(peer);
-        if dialled {
-            self.swarm.behaviour_mut().gate.remember(address);
+        let connection = self.connection(id, endpoint);
+        if connection.dialled {
+            self.swarm.behaviour_mut().gate.remember(&connection.address);
         } else if self.shared.links.strangers() >= STRANGERS_MAX {
             self.shared.metrics.refuse(Refused::Connection);
             self.swarm.close_connection(id);
             return;
         }
-        if !self.book.opened(peer, Connection { id, carrier, dialled, since: Instant::now() }) {
+        let path = if connection.relay.is_some() { PathKind::Relayed } else { PathKind::Direct };
+        self.dialing.reached(peer, path);
+        let (over, address) = said_of(&connection);
+        if !self.book.opened(peer, connection) {
             return;
         }
-        let link = Arc::new(Link::new(peer, opener));
+        let link = Arc::new(Link::new(peer, opener, over));
         self.shared.links.insert(Arc::clone(&link));
         self.shared.metrics.links.inc();
-        self.tell(peer, LinkChange::Up { address: dialled.then(|| address_of(address)) }).await;
+        self.tell(peer, LinkChange::Up { address, over }).await;
         for urgency in [Urgency::Control, Urgency::Request, Urgency::Bulk] {
             let writing = Arc::clone(&link).write_frames(urgency, self.shared.metrics.clone());
             let closed = link.closed.clone();
@@ -341,6 +359,22 @@ impl Task {
         });
     }
 
+    fn connection(&self, id: ConnectionId, endpoint: &ConnectedPoint) -> Connection {
+        let (dialled, since) = (endpoint.is_dialer(), Instant::now());
+        let (ConnectedPoint::Dialer { address: path, .. } | ConnectedPoint::Listener { local_addr: path, .. }) =
+            endpoint;
+        let address = endpoint.get_remote_address();
+        if !is_relayed(path) {
+            let (carrier, address) = (carrier_of(address).unwrap_or(Carrier::Tcp), without_name(address));
+            return Connection { id, carrier, relay: None, address, dialled, since };
+        }
+        // Whoever comes through a relay comes in where this node listens at it, which names the relay if it dialled it.
+        let at: Multiaddr = path.iter().take_while(|part| !matches!(part, Protocol::P2pCircuit)).collect();
+        let relay = relay_of(path).or_else(|| self.book.at(&at)).or_else(|| self.reserved.keys().next().copied());
+        let relay = relay.unwrap_or(self.shared.node);
+        Connection { id, carrier: Carrier::Relayed, relay: Some(relay), address: address.clone(), dialled, since }
+    }
+
     async fn on_closed(&mut self, peer_id: PeerId, id: ConnectionId, address: &Multiaddr) {
         let Some(peer) = node_of(&peer_id) else { return };
         if self.shared.links.of(peer).is_some_and(|link| link.is_introduced()) {
@@ -348,17 +382,20 @@ impl Task {
         }
         match self.book.closed(peer, id) {
             Closed::Unknown => {}
-            Closed::Switched(primary) => self.prefer(peer, primary),
+            Closed::Switched(primary) => self.prefer(peer, primary).await,
             Closed::Down => self.down(peer).await,
         }
     }
 
-    fn prefer(&mut self, peer: NodeId, id: ConnectionId) {
+    async fn prefer(&mut self, peer: NodeId, id: ConnectionId) {
         if let Some(opener) = self.swarm.behaviour().streams.opener(id)
             && let Some(link) = self.shared.links.of(peer)
+            && let Some(connection) = self.book.get(peer, id)
             && link.primary().connection != id
         {
-            link.prefer(opener);
+            let (over, address) = said_of(connection);
+            link.prefer(opener, over);
+            self.tell(peer, LinkChange::Moved { address, over }).await;
         }
     }
 
@@ -372,21 +409,54 @@ impl Task {
 
     async fn down(&mut self, peer: NodeId) {
         if let Some(link) = self.shared.links.remove(peer) {
+            if let Some(relay) = &self.shared.relay {
+                relay.forget(peer);
+            }
             link.closed.cancel();
             self.shared.metrics.links.dec();
             self.tell(peer, LinkChange::Down).await;
         }
     }
 
-    fn on_behaviour(&mut self, event: BehaviourEvent) {
+    async fn on_behaviour(&mut self, event: BehaviourEvent) {
         match event {
             BehaviourEvent::Streams(incoming) => self.on_stream(incoming),
             BehaviourEvent::Ping(ping::Event { peer, connection, result }) => self.on_ping(&peer, connection, result),
             BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
                 tracing::debug!(%peer_id, agent = %info.agent_version, "a peer said what it runs");
+                if let Some(peer) = node_of(&peer_id).filter(|_| !is_relayed(&info.observed_addr)) {
+                    let change = LinkChange::Observed { address: address_of(&info.observed_addr) };
+                    // Said again in some minutes.
+                    let _ = self.inlet.try_input(Urgency::Control, Input::Link { peer, change });
+                }
+            }
+            BehaviourEvent::Relayed(relay::client::Event::ReservationReqAccepted { relay_peer_id, .. }) => {
+                if let Some(relay) = node_of(&relay_peer_id) {
+                    self.tell(relay, LinkChange::Reserved).await;
+                }
+            }
+            BehaviourEvent::Punch(dcutr::Event { remote_peer_id, result }) => {
+                if let Some(peer) = node_of(&remote_peer_id) {
+                    let failed = result.err().map(|error| error.to_string());
+                    tracing::debug!(?peer, ?failed, "both sides dialled at once");
+                    self.tell(peer, LinkChange::Punched { failed }).await;
+                }
+            }
+            BehaviourEvent::Tested(autonat::v2::client::Event { tested_addr, server, result, .. }) => {
+                if let Some(peer) = node_of(&server) {
+                    tracing::debug!(?peer, %tested_addr, ?result, "a peer dialled this node to test it");
+                    let (address, reached) = (address_of(&tested_addr), result.is_ok());
+                    self.tell(peer, LinkChange::Tested { address, reached }).await;
+                }
             }
             BehaviourEvent::Mdns(mdns::Event::Discovered(found)) => self.on_discovered(found),
-            BehaviourEvent::Identify(_) | BehaviourEvent::Mdns(mdns::Event::Expired(_)) => {}
+            BehaviourEvent::Identify(_)
+            | BehaviourEvent::Mdns(mdns::Event::Expired(_))
+            | BehaviourEvent::Tester(_)
+            | BehaviourEvent::Relayed(
+                relay::client::Event::OutboundCircuitEstablished { .. }
+                | relay::client::Event::InboundCircuitEstablished { .. },
+            ) => {}
         }
     }
 
@@ -395,8 +465,11 @@ impl Task {
         match result {
             Ok(round_trip) => {
                 let Some(link) = self.shared.links.of(peer) else { return };
-                link.measured(round_trip);
                 link.hear();
+                if link.primary().connection != connection {
+                    return;
+                }
+                link.measured(round_trip);
                 // One of many: the next comes soon.
                 let change = LinkChange::RoundTrip(round_trip);
                 let _ = self.inlet.try_input(Urgency::Control, Input::Link { peer, change });
@@ -426,7 +499,7 @@ impl Task {
         }
         let share = match kind {
             Kind::Frames(_) | Kind::Pulse => &link.readers,
-            Kind::For(_) => &link.streams,
+            Kind::For(_) | Kind::Hop | Kind::Stop => &link.streams,
         };
         let Ok(share) = Arc::clone(share).try_acquire_owned() else {
             return self.shared.metrics.refuse(Refused::Stream);
@@ -440,18 +513,32 @@ impl Task {
                     drop(share);
                 });
             }
+            Kind::Hop => self.relay(link, stream, share),
+            Kind::Stop => unreachable!("libp2p's client takes these"),
             Kind::For(purpose) => {
                 let sender = match purpose {
                     Purpose::Http => &self.incoming.http,
                     Purpose::Content => &self.incoming.content,
                     Purpose::Logs => &self.incoming.logs,
                 };
-                let stream = MeshStream::new(stream, &link, Some(share));
+                let Some(opener) = self.swarm.behaviour().streams.opener(connection) else { return };
+                let stream = MeshStream::new(stream, &link, opener.hold(), Some(share));
                 if sender.try_send((from, stream)).is_err() {
                     self.shared.metrics.refuse(Refused::Stream);
                 }
             }
         }
+    }
+
+    /// A peer asks this node to relay.
+    fn relay(&self, link: Arc<Link>, stream: Stream, share: tokio::sync::OwnedSemaphorePermit) {
+        let Some(relay) = self.shared.relay.clone() else { return };
+        let shared = Arc::clone(&self.shared);
+        tokio::spawn(async move {
+            let closed = link.closed.clone();
+            closed.run_until_cancelled(super::relay::serve(relay, shared, link, stream)).await;
+            drop(share);
+        });
     }
 
     fn read(&self, link: Arc<Link>, lane: Urgency, stream: Stream, share: tokio::sync::OwnedSemaphorePermit) {
@@ -468,94 +555,12 @@ impl Task {
     }
 }
 
-fn swarm(config: &Config, keys: &Keypair) -> Result<Swarm<Behaviour>, TransportError> {
-    let setup = |error: &dyn std::fmt::Display| TransportError::Setup(error.to_string());
-    let builder = SwarmBuilder::with_existing_identity(libp2p_keys(keys))
-        .with_tokio()
-        .with_tcp(tcp::Config::default(), noise::Config::new, || {
-            let mut yamux = yamux::Config::default();
-            yamux.set_max_num_streams(YAMUX_STREAMS_MAX);
-            yamux
-        })
-        .map_err(|error| setup(&error))?
-        .with_quic_config(|mut quic| {
-            quic.handshake_timeout = QUIC_HANDSHAKE_WITHIN;
-            quic.max_idle_timeout = QUIC_IDLE_MS;
-            quic.keep_alive_interval = Duration::from_millis(u64::from(QUIC_IDLE_MS) * 2 / 5);
-            quic.max_concurrent_stream_limit = STREAMS_MAX;
-            quic.max_stream_data = STREAM_WINDOW;
-            quic.max_connection_data = CONNECTION_WINDOW;
-            quic
-        })
-        .with_behaviour(|keys| behaviour(config, keys))
-        .map_err(|error| setup(&error))?;
-    Ok(builder
-        .with_swarm_config(|swarm| {
-            // The stream's name goes with its first bytes: opening costs no round trip.
-            swarm
-                .with_substream_upgrade_protocol_override(Version::V1Lazy)
-                .with_idle_connection_timeout(HANDSHAKE_WITHIN)
-        })
-        .with_connection_timeout(HANDSHAKE_WITHIN)
-        .build())
-}
-
-type SetupError = Box<dyn std::error::Error + Send + Sync>;
-
-fn behaviour(config: &Config, keys: &libp2p::identity::Keypair) -> Result<Behaviour, SetupError> {
-    let limits = connection_limits::ConnectionLimits::default()
-        .with_max_pending_outgoing(Some(PENDING_MAX))
-        .with_max_established_incoming(Some(config.connections_max / 2))
-        .with_max_established(Some(config.connections_max))
-        .with_max_established_per_peer(Some(CONNECTIONS_PER_PEER_MAX));
-    let about = identify::Config::new("/bocage/1".into(), keys.public())
-        .with_agent_version(concat!("bocage/", env!("CARGO_PKG_VERSION")).into())
-        .with_cache_size(0);
-    let mdns = if config.mdns {
-        Some(mdns::tokio::Behaviour::new(mdns::Config::default(), keys.public().to_peer_id())?)
-    } else {
-        None
+/// What the machine is told of a connection that a link goes over.
+fn said_of(connection: &Connection) -> (Over, Option<Address>) {
+    let over = match (connection.relay, connection.carrier) {
+        (Some(relay), _) => Over::Relay(relay),
+        (None, Carrier::Quic) => Over::Quic,
+        (None, Carrier::Tcp | Carrier::Relayed) => Over::Tcp,
     };
-    Ok(Behaviour {
-        gate: Gate::default(),
-        limits: connection_limits::Behaviour::new(limits),
-        streams: streams::Behaviour::default(),
-        identify: identify::Behaviour::new(about),
-        ping: ping::Behaviour::new(ping::Config::new().with_interval(config.ping).with_timeout(PING_WITHIN)),
-        mdns: mdns.into(),
-    })
-}
-
-fn listen(swarm: &mut Swarm<Behaviour>, text: &Address) -> Result<(), TransportError> {
-    let address: Multiaddr = text.parse().map_err(|_| TransportError::Address(text.clone()))?;
-    let (carrier, socket) =
-        carrier_of(&address).zip(socket_of(&address)).ok_or_else(|| TransportError::Address(text.clone()))?;
-    let failed = |error: io::Error| match error.kind() {
-        io::ErrorKind::AddrInUse => TransportError::AddressInUse(text.clone()),
-        _ => TransportError::Listen(text.clone(), error),
-    };
-    // libp2p lets several listeners share a port: two nodes on one would each get half of the connections, and nobody
-    // would know. So the port is asked for alone first.
-    match carrier {
-        Carrier::Quic => UdpSocket::bind(socket).map(drop).map_err(failed)?,
-        Carrier::Tcp => TcpListener::bind(socket).map(drop).map_err(failed)?,
-    }
-    match swarm.listen_on(address) {
-        Ok(_) => Ok(()),
-        Err(libp2p::TransportError::Other(error)) => Err(failed(error)),
-        Err(libp2p::TransportError::MultiaddrNotSupported(_)) => Err(TransportError::Address(text.clone())),
-    }
-}
-
-fn socket_of(address: &Multiaddr) -> Option<SocketAddr> {
-    let mut parts = address.iter();
-    let ip = match parts.next()? {
-        Protocol::Ip4(ip) => ip.into(),
-        Protocol::Ip6(ip) => ip.into(),
-        _ => return None,
-    };
-    match parts.next()? {
-        Protocol::Udp(port) | Protocol::Tcp(port) => Some(SocketAddr::new(ip, port)),
-        _ => None,
-    }
+    (over, connection.dialled.then(|| address_of(&connection.address)))
 }

@@ -8,7 +8,7 @@ use bocage_protocol::{
     frame::{FRAME_BYTES_MAX, Frame, Hello, Urgency},
     id::{CellId, DiskId, MeshId, RequestId, TraceId},
     identity::{Genesis, NodeCertificate, Party, Signed},
-    io::{Input, LinkChange},
+    io::{Input, LinkChange, Over, Path},
     membership::{self, Parcel},
     record::{Kind, Known, Order, Record, RecordBody, Scope, Subject},
     resources::Site,
@@ -36,10 +36,14 @@ struct Peer {
 }
 
 async fn peer(seed: u8, listen: &[&str]) -> Peer {
+    peer_that_relays(seed, listen, None).await
+}
+
+async fn peer_that_relays(seed: u8, listen: &[&str], relay: Option<RelayConfig>) -> Peer {
     let (inlet, mut inbox) = inbox::channel();
     let metrics = Metrics::default();
     let listen: Vec<_> = listen.iter().map(ToString::to_string).collect();
-    let config = Config { listen: listen.clone(), ping: Duration::from_millis(200), ..Config::default() };
+    let config = Config { listen: listen.clone(), ping: Duration::from_millis(200), relay, ..Config::default() };
     let mesh = Mesh::start(&config, &Keypair::from_secret(&[seed; 32]), inlet, metrics.clone()).unwrap();
     let mut addresses = Vec::new();
     while addresses.len() < listen.len() {
@@ -56,12 +60,12 @@ impl Peer {
     }
 
     fn dial(&self, other: &Self) {
-        self.mesh.dial(other.node(), &other.addresses).unwrap();
+        self.mesh.dial(other.node(), &Path::Direct(other.addresses.clone())).unwrap();
     }
 
     async fn up(&mut self) -> Option<Address> {
         loop {
-            if let LinkChange::Up { address } = link(&mut self.inbox).await.1 {
+            if let LinkChange::Up { address, .. } = link(&mut self.inbox).await.1 {
                 return address;
             }
         }
@@ -73,7 +77,7 @@ impl Peer {
 
     async fn unreachable(&mut self) -> String {
         loop {
-            if let LinkChange::Unreachable { why } = link(&mut self.inbox).await.1 {
+            if let LinkChange::Unreachable { why, .. } = link(&mut self.inbox).await.1 {
                 return why;
             }
         }
@@ -197,19 +201,19 @@ async fn tcp_carries_where_quic_is_not_listened_to() {
 async fn a_dial_that_nobody_answers_is_reported() {
     let mut one = peer(1, &[]).await;
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    one.mesh.dial(NodeId([2; 32]), &[]).unwrap();
+    one.mesh.dial(NodeId([2; 32]), &Path::Direct(vec![])).unwrap();
     assert!(one.unreachable().await.contains("none of its addresses"));
     let other = Keypair::from_secret(&[2; 32]).node();
-    one.mesh.dial(other, &[format!("/ip4/127.0.0.1/tcp/{free}")]).unwrap();
+    one.mesh.dial(other, &Path::Direct(vec![format!("/ip4/127.0.0.1/tcp/{free}")])).unwrap();
     assert!(one.unreachable().await.contains("refused"));
-    one.mesh.dial(one.node(), &[format!("/ip4/127.0.0.1/tcp/{free}")]).unwrap();
+    one.mesh.dial(one.node(), &Path::Direct(vec![format!("/ip4/127.0.0.1/tcp/{free}")])).unwrap();
     assert!(one.unreachable().await.contains("itself"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_node_at_the_address_is_not_taken_for_the_peer() {
     let (mut one, two) = (peer(1, &[]).await, peer(2, &[QUIC, TCP]).await);
-    one.mesh.dial(Keypair::from_secret(&[3; 32]).node(), &two.addresses).unwrap();
+    one.mesh.dial(Keypair::from_secret(&[3; 32]).node(), &Path::Direct(two.addresses.clone())).unwrap();
     assert!(!one.unreachable().await.is_empty());
 }
 
@@ -350,7 +354,7 @@ async fn random_datagrams_by_the_thousand_disturb_no_link_and_let_new_ones_in() 
             let mut noise = blake3::Hasher::new().update(&n.to_be_bytes()).finalize_xof();
             let mut bytes = vec![0; (n * 37 % 1_400 + 1) as usize];
             noise.fill(&mut bytes);
-            if n % 2 == 0 {
+            if n.is_multiple_of(2) {
                 // As long headers of QUIC begin: version 1, and lengths that lie.
                 let head = [0xc0 | bytes[0] & 0x3f, 0, 0, 0, 1, bytes[0] % 30];
                 let len = head.len().min(bytes.len());
@@ -393,6 +397,8 @@ async fn a_peer_that_has_not_said_who_it_is_reaches_no_machine() {
         disk: DiskId([1; 32]),
         boots: 1,
         wall: Timestamp(1),
+        relays: None,
+        finds: None,
     };
     one.mesh.send(two.node(), &Frame::Hello(Box::new(hello)));
     assert!(matches!(two.frame().await.1, Frame::Hello(_)), "it introduces itself, and is heard");
@@ -561,4 +567,90 @@ async fn frames_sent_to_a_peer_that_says_nothing_do_not_end_a_live_link() {
     }
     assert!(one.mesh.is_up(two.node()), "its pulse answers for it");
     assert_eq!(one.metrics.silent.get(), 0);
+}
+
+/// Two peers with links to a relay, at which the second has a reservation.
+async fn around_a_relay(config: RelayConfig) -> (Peer, Peer, Peer) {
+    let mut relay = peer_that_relays(1, &[QUIC], Some(config)).await;
+    let (mut one, mut two) = (peer(2, &[QUIC]).await, peer(3, &[QUIC]).await);
+    for end in [&mut one, &mut two] {
+        end.dial(&relay);
+        end.up().await;
+        relay.up().await;
+        // A relay serves whom it knows.
+        introduced(end, &relay);
+    }
+    two.mesh.reserve(relay.node(), true);
+    while link(&mut two.inbox).await != (relay.node(), LinkChange::Reserved) {}
+    (relay, one, two)
+}
+
+fn through(relay: &Peer) -> Path {
+    Path::Relayed(vec![bocage_protocol::reach::address::through(relay.node(), &relay.addresses[0])])
+}
+
+const WIDE: RelayConfig = RelayConfig { bytes_per_second_max: 64 << 20, peer_bytes_per_second_max: 64 << 20 };
+
+#[tokio::test]
+async fn a_link_through_a_relay_moves_to_a_direct_connection_and_is_never_down() {
+    let (relay, mut one, mut two) = around_a_relay(WIDE).await;
+    let over = Over::Relay(relay.node());
+    one.mesh.dial(two.node(), &through(&relay)).unwrap();
+    while !matches!(link(&mut one.inbox).await, (_, LinkChange::Up { over: found, .. }) if found == over) {}
+    while !matches!(link(&mut two.inbox).await, (_, LinkChange::Up { over: found, .. }) if found == over) {}
+    let mut incoming = two.mesh.incoming(Purpose::Content).unwrap();
+    let mut there = one.mesh.open(two.node(), Purpose::Content).await.unwrap();
+    there.write_all(b"before").await.unwrap();
+    let (_, mut here) = incoming.recv().await.unwrap();
+    let mut read = [0; 6];
+    here.read_exact(&mut read).await.unwrap();
+    assert_eq!(&read, b"before");
+
+    one.dial(&two);
+    loop {
+        match link(&mut one.inbox).await {
+            (_, LinkChange::Moved { over: Over::Quic, .. }) => break,
+            (peer, change) => assert!(peer != two.node() || change != LinkChange::Down, "the link went down"),
+        }
+    }
+    assert_eq!(one.mesh.over(two.node()), Some(Over::Quic));
+    assert_eq!(one.mesh.send(two.node(), &control(2)), Sent::Queued);
+    // What was under way goes on where it was.
+    there.write_all(b"after!").await.unwrap();
+    here.read_exact(&mut read).await.unwrap();
+    assert_eq!(&read, b"after!");
+    assert!(relay.metrics.relayed_bytes.get() > 12, "what went through the relay was counted");
+}
+
+#[tokio::test]
+async fn a_relay_carries_no_faster_than_it_was_told() {
+    let slow = RelayConfig { bytes_per_second_max: 64 << 20, peer_bytes_per_second_max: 256 << 10 };
+    let (relay, mut one, mut two) = around_a_relay(slow).await;
+    one.mesh.dial(two.node(), &through(&relay)).unwrap();
+    one.up().await;
+    two.up().await;
+    let mut incoming = two.mesh.incoming(Purpose::Content).unwrap();
+    let mut there = one.mesh.open(two.node(), Purpose::Content).await.unwrap();
+    there.write_all(b"x").await.unwrap();
+    let (_, mut here) = incoming.recv().await.unwrap();
+    let began = std::time::Instant::now();
+    let sending = tokio::spawn(async move {
+        there.write_all(&vec![7; 512 << 10]).await.unwrap();
+        there
+    });
+    here.read_exact(&mut vec![0; 512 << 10]).await.unwrap();
+    let took = began.elapsed();
+    // Two seconds' worth, less what may go at once: never faster, however fast the machine.
+    assert!(took > Duration::from_millis(1_200), "{took:?}");
+    drop(sending);
+}
+
+#[tokio::test]
+async fn nobody_is_reached_through_a_relay_at_which_he_did_not_reserve() {
+    let (relay, mut one, two) = around_a_relay(WIDE).await;
+    two.mesh.reserve(relay.node(), false);
+    let stranger = peer(4, &[QUIC]).await;
+    one.mesh.dial(stranger.node(), &through(&relay)).unwrap();
+    let why = one.unreachable().await;
+    assert!(why.contains("reservation"), "{why}");
 }

@@ -76,7 +76,13 @@ impl TestNode {
     }
 
     pub(crate) fn presence(&self) -> Shared {
-        let presence = Presence { incarnation: 1, addresses: vec![self.address()], disk: DiskId::default(), boots: 1 };
+        let presence = Presence {
+            incarnation: 1,
+            addresses: vec![self.address()],
+            disk: DiskId::default(),
+            boots: 1,
+            relays: None,
+        };
         let scope = Scope::Jurisdiction(self.identity.certificate().jurisdiction);
         self.record(Kind::PRESENCE, scope, Subject(self.id().0), codec::encode(&presence), 1)
     }

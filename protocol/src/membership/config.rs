@@ -27,6 +27,8 @@ pub struct Config {
     pub beat: Duration,
     /// How long a record of this node lives before it is renewed at half of it. Default 120 s.
     pub record_lifetime: Duration,
+    /// This node relays for members that cannot be dialled, and its presence says so. Default no.
+    pub relays: bool,
 }
 
 impl Default for Config {
@@ -42,6 +44,7 @@ impl Default for Config {
             graft_after: Duration::from_millis(200),
             beat: Duration::from_secs(1),
             record_lifetime: Duration::from_mins(2),
+            relays: false,
         }
     }
 }

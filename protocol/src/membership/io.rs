@@ -39,6 +39,9 @@ pub struct Presence {
     /// See [`crate::store::Boot::boots`].
     #[n(3)]
     pub boots: u64,
+    /// It relays for members that cannot be dialled. Left out: no.
+    #[n(4)]
+    pub relays: Option<bool>,
 }
 
 impl Presence {

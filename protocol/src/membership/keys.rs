@@ -128,7 +128,11 @@ impl Membership {
     /// Ends a step in which something was learnt of keys: keeps it, tells it, and lets go of what counts no more.
     pub(super) fn on_news(&mut self, now: Now) {
         let (fresh, gone) = self.set.news();
+        let recalled = !std::mem::replace(&mut self.keys_told, true) && !self.set.keyring().is_empty();
         if fresh.is_empty() {
+            if recalled {
+                self.outbox.push(Output::Keys(self.set.keyring().clone()));
+            }
             return;
         }
         for word in &fresh {

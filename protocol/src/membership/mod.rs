@@ -118,6 +118,8 @@ pub struct Membership {
     /// Incarnation of each node whose presence is in force here.
     present: BTreeMap<NodeId, u64>,
     double: keys::Double,
+    /// The rest of the node was told what the disk kept of keys.
+    keys_told: bool,
 }
 
 impl Membership {
@@ -166,10 +168,8 @@ impl Membership {
             subscriptions: Subscriptions::default(),
             present: BTreeMap::new(),
             double: keys::Double::new(now.instant),
+            keys_told: false,
         };
-        if !this.set.keyring().is_empty() {
-            this.outbox.push(Output::Keys(this.set.keyring().clone()));
-        }
         this.recall(overlay::cached(keyed.get(&Blob::from(overlay::CACHE))), now);
         this.wake(Timer::Renew, now.instant, "publish the presence");
         this.wake(Timer::Fill, now.instant, "look for neighbours");

@@ -48,8 +48,9 @@ const FILL_AGAIN: Duration = Duration::from_millis(500);
 /// Contacts kept on disk for the next start.
 const CACHED_MAX: usize = 64;
 
-/// How often they are written at most.
-pub(super) const CACHE_EVERY: Duration = Duration::from_secs(30);
+/// How often it is looked whether they have to be written again. A node that dies earlier than this after it met the mesh
+/// for the first time needs its bootstrap nodes once more.
+pub(super) const CACHE_EVERY: Duration = Duration::from_secs(5);
 
 /// Key of the peer cache in the store.
 pub(super) const CACHE: &str = "membership/peers";
@@ -83,7 +84,8 @@ pub(super) struct Overlay {
     pending: BTreeMap<NodeId, Instant>,
     failed: BTreeMap<NodeId, Instant>,
     /// As last written.
-    cached: Vec<NodeId>,
+    /// Who and where: what is on disk.
+    cached: BTreeMap<NodeId, Vec<Address>>,
 }
 
 /// How many neighbours of each class there are, may be, and could be found.
@@ -496,10 +498,13 @@ impl Membership {
             (!chosen, !neighbour, !linked, std::cmp::Reverse(it.seen), it.node)
         });
         best.truncate(CACHED_MAX);
-        let nodes: Vec<NodeId> = best.iter().map(|it| it.node).collect();
-        if !nodes.is_empty() && nodes != self.overlay.cached {
+        // Where they are now, by their own word: a contact says where they were when they were met.
+        let where_now = |it: &Contact| Contact { addresses: self.addresses_of(it.node), ..it.clone() };
+        let best: Vec<Contact> = best.into_iter().map(where_now).collect();
+        let cached: BTreeMap<NodeId, Vec<Address>> = best.iter().map(|it| (it.node, it.addresses.clone())).collect();
+        if !cached.is_empty() && cached != self.overlay.cached {
             let value = Some(codec::encode(&best));
-            self.overlay.cached = nodes;
+            self.overlay.cached = cached;
             self.outbox.push(Output::Keep { key: CACHE.into(), value });
         }
         self.wake(Timer::Cache, now.instant + CACHE_EVERY, "keep the peer cache");

@@ -114,6 +114,7 @@ impl Membership {
             addresses: self.addresses.clone(),
             disk: self.disk,
             boots: self.boots,
+            relays: self.config.relays.then_some(true),
         };
         let draft = Draft {
             kind: Kind::PRESENCE,

@@ -1,29 +1,46 @@
-//! Whom to dial, who is on the other end, and what waits until he has introduced himself.
+//! Whom to dial, which way, who is on the other end, and what waits until he has introduced himself.
 //!
 //! ```text
-//!   Want ─→ Dial ─→ Link up ─→ Hello sent, Hello awaited ─→ Up: frames flow
-//!              ↖── back-off, doubled ──┘ refused: hang up, say why
+//!   Want ─→ Dial directly ─→ Link up ─→ Hello sent, Hello awaited ─→ Up: frames flow
+//!        ╰→ a moment later through a relay ╯        │ relayed: tried directly now and then, and both sides
+//!              ↖── back-off, doubled ──┘ refused    ╰ dial each other at once; the link moves and stays up
 //! ```
 //!
 //! The transport finds and authenticates; it decides nothing. A link carries frames only after both sides said
 //! [`Hello`]: same mesh, a wire version that both speak, a certificate that counts. Frames for a peer that is being
 //! dialled wait in a short queue, so that asking somebody new needs no second mechanism.
+pub mod address;
+mod io;
+mod peer;
 mod book;
+mod keys;
+mod own;
+mod relays;
+mod find;
+mod search;
+mod shown;
 
-use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    sync::Arc,
-    time::Duration,
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+pub use book::Source;
+pub use find::{Message, Place};
+pub use io::{Input, Output, Wanter};
+pub use own::{Nat, Openness};
+pub use shown::{LinkShown, ReachShown};
+
+use self::{
+    book::AddressBook,
+    find::Finds,
+    own::Own,
+    peer::{Peer, State, Way},
+    relays::{Candidate, Relays, Step},
 };
-
-use book::AddressBook;
-
 use crate::{
     agenda::Agenda,
     frame::{Frame, Hello, WIRE_VERSION},
-    id::{CellId, DiskId, MeshId, NodeId},
-    identity::{NodeCertificate, NodeIdentity, PublicKey, Signed, Void},
-    io::LinkChange,
+    id::{DiskId, MeshId, NodeId},
+    identity::{NodeCertificate, NodeIdentity},
+    io::{LinkChange, Over, Path, PathKind},
     machine::{Deadline, Machine, Outbox},
     membership::Address,
     notice::Notice,
@@ -42,147 +59,38 @@ const WAITING_TIME_MAX: Duration = Duration::from_secs(5);
 const BACK_OFF: Duration = Duration::from_millis(250);
 /// A peer that is wanted is dialled at least so often.
 const BACK_OFF_MAX: Duration = Duration::from_secs(20);
+/// So long a direct dial goes alone before the peer's relays are tried too: a direct link within reach is up by then.
+const DIRECT_ALONE: Duration = Duration::from_millis(400);
+/// Dials in vain before others are asked where somebody is.
+const FAILURES_BEFORE_FIND: u32 = 2;
+/// Addresses of one relay that are announced.
+const RELAY_ADDRESSES_MAX: usize = 2;
+/// A round trip that was not measured yet, when relays are compared.
+const ROUND_TRIP_UNKNOWN: Duration = Duration::from_millis(100);
 /// A peer that does not introduce itself in time is hung up on.
 const HELLO_MAX: Duration = Duration::from_secs(10);
-/// A peer whose operator has a new key has so long to show a certificate by it.
-const RECERTIFY_MAX: Duration = Duration::from_secs(5);
 /// A clock farther off than this from the median of its peers' is wrong, and its node signs nothing.
 const CLOCK_OFF_MAX: Duration = Duration::from_secs(30);
 /// A median of fewer peers says nothing.
 const CLOCK_PEERS_MIN: usize = 2;
 
-/// Why a link is wanted.
+/// What wakes reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Wanter {
-    /// Configured as a first contact; wanted until anybody is linked.
-    Bootstrap,
-    /// Overlay or observation.
-    Membership,
-    /// A member or host of this cell.
-    Cell(CellId),
+enum Timer {
+    Peer(NodeId),
+    Relays,
+    Finds,
 }
 
-/// Input of reach.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Input {
-    /// The transport says.
-    Link {
-        /// With whom.
-        peer: NodeId,
-        /// What.
-        change: LinkChange,
-    },
-    /// A peer introduces itself.
-    Hello {
-        /// The node that the transport authenticated.
-        from: NodeId,
-        /// What it says.
-        hello: Box<Hello>,
-    },
-    /// A part wants a link, or no longer.
-    Want {
-        /// Which part.
-        by: Wanter,
-        /// To whom.
-        peer: NodeId,
-        /// Addresses that it knows.
-        addresses: Vec<Address>,
-        /// Wanted.
-        wanted: bool,
-    },
-    /// Somebody can be found there.
-    Addresses {
-        /// Who.
-        peer: NodeId,
-        /// Where, best first.
-        addresses: Vec<Address>,
-    },
-    /// A part sends a frame.
-    Send {
-        /// To whom.
-        to: NodeId,
-        /// What.
-        frame: Frame,
-    },
-    /// What is known of keys changed.
-    Keys(Arc<Keyring>),
-    /// This node has a later certificate.
-    Certificate(NodeIdentity),
-}
-
-/// Output of reach.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Output {
-    /// Make a link.
-    Dial {
-        /// To whom.
-        peer: NodeId,
-        /// Where, best first.
-        addresses: Vec<Address>,
-    },
-    /// Close the link.
-    Hangup {
-        /// With whom.
-        peer: NodeId,
-    },
-    /// Best effort.
-    Send {
-        /// To whom.
-        to: NodeId,
-        /// What.
-        frame: Frame,
-    },
-    /// A peer introduced itself and is a member.
-    Up {
-        /// Who.
-        peer: NodeId,
-        /// Who vouches for it.
-        certificate: Box<Signed<NodeCertificate>>,
-        /// Its disk and how often it has started from it.
-        disk: (DiskId, u64),
-    },
-    /// Its link is gone.
-    Down(NodeId),
-    /// Measured.
-    RoundTrip(NodeId, Duration),
-    /// Where this node can itself be reached, all of it.
-    Listening(Vec<Address>),
-    /// This node's clock is wrong, or right again.
-    ClockOff(bool),
-    /// What happened.
-    Notice(Notice),
-}
-
-#[derive(Debug)]
-enum State {
-    /// No link; dialled again at the instant, if wanted.
-    Idle { dial_at: Instant },
-    /// The transport is dialling.
-    Dialling,
-    /// Linked, not introduced yet.
-    Greeting { until: Instant },
-    /// Linked and introduced.
-    Linked,
-}
-
-#[derive(Debug)]
-struct Peer {
-    state: State,
-    wanted_by: BTreeSet<Wanter>,
-    /// Failed dials since the last link.
-    failures: u32,
-    /// Frames that wait for the introduction, with the time they came.
-    waiting: VecDeque<(Instant, Frame)>,
-    /// Its wall clock less ours, in milliseconds, when it introduced itself.
-    clock_off_ms: Option<i64>,
-    round_trip: Option<Duration>,
-    certificate: Option<NodeCertificate>,
-    /// Who signed that.
-    certified_by: PublicKey,
-    /// Its introduction was refused: it is not dialled again at once.
-    refused: bool,
-    /// Its operator has a new key: it is hung up on then, unless it shows a new certificate before.
-    void_at: Option<Instant>,
+/// What reach is told when it opens.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// Whom to dial first.
+    pub bootstrap: Vec<(NodeId, Vec<Address>)>,
+    /// Given by the operator: goes ahead of what sockets say.
+    pub announce: Vec<Address>,
+    /// This node relays for members that cannot be dialled.
+    pub relays: bool,
 }
 
 /// See the module.
@@ -192,28 +100,25 @@ pub struct Reach {
     mesh: MeshId,
     disk: (DiskId, u64),
     peers: BTreeMap<NodeId, Peer>,
-    agenda: Agenda<NodeId>,
+    agenda: Agenda<Timer>,
     book: AddressBook,
-    listening: Vec<Address>,
-    /// Given by the operator: goes ahead of what sockets say.
-    announce: Vec<Address>,
+    own: Own,
+    relays: Relays,
+    finds: Finds,
+    /// This node relays for others.
+    offers_relay: bool,
     clock_off: bool,
     keyring: Arc<Keyring>,
+    /// This node's own certificate counts no more: everybody hangs up on it, so it dials rarely.
+    void: bool,
     rng: Rng,
     outbox: Outbox<Output>,
 }
 
 impl Reach {
-    /// A reach that wants `bootstrap`.
+    /// A reach that wants the bootstrap nodes.
     #[must_use]
-    pub fn open(
-        seed: Seed,
-        identity: NodeIdentity,
-        mesh: MeshId,
-        disk: (DiskId, u64),
-        bootstrap: &[(NodeId, Vec<Address>)],
-        announce: Vec<Address>,
-    ) -> Self {
+    pub fn open(seed: Seed, identity: NodeIdentity, mesh: MeshId, disk: (DiskId, u64), config: Config) -> Self {
         let me = identity.node();
         let mut this = Self {
             identity,
@@ -222,17 +127,25 @@ impl Reach {
             peers: BTreeMap::new(),
             agenda: Agenda::default(),
             book: AddressBook::default(),
-            listening: Vec::new(),
-            announce,
+            own: Own::new(config.announce),
+            relays: Relays::default(),
+            finds: Finds::default(),
+            offers_relay: config.relays,
             clock_off: false,
             keyring: Arc::default(),
+            void: false,
             rng: seed.rng(),
             outbox: Outbox::default(),
         };
-        for (peer, addresses) in bootstrap.iter().filter(|(peer, _)| *peer != me) {
-            this.book.learn(*peer, addresses);
-            this.peer(*peer, Instant::START).wanted_by.insert(Wanter::Bootstrap);
-            this.arm(*peer);
+        let mut bootstrap = BTreeMap::<NodeId, Vec<Address>>::new();
+        for (peer, addresses) in config.bootstrap.into_iter().filter(|(peer, _)| *peer != me) {
+            bootstrap.entry(peer).or_default().extend(addresses);
+        }
+        for (peer, addresses) in bootstrap {
+            // The operator's word counts as much as the peer's own, until that has signed where it is.
+            this.book.learn(peer, &addresses, Source::Signed);
+            this.peer(peer, Instant::START).wanted_by.insert(Wanter::Bootstrap);
+            this.arm(peer);
         }
         this
     }
@@ -275,26 +188,18 @@ impl Reach {
     }
 
     fn peer(&mut self, id: NodeId, now: Instant) -> &mut Peer {
-        self.peers.entry(id).or_insert_with(|| Peer {
-            state: State::Idle { dial_at: now },
-            wanted_by: BTreeSet::new(),
-            failures: 0,
-            waiting: VecDeque::new(),
-            clock_off_ms: None,
-            round_trip: None,
-            certificate: None,
-            certified_by: PublicKey::default(),
-            refused: false,
-            void_at: None,
-        })
+        self.peers.entry(id).or_insert_with(|| Peer::new(now))
     }
 
     fn want(&mut self, now: Now, by: Wanter, id: NodeId, addresses: &[Address], wanted: bool) {
-        self.book.learn(id, addresses);
+        self.book.learn(id, addresses, Source::Hint);
         let peer = self.peer(id, now.instant);
         if wanted {
             peer.wanted_by.insert(by);
             self.dial_if_due(now, id);
+            if !self.book.knows(id) {
+                self.look_for(now, id);
+            }
         } else {
             peer.wanted_by.remove(&by);
         }
@@ -304,36 +209,65 @@ impl Reach {
     fn arm(&mut self, id: NodeId) {
         let due = self.peers.get(&id).and_then(|peer| match peer.state {
             State::Idle { dial_at } => {
-                let needed = !peer.wanted_by.is_empty() || !peer.waiting.is_empty();
-                (needed && self.book.knows(id)).then_some(Deadline { at: dial_at, reason: "dial" })
+                (peer.is_needed() && self.book.knows(id)).then_some(Deadline { at: dial_at, reason: "dial" })
             }
             State::Greeting { until } => Some(Deadline { at: until, reason: "greeting" }),
-            State::Linked => peer.void_at.map(|at| Deadline { at, reason: "a certificate by a dead key" }),
-            State::Dialling => None,
+            State::Dialling { relayed: Way::At(at), .. } => Some(Deadline { at, reason: "dial through a relay" }),
+            State::Dialling { .. } => None,
+            State::Linked => {
+                let void = peer.void_at.map(|at| Deadline { at, reason: "a certificate by a dead key" });
+                let direct = peer.direct_at.map(|at| Deadline { at, reason: "dial directly" });
+                void.into_iter().chain(direct).min()
+            }
         });
-        self.agenda.set(id, due);
+        self.agenda.set(Timer::Peer(id), due);
+    }
+
+    /// What is known of where a peer is: directly, and through relays.
+    fn ways(&self, id: NodeId) -> (Vec<Address>, Vec<Address>) {
+        self.book.of(id).into_iter().partition(|address| !address::is_relayed(address))
     }
 
     fn dial_if_due(&mut self, now: Now, id: NodeId) {
+        let (direct, relayed) = self.ways(id);
         let Some(peer) = self.peers.get_mut(&id) else { return };
-        let State::Idle { dial_at } = peer.state else { return };
-        let needed = !peer.wanted_by.is_empty() || !peer.waiting.is_empty();
-        let addresses = self.book.of(id);
-        if !needed || addresses.is_empty() || now.instant < dial_at {
-            return;
+        match peer.state {
+            State::Idle { dial_at } if now.instant >= dial_at && peer.is_needed() => {
+                let ways = match (direct.is_empty(), relayed.is_empty()) {
+                    (true, true) => return,
+                    (true, false) => (Way::None, Way::UnderWay),
+                    (false, true) => (Way::UnderWay, Way::None),
+                    (false, false) => (Way::UnderWay, Way::At(now.instant + DIRECT_ALONE)),
+                };
+                peer.state = State::Dialling { direct: ways.0, relayed: ways.1 };
+                if ways.0 == Way::UnderWay {
+                    self.outbox.push(Output::Dial { peer: id, via: Path::Direct(direct) });
+                }
+                if ways.1 == Way::UnderWay {
+                    self.outbox.push(Output::Dial { peer: id, via: Path::Relayed(relayed) });
+                }
+            }
+            State::Dialling { direct, relayed: Way::At(at) } if now.instant >= at || direct.is_over() => {
+                peer.state = State::Dialling { direct, relayed: Way::UnderWay };
+                self.outbox.push(Output::Dial { peer: id, via: Path::Relayed(relayed) });
+            }
+            State::Linked if peer.direct_at.is_some_and(|at| now.instant >= at) => {
+                peer.tries_directly(now.instant);
+                if !direct.is_empty() {
+                    self.outbox.push(Output::Dial { peer: id, via: Path::Direct(direct) });
+                }
+            }
+            State::Idle { .. } | State::Dialling { .. } | State::Greeting { .. } | State::Linked => {}
         }
-        peer.state = State::Dialling;
-        self.outbox.push(Output::Dial { peer: id, addresses });
     }
 
     fn on_link(&mut self, now: Now, id: NodeId, change: LinkChange) {
         match change {
-            LinkChange::Up { address } => {
-                if let Some(address) = address {
-                    self.book.prefer(id, &address);
-                }
+            LinkChange::Up { address, over } => {
+                self.worked(id, address, over);
                 let peer = self.peer(id, now.instant);
-                if matches!(peer.state, State::Greeting { .. } | State::Linked) {
+                peer.goes_over(over, now.instant);
+                if peer.has_link() {
                     return;
                 }
                 peer.state = State::Greeting { until: now.instant + HELLO_MAX };
@@ -341,20 +275,16 @@ impl Reach {
                 let frame = Frame::Hello(Box::new(self.hello(now)));
                 self.outbox.push(Output::Send { to: id, frame });
             }
-            LinkChange::Down => self.lost(now, id),
-            LinkChange::Unreachable { .. } => {
-                let jitter = self.rng.below(512);
+            LinkChange::Moved { address, over } => {
+                self.worked(id, address, over);
                 let peer = self.peer(id, now.instant);
-                if matches!(peer.state, State::Greeting { .. } | State::Linked) {
-                    return;
+                if peer.has_link() {
+                    peer.goes_over(over, now.instant);
+                    self.outbox.push(Output::Notice(Notice::PeerMoved { peer: id, over }));
                 }
-                let wait = BACK_OFF.saturating_mul(1 << peer.failures.min(8)).min(BACK_OFF_MAX);
-                peer.failures = peer.failures.saturating_add(1);
-                let wait_ns = u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX);
-                let dial_at = now.instant + Duration::from_nanos(wait_ns / 1024 * (512 + jitter));
-                peer.state = State::Idle { dial_at };
-                peer.waiting.retain(|(since, _)| now.instant.since(*since) < WAITING_TIME_MAX);
             }
+            LinkChange::Down => self.lost(now, id),
+            LinkChange::Unreachable { path, why } => self.unreachable(now, id, path, &why),
             LinkChange::RoundTrip(round_trip) => {
                 let peer = self.peer(id, now.instant);
                 peer.round_trip = Some(round_trip);
@@ -364,33 +294,103 @@ impl Reach {
             }
             LinkChange::Full => {}
             LinkChange::Discovered { address } => {
-                self.book.learn(id, &[address]);
+                self.book.learn(id, &[address], Source::Hint);
                 self.peer(id, now.instant).wanted_by.insert(Wanter::Bootstrap);
                 self.dial_if_due(now, id);
             }
-            LinkChange::Listening { address } => {
-                if !self.listening.contains(&address) {
-                    self.listening.push(address);
-                    let mut all = self.announce.clone();
-                    all.extend(self.listening.iter().filter(|address| !self.announce.contains(address)).cloned());
-                    self.outbox.push(Output::Listening(all));
-                }
+            LinkChange::Listening { address } => self.own.listens(address),
+            LinkChange::Deaf { address } => self.own.is_deaf(&address),
+            LinkChange::Reserved => self.relays.agreed(id),
+            LinkChange::Unreserved { why } => {
+                self.relays.lost(id, now.instant);
+                self.outbox.push(Output::Notice(Notice::RelayLost { relay: id, why }));
+            }
+            LinkChange::Tested { address, reached } => self.own.was_tested(id, address, reached),
+            LinkChange::Observed { address } => self.own.is_seen(id, address),
+            LinkChange::Punched { failed } => self.peer(id, now.instant).was_punched(failed.as_deref()),
+        }
+        self.mind_relays(now);
+    }
+
+    /// A link was made there.
+    fn worked(&mut self, id: NodeId, address: Option<Address>, over: Over) {
+        if let Some(address) = address.filter(|_| !over.is_relayed()) {
+            self.book.prefer(id, &address);
+        }
+    }
+
+    fn unreachable(&mut self, now: Now, id: NodeId, path: PathKind, why: &str) {
+        let jitter = self.rng.below(512);
+        let peer = self.peer(id, now.instant);
+        peer.has_failed(path, why);
+        let State::Dialling { direct, relayed } = &mut peer.state else { return };
+        match path {
+            PathKind::Direct => *direct = Way::Failed,
+            PathKind::Relayed => *relayed = Way::Failed,
+        }
+        if direct.is_over() && relayed.is_over() {
+            let wait = BACK_OFF.saturating_mul(1 << peer.failures.min(8)).min(BACK_OFF_MAX);
+            peer.failures = peer.failures.saturating_add(1);
+            let wait_ns = u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX);
+            let dial_at = now.instant + Duration::from_nanos(wait_ns / 1024 * (512 + jitter));
+            peer.state = State::Idle { dial_at };
+            peer.waiting.retain(|(since, _)| now.instant.since(*since) < WAITING_TIME_MAX);
+            let in_vain = peer.failures >= FAILURES_BEFORE_FIND && peer.is_needed();
+            self.book.doubt(id);
+            if in_vain {
+                self.look_for(now, id);
             }
         }
+        self.dial_if_due(now, id);
     }
 
     fn lost(&mut self, now: Now, id: NodeId) {
         let jitter = self.rng.duration_below(BACK_OFF);
+        self.own.forget(id);
+        self.relays.lost(id, now.instant);
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let was_linked = matches!(peer.state, State::Linked);
-        let wait = if peer.refused { BACK_OFF_MAX } else { Duration::ZERO };
-        peer.state = State::Idle { dial_at: now.instant + wait + jitter };
-        peer.clock_off_ms = None;
+        let wait = if peer.refused || self.void { BACK_OFF_MAX } else { Duration::ZERO };
+        peer.lost(now.instant + wait + jitter);
         if was_linked {
             self.outbox.push(Output::Down(id));
             self.outbox.push(Output::Notice(Notice::PeerDown(id)));
         }
         self.dial_if_due(now, id);
+    }
+
+    /// Sees to it that enough others relay for this node, and says where it can be reached if that changed.
+    fn mind_relays(&mut self, now: Now) {
+        let wanted = self.own.relays_wanted();
+        let direct =
+            |peer: &Peer| matches!(peer.state, State::Linked) && peer.over.is_some_and(|over| !over.is_relayed());
+        let linked = self.peers.iter().filter(|(_, peer)| direct(peer)).filter_map(|(node, peer)| {
+            let operator = peer.certificate.as_ref()?.operator_id();
+            Some(Candidate { node: *node, operator, round_trip: peer.round_trip.unwrap_or(ROUND_TRIP_UNKNOWN) })
+        });
+        let candidates: Vec<Candidate> = if wanted == 0 { Vec::new() } else { linked.collect() };
+        for step in self.relays.mind(wanted, &candidates, now.instant) {
+            let (relay, wanted) = match step {
+                Step::Reserve(relay) => (relay, true),
+                Step::Release(relay) => (relay, false),
+            };
+            self.outbox.push(Output::Reserve { relay, wanted });
+        }
+        for relay in self.relays.worth_a_link(wanted) {
+            if !self.peers.get(&relay).is_some_and(|peer| peer.wanted_by.contains(&Wanter::Relay)) {
+                self.want(now, Wanter::Relay, relay, &[], true);
+                self.arm(relay);
+            }
+        }
+        self.agenda.set(Timer::Relays, self.relays.next_due());
+        let mut relayed = Vec::new();
+        for relay in self.relays.agreeing() {
+            let (direct, _) = self.ways(relay);
+            relayed.extend(direct.iter().take(RELAY_ADDRESSES_MAX).map(|at| address::through(relay, at)));
+        }
+        if let Some(addresses) = self.own.news(relayed) {
+            self.outbox.push(Output::Reachable(addresses));
+        }
     }
 
     fn hello(&self, now: Now) -> Hello {
@@ -402,6 +402,8 @@ impl Reach {
             disk: self.disk.0,
             boots: self.disk.1,
             wall: now.wall,
+            relays: self.offers_relay.then_some(true),
+            finds: Some(true),
         }
     }
 
@@ -414,15 +416,29 @@ impl Reach {
         };
         let peer = self.peer(from, now.instant);
         let known = matches!(peer.state, State::Linked);
+        let life = (hello.disk, hello.boots);
+        if known && peer.life != Some(life) {
+            // It has started anew while its old link seemed to stand, or runs twice: what is sent there goes to nobody, or
+            // to the other one. It dials again.
+            let doubled = peer.life.is_some_and(|(disk, _)| disk != hello.disk);
+            let reason = "it has started anew: it is linked afresh".to_owned();
+            let notice = if doubled { Notice::PeerDoubled(from) } else { Notice::PeerRefused { peer: from, reason } };
+            self.outbox.push(Output::Notice(notice));
+            self.outbox.push(Output::Hangup { peer: from });
+            return;
+        }
+        peer.life = Some(life);
         peer.state = State::Linked;
         peer.failures = 0;
         peer.certificate = Some(certificate);
+        peer.finds = hello.finds == Some(true);
         peer.certified_by = hello.certificate.key();
         peer.refused = false;
         peer.void_at = None;
         let theirs = i64::try_from(hello.wall.0).unwrap_or(i64::MAX);
         peer.clock_off_ms = Some(theirs.saturating_sub(i64::try_from(now.wall.0).unwrap_or(i64::MAX)));
         let waiting = std::mem::take(&mut peer.waiting);
+        self.relays.is_willing(from, hello.relays == Some(true));
         if !known {
             let certificate = Box::new(hello.certificate);
             self.outbox.push(Output::Up { peer: from, certificate, disk: (hello.disk, hello.boots) });
@@ -432,6 +448,8 @@ impl Reach {
             self.outbox.push(Output::Send { to: from, frame });
         }
         self.judge_clock();
+        self.mind_relays(now);
+        self.ask_now(now, from);
     }
 
     /// What its certificate says, or why this peer is turned away.
@@ -450,63 +468,6 @@ impl Reach {
         let counts = self.keyring.counts(&certificate, hello.certificate.key());
         counts.map_err(|why| format!("its certificate counts no more: {why}"))?;
         Ok(certificate)
-    }
-
-    /// Hangs up on a peer, whether it was a member until now or not.
-    fn turn_away(&mut self, now: Now, id: NodeId, reason: String) {
-        self.outbox.push(Output::Notice(Notice::PeerRefused { peer: id, reason }));
-        self.outbox.push(Output::Hangup { peer: id });
-        let Some(peer) = self.peers.get_mut(&id) else { return };
-        peer.refused = true;
-        peer.waiting.clear();
-        if matches!(peer.state, State::Linked) {
-            self.lost(now, id);
-            self.arm(id);
-        }
-    }
-
-    /// Whose certificate counts no more is a member no more.
-    fn on_keys(&mut self, now: Now, keyring: Arc<Keyring>) {
-        self.keyring = keyring;
-        let void =
-            self.peers.iter().filter(|(_, peer)| matches!(peer.state, State::Linked)).filter_map(|(id, peer)| {
-                let certificate = peer.certificate.as_ref()?;
-                let why = self.keyring.counts(certificate, peer.certified_by).err()?;
-                Some((*id, why))
-            });
-        for (id, why) in void.collect::<Vec<_>>() {
-            match (why, self.peers.get_mut(&id)) {
-                // Its new certificate may be on its way.
-                (Void::Superseded { .. }, Some(peer)) if peer.void_at.is_none() => {
-                    peer.void_at = Some(now.instant + RECERTIFY_MAX);
-                    self.arm(id);
-                }
-                (Void::Superseded { .. }, _) => {}
-                (Void::Revoked, _) => self.turn_away(now, id, format!("its certificate counts no more: {why}")),
-            }
-        }
-    }
-
-    /// Hangs up on a peer that still shows a certificate by a dead key.
-    fn end_void(&mut self, now: Now, id: NodeId) {
-        let Some(peer) = self.peers.get_mut(&id) else { return };
-        if peer.void_at.is_some_and(|at| at <= now.instant) {
-            peer.void_at = None;
-            let counts = peer.certificate.as_ref().map(|it| self.keyring.counts(it, peer.certified_by));
-            if let Some(Err(why)) = counts {
-                self.turn_away(now, id, format!("its certificate counts no more: {why}"));
-            }
-        }
-    }
-
-    /// Introduces this node anew to everybody.
-    fn on_certificate(&mut self, now: Now, identity: NodeIdentity) {
-        self.identity = identity;
-        let linked = self.peers.iter().filter(|(_, peer)| matches!(peer.state, State::Linked | State::Greeting { .. }));
-        for to in linked.map(|(id, _)| *id).collect::<Vec<_>>() {
-            let frame = Frame::Hello(Box::new(self.hello(now)));
-            self.outbox.push(Output::Send { to, frame });
-        }
     }
 
     fn judge_clock(&mut self) {
@@ -529,10 +490,10 @@ impl Reach {
             return;
         }
         let queued = self.peers.values().filter(|peer| !peer.waiting.is_empty()).count();
-        let has_addresses = !self.book.of(to).is_empty();
+        let under_way = |peer: &Peer| matches!(peer.state, State::Greeting { .. } | State::Dialling { .. });
+        let may_come = self.book.knows(to) || self.peers.get(&to).is_some_and(under_way) || self.is_looked_for(now, to);
         let peer = self.peer(to, now.instant);
-        let reachable = has_addresses || matches!(peer.state, State::Greeting { .. } | State::Dialling);
-        if !reachable || (peer.waiting.is_empty() && queued >= WAITING_PEERS_MAX) {
+        if !may_come || (peer.waiting.is_empty() && queued >= WAITING_PEERS_MAX) {
             return;
         }
         if peer.waiting.len() == WAITING_MAX {
@@ -564,10 +525,21 @@ impl Machine for Reach {
                 }
                 peer
             }
-            Input::Addresses { peer, addresses } => {
-                self.book.learn(peer, &addresses);
+            Input::Addresses { peer, addresses, source } => {
+                self.book.learn(peer, &addresses, source);
                 self.dial_if_due(now, peer);
                 peer
+            }
+            Input::Relays { peer, willing } => {
+                if peer != self.identity.node() {
+                    self.relays.is_willing(peer, willing);
+                    self.mind_relays(now);
+                }
+                peer
+            }
+            Input::Received { from, message } => {
+                self.on_message(now, from, message);
+                from
             }
             Input::Send { to, frame } => {
                 self.send(now, to, frame);
@@ -581,12 +553,26 @@ impl Machine for Reach {
 
     fn handle_timeout(&mut self, now: Now) {
         self.outbox.begin_step();
-        while let Some(id) = self.agenda.pop_due(now) {
+        while let Some(timer) = self.agenda.pop_due(now) {
+            let id = match timer {
+                Timer::Peer(id) => id,
+                Timer::Relays => {
+                    self.mind_relays(now);
+                    continue;
+                }
+                Timer::Finds => {
+                    self.search_on(now);
+                    continue;
+                }
+            };
             let Some(peer) = self.peers.get_mut(&id) else { continue };
             if let State::Greeting { until } = peer.state
                 && until <= now.instant
             {
-                let reason = "it did not introduce itself in time".to_owned();
+                let reason =
+                    "it did not introduce itself in time; does another process run with this node's key? A peer \
+                              answers only one of the two"
+                        .to_owned();
                 self.outbox.push(Output::Notice(Notice::PeerRefused { peer: id, reason }));
                 self.outbox.push(Output::Hangup { peer: id });
                 peer.state = State::Idle { dial_at: now.instant + BACK_OFF_MAX };

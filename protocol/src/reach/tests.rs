@@ -1,6 +1,7 @@
 use super::*;
 use crate::{
-    identity::{Genesis, Keypair, Party, PublicKey},
+    id::CellId,
+    identity::{Genesis, Keypair, Party, PublicKey, Signed},
     resources::Site,
     time::Timestamp,
 };
@@ -35,7 +36,11 @@ fn mesh() -> MeshId {
 }
 
 fn reach(bootstrap: &[(NodeId, Vec<Address>)]) -> Reach {
-    Reach::open(Seed([1; 32]), identity(1, mesh()), mesh(), (DiskId::default(), 1), bootstrap, Vec::new())
+    reach_of(Config { bootstrap: bootstrap.to_vec(), ..Config::default() })
+}
+
+fn reach_of(config: Config) -> Reach {
+    Reach::open(Seed([1; 32]), identity(1, mesh()), mesh(), (DiskId::default(), 1), config)
 }
 
 fn drain(reach: &mut Reach) -> Vec<Output> {
@@ -56,11 +61,13 @@ fn hello_of(identity: &NodeIdentity, mesh: MeshId, wall: Timestamp) -> Box<Hello
         disk: DiskId::default(),
         boots: 1,
         wall,
+        relays: None,
+        finds: Some(true),
     })
 }
 
 fn introduce(reach: &mut Reach, other: &NodeIdentity, wall: Timestamp) -> Vec<Output> {
-    step(reach, at(1), Input::Link { peer: other.node(), change: LinkChange::Up { address: None } });
+    step(reach, at(1), Input::Link { peer: other.node(), change: LinkChange::Up { address: None, over: Over::Quic } });
     step(reach, at(2), Input::Hello { from: other.node(), hello: hello_of(other, mesh(), wall) })
 }
 
@@ -75,7 +82,7 @@ fn a_bootstrap_node_is_dialled_again_and_again_but_ever_more_rarely() {
         let dialled = drain(&mut reach).iter().any(|output| matches!(output, Output::Dial { .. }));
         assert!(dialled, "{dials:?}");
         dials.push(now.instant);
-        step(&mut reach, now, Input::Link { peer: other, change: LinkChange::Unreachable { why: String::new() } });
+        step(&mut reach, now, Input::Link { peer: other, change: failed(PathKind::Direct) });
         now.instant = reach.poll_timeout().unwrap().at;
     }
     let first = dials[1].since(dials[0]);
@@ -89,7 +96,7 @@ fn a_frame_for_somebody_new_waits_until_he_has_introduced_himself() {
     let other = identity(2, mesh());
     let frame = Frame::Route(crate::route::Message::Unknown { cell: CellId::default() });
     let address = vec!["/ip4/127.0.0.1/tcp/1".to_owned()];
-    step(&mut reach, at(0), Input::Addresses { peer: other.node(), addresses: address });
+    step(&mut reach, at(0), Input::Addresses { peer: other.node(), addresses: address, source: Source::Hint });
     let outputs = step(&mut reach, at(0), Input::Send { to: other.node(), frame: frame.clone() });
     assert!(matches!(outputs[..], [Output::Dial { .. }]), "{outputs:?}");
     let outputs = introduce(&mut reach, &other, WALL);
@@ -101,7 +108,11 @@ fn a_frame_for_somebody_new_waits_until_he_has_introduced_himself() {
 fn a_node_of_another_mesh_or_with_a_borrowed_certificate_is_turned_away_with_the_reason() {
     let other = identity(2, MeshId::of(b"another"));
     let mut reach = reach(&[]);
-    step(&mut reach, at(0), Input::Link { peer: other.node(), change: LinkChange::Up { address: None } });
+    step(
+        &mut reach,
+        at(0),
+        Input::Link { peer: other.node(), change: LinkChange::Up { address: None, over: Over::Quic } },
+    );
     let hello = hello_of(&other, MeshId::of(b"another"), WALL);
     let outputs = step(&mut reach, at(1), Input::Hello { from: other.node(), hello });
     let Output::Notice(Notice::PeerRefused { reason, .. }) = &outputs[0] else { panic!("{outputs:?}") };
@@ -129,11 +140,257 @@ fn a_clock_that_differs_from_all_others_is_noticed_by_its_own_node() {
 fn what_waits_for_an_unreachable_peer_is_bounded() {
     let mut reach = reach(&[]);
     let other = identity(2, mesh()).node();
-    step(&mut reach, at(0), Input::Addresses { peer: other, addresses: vec!["/ip4/127.0.0.1/tcp/1".into()] });
+    let addresses = vec!["/ip4/127.0.0.1/tcp/1".into()];
+    step(&mut reach, at(0), Input::Addresses { peer: other, addresses, source: Source::Hint });
     for number in 0..1_000_u64 {
         let cell = CellId::of(&number.to_be_bytes());
         let frame = Frame::Route(crate::route::Message::Unknown { cell });
         step(&mut reach, at(0), Input::Send { to: other, frame });
     }
     assert_eq!(reach.peers[&other].waiting.len(), WAITING_MAX);
+}
+
+fn revocation(of: u8) -> Arc<Keyring> {
+    use crate::{
+        identity::{FOR_EVER, Lineage, Ruled, Ruling},
+        record::KeyWord,
+    };
+    let certificate = identity(of, mesh()).certificate().clone();
+    let lineage = Lineage::first(certificate.operator);
+    let operator = lineage.genesis.operator();
+    let ruling = Ruling { operator, node: certificate.node, below: FOR_EVER, resolved: 0, made: WALL };
+    let signed = Signed::seal(&Keypair::from_secret(&[of + 100; 32]), &ruling);
+    let mut keyring = Keyring::default();
+    keyring.learn(&KeyWord::Ruling(Ruled { lineage, signed }));
+    Arc::new(keyring)
+}
+
+#[test]
+fn a_revoked_peer_is_hung_up_on_at_once_and_never_let_in_again() {
+    let mut reach = reach(&[]);
+    let (revoked, other) = (identity(2, mesh()), identity(3, mesh()));
+    introduce(&mut reach, &revoked, WALL);
+    introduce(&mut reach, &other, WALL);
+    let outputs = step(&mut reach, at(5), Input::Keys(revocation(2)));
+    assert!(
+        outputs.contains(&Output::Hangup { peer: revoked.node() }) && outputs.contains(&Output::Down(revoked.node()))
+    );
+    assert!(!outputs.contains(&Output::Hangup { peer: other.node() }), "{outputs:?}");
+    assert!(!reach.admits(revoked.node()) && reach.admits(other.node()));
+    let again = introduce(&mut reach, &revoked, WALL);
+    assert!(again.contains(&Output::Hangup { peer: revoked.node() }), "{again:?}");
+    assert!(!reach.admits(revoked.node()));
+}
+
+#[test]
+fn a_peer_that_introduces_itself_from_two_disks_at_once_runs_twice() {
+    let mut reach = reach(&[]);
+    let other = identity(2, mesh());
+    introduce(&mut reach, &other, WALL);
+    let doubled = Output::Notice(Notice::PeerDoubled(other.node()));
+    let again = step(&mut reach, at(3), Input::Hello { from: other.node(), hello: hello_of(&other, mesh(), WALL) });
+    assert!(!again.contains(&doubled), "its certificate was renewed, or the like: {again:?}");
+    let hello = Box::new(Hello { disk: DiskId::of(b"another disk"), ..*hello_of(&other, mesh(), WALL) });
+    let twice = step(&mut reach, at(4), Input::Hello { from: other.node(), hello });
+    assert!(twice.contains(&doubled), "{twice:?}");
+}
+
+fn failed(path: PathKind) -> LinkChange {
+    LinkChange::Unreachable { path, why: "no answer".into() }
+}
+
+fn dials(outputs: &[Output]) -> Vec<PathKind> {
+    let kind = |output: &Output| match output {
+        Output::Dial { via, .. } => Some(via.kind()),
+        _ => None,
+    };
+    outputs.iter().filter_map(kind).collect()
+}
+
+fn tick(reach: &mut Reach) -> (Now, Vec<Output>) {
+    let now = Now { instant: reach.poll_timeout().unwrap().at, wall: WALL };
+    reach.handle_timeout(now);
+    (now, drain(reach))
+}
+
+const LAN: &str = "/ip4/192.168.1.2/udp/4001/quic-v1";
+const PUBLIC: &str = "/ip4/198.51.100.9/udp/4001/quic-v1";
+
+/// A link with somebody who relays for members.
+fn link_to_a_relay(reach: &mut Reach, relay: &NodeIdentity) -> Vec<Output> {
+    let peer = relay.node();
+    let source = Source::Signed;
+    step(reach, at(0), Input::Addresses { peer, addresses: vec![PUBLIC.into()], source });
+    let up = LinkChange::Up { address: Some(PUBLIC.into()), over: Over::Quic };
+    step(reach, at(1), Input::Link { peer, change: up });
+    let hello = Hello { relays: Some(true), ..*hello_of(relay, mesh(), WALL) };
+    step(reach, at(2), Input::Hello { from: peer, hello: Box::new(hello) })
+}
+
+#[test]
+fn a_node_that_nobody_got_through_to_has_a_willing_member_relay_for_it_and_says_where() {
+    let (mut reach, relay) = (reach(&[]), identity(2, mesh()));
+    let me = reach.identity.node();
+    step(&mut reach, at(0), Input::Link { peer: me, change: LinkChange::Listening { address: LAN.into() } });
+    let outputs = link_to_a_relay(&mut reach, &relay);
+    assert!(outputs.contains(&Output::Reserve { relay: relay.node(), wanted: true }), "{outputs:?}");
+    let outputs = step(&mut reach, at(3), Input::Link { peer: relay.node(), change: LinkChange::Reserved });
+    let through = address::through(relay.node(), PUBLIC);
+    assert!(outputs.contains(&Output::Reachable(vec![LAN.into(), through])), "{outputs:?}");
+
+    let outputs = step(&mut reach, at(4), Input::Link { peer: relay.node(), change: LinkChange::Down });
+    assert!(
+        outputs.contains(&Output::Reachable(vec![LAN.into()])),
+        "a relay that is gone is not announced: {outputs:?}"
+    );
+}
+
+#[test]
+fn what_a_relay_claims_about_itself_is_never_announced_only_where_this_node_found_it() {
+    // The transport tells that a relay agreed and nothing of the addresses that it gave: there is no way in for them.
+    let (mut reach, relay) = (reach(&[]), identity(2, mesh()));
+    let me = reach.identity.node();
+    step(&mut reach, at(0), Input::Link { peer: me, change: LinkChange::Listening { address: LAN.into() } });
+    link_to_a_relay(&mut reach, &relay);
+    // It signs that it is at a thousand places, in its own name and through others: two of them are announced, and the
+    // one where the link stands goes first.
+    let victims = (0..1_000).map(|number| format!("/ip4/203.0.113.{}/tcp/{number}", number % 250));
+    let source = Source::Signed;
+    step(&mut reach, at(3), Input::Addresses { peer: relay.node(), addresses: victims.collect(), source });
+    let outputs = step(&mut reach, at(4), Input::Link { peer: relay.node(), change: LinkChange::Reserved });
+    let Some(Output::Reachable(said)) = outputs.iter().find(|output| matches!(output, Output::Reachable(_))) else {
+        panic!("{outputs:?}")
+    };
+    assert_eq!(said.len(), 1 + RELAY_ADDRESSES_MAX, "{said:?}");
+    assert_eq!(said[1], address::through(relay.node(), PUBLIC));
+}
+
+#[test]
+fn a_peer_behind_a_nat_is_dialled_directly_first_and_a_moment_later_through_its_relay() {
+    let (mut reach, other) = (reach(&[]), identity(3, mesh()));
+    let relayed = address::through(identity(2, mesh()).node(), PUBLIC);
+    let addresses = vec![LAN.to_owned(), relayed];
+    step(&mut reach, at(0), Input::Addresses { peer: other.node(), addresses, source: Source::Signed });
+    let want = Input::Want { by: Wanter::Membership, peer: other.node(), addresses: vec![], wanted: true };
+    assert_eq!(dials(&step(&mut reach, at(0), want)), [PathKind::Direct]);
+    let (_, outputs) = tick(&mut reach);
+    assert_eq!(dials(&outputs), [PathKind::Relayed]);
+}
+
+#[test]
+fn a_relayed_link_is_tried_directly_ever_more_rarely_and_moves_without_going_down() {
+    let (mut reach, other) = (reach(&[]), identity(3, mesh()));
+    let relay = identity(2, mesh()).node();
+    let addresses = vec![PUBLIC.to_owned()];
+    step(&mut reach, at(0), Input::Addresses { peer: other.node(), addresses, source: Source::Signed });
+    let up = LinkChange::Up { address: None, over: Over::Relay(relay) };
+    step(&mut reach, at(1), Input::Link { peer: other.node(), change: up });
+    step(&mut reach, at(2), Input::Hello { from: other.node(), hello: hello_of(&other, mesh(), WALL) });
+    let mut tried = Vec::new();
+    for _ in 0..6 {
+        let (now, outputs) = tick(&mut reach);
+        assert_eq!(dials(&outputs), [PathKind::Direct]);
+        tried.push(now.instant);
+        step(&mut reach, now, Input::Link { peer: other.node(), change: failed(PathKind::Direct) });
+        assert!(reach.admits(other.node()), "a dial in vain takes no link down");
+    }
+    assert!(tried[5].since(tried[4]) >= 2 * tried[3].since(tried[2]), "{tried:?}");
+    let shown = reach.shown().links.pop().unwrap();
+    assert!(shown.why.unwrap().contains("no answer") && shown.advice.unwrap().contains("listen.announce"));
+
+    let moved = LinkChange::Moved { address: None, over: Over::Quic };
+    let outputs = step(&mut reach, at(90_000), Input::Link { peer: other.node(), change: moved });
+    assert!(!outputs.iter().any(|output| matches!(output, Output::Down(_) | Output::Up { .. })), "{outputs:?}");
+    assert_eq!(reach.shown().links.pop().unwrap().why, None);
+}
+
+#[test]
+fn who_lies_about_where_others_are_costs_a_bounded_number_of_dials() {
+    let (mut reach, other) = (reach(&[]), identity(3, mesh()).node());
+    for number in 0..1_000 {
+        let addresses = vec![format!("/ip4/203.0.113.{}/tcp/{number}", number % 250)];
+        step(&mut reach, at(0), Input::Addresses { peer: other, addresses, source: Source::Hint });
+    }
+    let want = Input::Want { by: Wanter::Membership, peer: other, addresses: vec![], wanted: true };
+    let outputs = step(&mut reach, at(0), want);
+    let [Output::Dial { via, .. }] = &outputs[..] else { panic!("{outputs:?}") };
+    assert!(via.addresses().len() <= 4, "{via:?}");
+    // However often it lies while they fail, the dials keep their distance.
+    let mut dialled = 0;
+    let mut now = at(0);
+    while now.instant < at(60_000).instant {
+        step(&mut reach, now, Input::Link { peer: other, change: failed(PathKind::Direct) });
+        let addresses = vec![format!("/ip4/203.0.113.1/tcp/{}", now.instant.as_nanos() % 60_000)];
+        dialled +=
+            dials(&step(&mut reach, now, Input::Addresses { peer: other, addresses, source: Source::Hint })).len();
+        let (later, outputs) = tick(&mut reach);
+        dialled += dials(&outputs).len();
+        now = later;
+    }
+    assert!(dialled < 20, "{dialled}");
+}
+
+#[test]
+fn a_node_whose_address_nobody_here_knows_is_found_by_asking_those_closest_to_it_and_whom_they_name() {
+    let (mut reach, lost) = (reach(&[]), identity(4, mesh()).node());
+    let mut others = [identity(2, mesh()), identity(3, mesh())];
+    others.sort_by_key(|other| std::cmp::Reverse(find::distance(other.node(), lost)));
+    let [friend, far] = others;
+    introduce(&mut reach, &friend, WALL);
+    let want = Input::Want { by: Wanter::Membership, peer: lost, addresses: vec![], wanted: true };
+    let outputs = step(&mut reach, at(10), want);
+    let find = Frame::Reach(Message::Find(lost));
+    assert!(outputs.contains(&Output::Send { to: friend.node(), frame: find.clone() }), "{outputs:?}");
+
+    let place = |node: NodeId, at: &str| Place { node, addresses: vec![at.to_owned()] };
+    let answer = Message::Found { target: lost, places: vec![place(far.node(), PUBLIC)] };
+    let outputs = step(&mut reach, at(11), Input::Received { from: friend.node(), message: answer });
+    assert!(matches!(&outputs[..], [Output::Dial { peer, .. }] if *peer == far.node()), "{outputs:?}");
+
+    let up = LinkChange::Up { address: Some(PUBLIC.into()), over: Over::Quic };
+    step(&mut reach, at(12), Input::Link { peer: far.node(), change: up });
+    let hello = hello_of(&far, mesh(), WALL);
+    let outputs = step(&mut reach, at(13), Input::Hello { from: far.node(), hello });
+    assert!(outputs.contains(&Output::Send { to: far.node(), frame: find }), "{outputs:?}");
+
+    let answer = Message::Found { target: lost, places: vec![place(lost, "/ip4/198.51.100.7/tcp/1")] };
+    let outputs = step(&mut reach, at(14), Input::Received { from: far.node(), message: answer });
+    assert!(outputs.iter().any(|output| matches!(output, Output::Dial { peer, .. } if *peer == lost)), "{outputs:?}");
+}
+
+#[test]
+fn who_is_asked_names_those_closest_and_never_what_only_his_own_machine_reaches() {
+    let (mut reach, asker) = (reach(&[]), identity(2, mesh()));
+    introduce(&mut reach, &asker, WALL);
+    for number in 10..40_u8 {
+        let addresses = vec!["/ip4/127.0.0.1/tcp/1".to_owned(), format!("/ip4/198.51.100.{number}/tcp/1")];
+        let peer = NodeId([number; 32]);
+        step(&mut reach, at(3), Input::Addresses { peer, addresses, source: Source::Signed });
+    }
+    let message = Message::Find(NodeId([17; 32]));
+    let outputs = step(&mut reach, at(4), Input::Received { from: asker.node(), message });
+    let [Output::Send { frame: Frame::Reach(Message::Found { places, .. }), .. }] = &outputs[..] else {
+        panic!("{outputs:?}")
+    };
+    assert_eq!(places.len(), 8);
+    assert_eq!(places[0], Place { node: NodeId([17; 32]), addresses: vec!["/ip4/198.51.100.17/tcp/1".into()] });
+}
+
+#[test]
+fn a_peer_that_starts_anew_before_its_death_was_noticed_is_linked_afresh_at_once() {
+    let (mut reach, other) = (reach(&[]), identity(2, mesh()));
+    introduce(&mut reach, &other, WALL);
+    let again = Hello { boots: 2, ..*hello_of(&other, mesh(), WALL) };
+    let outputs = step(&mut reach, at(3), Input::Hello { from: other.node(), hello: Box::new(again) });
+    assert!(outputs.contains(&Output::Hangup { peer: other.node() }), "{outputs:?}");
+    let outputs = step(&mut reach, at(4), Input::Link { peer: other.node(), change: LinkChange::Down });
+    assert!(outputs.contains(&Output::Down(other.node())), "{outputs:?}");
+    step(
+        &mut reach,
+        at(5),
+        Input::Link { peer: other.node(), change: LinkChange::Up { address: None, over: Over::Quic } },
+    );
+    let again = Hello { boots: 2, ..*hello_of(&other, mesh(), WALL) };
+    let outputs = step(&mut reach, at(6), Input::Hello { from: other.node(), hello: Box::new(again) });
+    assert!(outputs.iter().any(|output| matches!(output, Output::Up { .. })), "{outputs:?}");
 }

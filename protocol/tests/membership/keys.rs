@@ -213,6 +213,7 @@ fn two_processes_with_one_key_are_named_by_both_and_do_not_shout_each_other_down
             addresses: vec!["/node/elsewhere".into()],
             disk: bocage_protocol::id::DiskId::of(b"another disk"),
             boots: 1,
+            relays: None,
         };
         let body = RecordBody {
             kind: Kind::PRESENCE,

@@ -19,6 +19,9 @@ pub struct Population {
     /// Nodes of each, dealt out to its sites in turn.
     #[serde(default = "one")]
     pub nodes: u32,
+    /// Behind NATs that nobody gets through: they dial out, and are reached through nodes that are not.
+    #[serde(default)]
+    pub at_home: bool,
     /// The electorate admitted them. Those who are not are Sybils: they are never counted among the honest.
     #[serde(default = "yes")]
     pub admitted: bool,

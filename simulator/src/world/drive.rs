@@ -11,7 +11,7 @@ use super::{Bug, Event, World};
 use crate::{
     blocks::Cost,
     host::{self, Daemon, State, UNARMED},
-    population::address,
+    population::{address, address_at_home},
     report::Property,
     tape::{Step, Tape},
     trace::{self, FrameMark, Way},
@@ -57,7 +57,7 @@ impl<D: Daemon> World<D> {
         let at = self.at;
         let peers = self.bootstrap(node);
         let host = &self.hosts[node as usize];
-        let config = self.population.config(node, &host.identity, &peers);
+        let config = self.population.config(node, self.network.place(node), &host.identity, &peers);
         let mut of = [0; 8];
         of[..4].copy_from_slice(&node.to_be_bytes());
         of[4..].copy_from_slice(&host.life.to_be_bytes());
@@ -83,7 +83,9 @@ impl<D: Daemon> World<D> {
         self.act(node, outputs);
         self.arm(node, deadline);
         let id = self.hosts[node as usize].id;
-        let change = LinkChange::Listening { address: address(node) };
+        let at_home = self.network.place(node).at_home;
+        let address = if at_home { address_at_home(node) } else { address(node) };
+        let change = LinkChange::Listening { address };
         let life = self.hosts[node as usize].life;
         self.inbox.push_back((node, life, Input::Link { peer: id, change }));
     }
@@ -222,7 +224,8 @@ impl<D: Daemon> World<D> {
             self.trace.note(self.at, node, Way::Output, trace::of_output(&output, None));
             match output {
                 Output::Send { .. } => unreachable!("sent above"),
-                Output::Dial { peer, addresses } => self.dial(node, peer, &addresses),
+                Output::Dial { peer, via } => self.dial(node, peer, &via),
+                Output::Reserve { relay, wanted } => self.reserve(node, relay, wanted),
                 Output::Hangup { peer } if self.keeps_link(node, peer) => {}
                 Output::Hangup { peer } => self.hang_up(node, peer),
                 Output::Persist { write, batch } => self.store_step(node, store::Input::Persist { write, batch }),

@@ -68,7 +68,8 @@ impl<D: Daemon> World<D> {
             let ruling = Ruling { operator, node: id, below: FOR_EVER, resolved: 0, made };
             let signed = Signed::seal(&keys, &ruling);
             self.deaths.of_nodes.insert(*node, self.at);
-            self.tell(About::Node(*node), KeyWord::Ruling(Ruled { lineage, signed }));
+            self.deaths.told.push(Death { about: About::Node(*node), at: self.at, known: BTreeMap::new() });
+            self.tell(KeyWord::Ruling(Ruled { lineage, signed }));
         }
     }
 
@@ -82,6 +83,8 @@ impl<D: Daemon> World<D> {
         self.deaths.of_nodes.extend(nodes.iter().map(|node| (*node, at)));
         for operator in operators {
             let lineage = self.population.recover(operator, self.wall());
+            let about = About::Party(lineage.genesis.party_id());
+            self.deaths.told.push(Death { about, at: self.at, known: BTreeMap::new() });
             let theirs: Vec<u32> = (0..u32::try_from(self.hosts.len()).unwrap_or(u32::MAX))
                 .filter(|node| self.network.place(*node).operator == operator && !nodes.contains(node))
                 .collect();
@@ -94,7 +97,7 @@ impl<D: Daemon> World<D> {
                     self.ask(node, Waiting::Told, None, Command::Certificate(certificate), ASK_MAX);
                 }
             }
-            self.tell(About::Party(lineage.genesis.party_id()), KeyWord::Lineage(lineage));
+            self.tell(KeyWord::Lineage(lineage));
         }
     }
 
@@ -103,9 +106,8 @@ impl<D: Daemon> World<D> {
     }
 
     /// Tells some node, as its operator does who sits at another one.
-    fn tell(&mut self, about: About, word: KeyWord) {
+    fn tell(&mut self, word: KeyWord) {
         let members = self.members();
-        self.deaths.told.push(Death { about, at: self.at, known: BTreeMap::new() });
         let Some(told) = self.streams.faults.index(members.len()).map(|index| members[index]) else { return };
         self.ask(told, Waiting::Told, None, Command::Word(Box::new(word)), ASK_MAX);
     }

@@ -1,7 +1,7 @@
 //! Who lies in this world: lies are told between a liar's node and its links, so the node inside is the one that ships.
 use std::collections::{BTreeMap, BTreeSet};
 
-use bocage_protocol::{frame::Frame, id::NodeId, random::Rng};
+use bocage_protocol::{frame::Frame, id::NodeId, io::Path, random::Rng};
 
 use super::{Beat, SECOND, WORLD, World};
 use crate::{
@@ -174,7 +174,7 @@ impl<D: Daemon> World<D> {
                 Act::Send(to, frame) => self.carry(node, to, frame),
                 Act::Dial(peer) => {
                     if let Some(number) = self.numbers.get(&peer).copied() {
-                        self.dial(node, peer, &[address(number)]);
+                        self.dial(node, peer, &Path::Direct(vec![address(number)]));
                     }
                 }
             }

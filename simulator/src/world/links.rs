@@ -2,8 +2,9 @@
 use bocage_protocol::{
     frame::Frame,
     id::NodeId,
-    io::{Input, LinkChange},
+    io::{Input, LinkChange, Over, Path, PathKind},
     membership::Address,
+    reach::address::relay_of,
 };
 
 use super::{Event, World};
@@ -16,13 +17,66 @@ use crate::{
 
 impl<D: Daemon> World<D> {
     /// A node wants a link. It hears `Up` or `Unreachable`, unless it has the link.
-    pub(super) fn dial(&mut self, node: u32, peer: NodeId, addresses: &[Address]) {
+    pub(super) fn dial(&mut self, node: u32, peer: NodeId, via: &Path) {
+        match via {
+            Path::Direct(addresses) => self.dial_directly(node, peer, addresses),
+            Path::Relayed(addresses) => self.dial_through(node, peer, addresses),
+        }
+    }
+
+    fn dial_directly(&mut self, node: u32, peer: NodeId, addresses: &[Address]) {
+        let path = PathKind::Direct;
         let peer_number = self.numbers.get(&peer).copied().filter(|number| *number != node);
         let found = peer_number.filter(|number| addresses.iter().any(|address| number_of(address) == Some(*number)));
         let Some(number) = found else {
             let after = self.network.dial_max();
-            return self.unreachable(node, peer, after, "nobody of that name is there");
+            return self.unreachable(node, peer, path, after, "nobody of that name is there");
         };
+        self.link_by(node, number, path, None);
+    }
+
+    /// Through the first of these relays that can.
+    fn dial_through(&mut self, node: u32, peer: NodeId, addresses: &[Address]) {
+        let path = PathKind::Relayed;
+        let number = self.numbers.get(&peer).copied().filter(|number| *number != node);
+        let carries = |relay: &u32, number: u32| {
+            self.runs(*relay)
+                && *relay != node
+                && self.reserved.get(relay).is_some_and(|nodes| nodes.contains(&number))
+                && self.network.linked(node, *relay)
+                && self.network.linked(*relay, number)
+        };
+        let relays = addresses.iter().filter_map(|address| number_of(relay_of(address)?.1));
+        let found = number.and_then(|number| relays.into_iter().find(|relay| carries(relay, number)).zip(Some(number)));
+        let Some((relay, number)) = found else {
+            let after = self.network.dial_max();
+            return self.unreachable(node, peer, path, after, "no relay leads there");
+        };
+        self.link_by(node, number, path, Some(relay));
+    }
+
+    /// A peer relays for a node, if they are linked, or no longer.
+    pub(super) fn reserve(&mut self, node: u32, relay: NodeId, wanted: bool) {
+        let Some(number) = self.numbers.get(&relay).copied() else { return };
+        let up = self.network.link(node, number).up == [true; 2];
+        let nodes = self.reserved.entry(number).or_default();
+        if !wanted {
+            nodes.remove(&node);
+            return;
+        }
+        let change = if up {
+            nodes.insert(node);
+            LinkChange::Reserved
+        } else {
+            LinkChange::Unreserved { why: "there is no link to it".into() }
+        };
+        let after = self.network.delay_now(node, number) + self.network.delay_now(number, node);
+        self.later(node, after, Input::Link { peer: relay, change });
+    }
+
+    /// A link over a path that may lead there.
+    fn link_by(&mut self, node: u32, number: u32, path: PathKind, relay: Option<u32>) {
+        let peer = self.hosts[number as usize].id;
         let mine = end(node, number);
         let link = *self.network.link(node, number);
         if link.up[mine] || link.coming[mine] {
@@ -31,27 +85,35 @@ impl<D: Daemon> World<D> {
         if !self.network.linked(node, number) {
             self.cut_touches(node, number);
             let after = self.network.dial_max();
-            return self.unreachable(node, peer, after, "no answer");
+            return self.unreachable(node, peer, path, after, "no answer");
+        }
+        if path == PathKind::Direct && self.network.place(number).at_home {
+            let after = self.network.dial_max();
+            return self.unreachable(node, peer, path, after, "no answer");
         }
         let (there, back) = (self.network.delay_now(node, number), self.network.delay_now(number, node));
         if !self.runs(number) {
-            return self.unreachable(node, peer, there + back, "nobody listens there");
+            return self.unreachable(node, peer, path, there + back, "nobody listens there");
         }
         let link = self.network.link(node, number);
         link.epoch += 1;
         link.coming = [true; 2];
+        link.relay = relay;
         let epoch = link.epoch;
         let (here_at, there_at) = (self.at + there + back, self.at + 2 * there + back);
         self.network.not_before(node, number, there_at);
         self.network.not_before(number, node, here_at);
+        if let Some(relay) = relay {
+            self.relayed.entry(relay).or_default().insert((node.min(number), node.max(number)));
+        }
         self.host(node).peers.insert(number);
         self.host(number).peers.insert(node);
         self.queue.push(here_at, node, Event::LinkUp { peer: number, epoch, dialled: true });
         self.queue.push(there_at, number, Event::LinkUp { peer: node, epoch, dialled: false });
     }
 
-    fn unreachable(&mut self, node: u32, peer: NodeId, after: u64, why: &str) {
-        let change = LinkChange::Unreachable { why: why.into() };
+    fn unreachable(&mut self, node: u32, peer: NodeId, path: PathKind, after: u64, why: &str) {
+        let change = LinkChange::Unreachable { path, why: why.into() };
         self.tally.count("dials_in_vain");
         self.later(node, after, Input::Link { peer, change });
     }
@@ -70,13 +132,17 @@ impl<D: Daemon> World<D> {
             return;
         }
         link.coming[mine] = false;
+        let relay = link.relay;
         let stale = std::mem::replace(&mut link.up[mine], true);
         let id = self.hosts[peer as usize].id;
         if stale {
             self.give(node, Input::Link { peer: id, change: LinkChange::Down });
         }
-        let address = dialled.then(|| address(peer));
-        self.give(node, Input::Link { peer: id, change: LinkChange::Up { address } });
+        let (address, over) = match relay {
+            None => (dialled.then(|| address(peer)), Over::Quic),
+            Some(relay) => (None, Over::Relay(self.hosts[relay as usize].id)),
+        };
+        self.give(node, Input::Link { peer: id, change: LinkChange::Up { address, over } });
         let round_trip = self.network.round_trip(node, peer);
         self.give(node, Input::Link { peer: id, change: LinkChange::RoundTrip(round_trip) });
     }
@@ -90,12 +156,30 @@ impl<D: Daemon> World<D> {
         }
         let was_coming = std::mem::take(&mut link.coming[mine]);
         let was_up = std::mem::take(&mut link.up[mine]);
+        let path = if link.relay.is_some() { PathKind::Relayed } else { PathKind::Direct };
+        self.carried_no_more(node, peer);
         let peer_id = self.hosts[peer as usize].id;
         if was_up {
             self.give(node, Input::Link { peer: peer_id, change: LinkChange::Down });
         } else if was_coming {
-            let change = LinkChange::Unreachable { why: "it went away".into() };
+            let change = LinkChange::Unreachable { path, why: "it went away".into() };
             self.give(node, Input::Link { peer: peer_id, change });
+        }
+    }
+
+    /// The link to a relay is gone at this end: so are those of this node that the relay carried, and its reservation.
+    fn carried_no_more(&mut self, node: u32, relay: u32) {
+        if let Some(nodes) = self.reserved.get_mut(&relay) {
+            nodes.remove(&node);
+        }
+        let Some(pairs) = self.relayed.get_mut(&relay) else { return };
+        let gone: Vec<(u32, u32)> = pairs.extract_if(.., |(a, b)| *a == node || *b == node).collect();
+        for (a, b) in gone {
+            let link = *self.network.link(a, b);
+            if link.relay == Some(relay) {
+                self.queue.push(self.at, a, Event::LinkLost { peer: b, epoch: link.epoch });
+                self.queue.push(self.at, b, Event::LinkLost { peer: a, epoch: link.epoch });
+            }
         }
     }
 

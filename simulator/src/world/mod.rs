@@ -19,7 +19,7 @@ mod offers;
 mod liars;
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     time::Duration,
 };
 
@@ -194,6 +194,10 @@ pub(crate) struct World<D> {
     transfers: Slab<UnderWay>,
     memo: Memo,
     carried: Carried,
+    /// Which nodes each node relays for.
+    reserved: BTreeMap<u32, BTreeSet<u32>>,
+    /// Links that each node carries.
+    relayed: BTreeMap<u32, BTreeSet<(u32, u32)>>,
     trace: Trace,
     /// Inputs that came of the step under way, for nodes of this life.
     inbox: VecDeque<(u32, u32, Input)>,
@@ -243,6 +247,8 @@ impl<D: Daemon> World<D> {
                 clients: stream("clients"),
                 clocks: stream("clocks"),
             },
+            reserved: BTreeMap::new(),
+            relayed: BTreeMap::new(),
             frames: Slab::default(),
             later: Slab::default(),
             transfers: Slab::default(),

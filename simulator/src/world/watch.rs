@@ -151,12 +151,15 @@ impl Tally {
             Notice::Applied { .. }
             | Notice::PeerUp(_)
             | Notice::PeerDown(_)
+            | Notice::PeerMoved { .. }
+            | Notice::RelayLost { .. }
             | Notice::Verdict { .. }
             | Notice::Contradiction { .. }
             | Notice::Contradicted { .. }
             | Notice::Succeeded { .. }
             | Notice::Ruled { .. }
             | Notice::Doubled { .. }
+            | Notice::PeerDoubled(_)
             | Notice::CellOpened { .. }
             | Notice::Leader { .. }
             | Notice::DiskFailed(_)
@@ -166,6 +169,8 @@ impl Tally {
             Notice::Applied { .. } => "notice_applied",
             Notice::PeerUp(_) => "notice_peer_up",
             Notice::PeerDown(_) => "notice_peer_down",
+            Notice::PeerMoved { .. } => "notice_peer_moved",
+            Notice::RelayLost { .. } => "notice_relay_lost",
             Notice::PeerRefused { .. } => "notice_peer_refused",
             Notice::Verdict { .. } => "notice_verdict",
             Notice::RecordRefused { .. } => "notice_record_refused",
@@ -174,6 +179,7 @@ impl Tally {
             Notice::Succeeded { .. } => "notice_succeeded",
             Notice::Ruled { .. } => "notice_ruled",
             Notice::Doubled { .. } => "notice_doubled",
+            Notice::PeerDoubled(_) => "notice_peer_doubled",
             Notice::CellOpened { .. } => "notice_cell_opened",
             Notice::Leader { .. } => "notice_leader",
             Notice::CellQuarantined { .. } => "notice_cell_quarantined",

@@ -64,7 +64,7 @@ impl Commands {
             }
             _ => {
                 self.serial += 1;
-                let says = if self.serial % 2 == 0 { InstanceState::Running } else { InstanceState::Starting };
+                let says = if self.serial.is_multiple_of(2) { InstanceState::Running } else { InstanceState::Starting };
                 self.hosts[0].renewal(&self.state, self.serial, says)
             }
         }

@@ -60,7 +60,7 @@ pub fn run(count: u64, seed: u64) -> Tally {
 fn fill<A: Arena>(tally: &mut Tally, mut arena: A, count: u64, seed: Seed) {
     let mut rng = seed.split(A::NAME).rng();
     for n in 0..count {
-        if n % HONEST_EVERY == 0 {
+        if n.is_multiple_of(HONEST_EVERY) {
             let row = tally.honest.entry(A::NAME).or_default();
             row.offered += 1;
             row.accepted += u64::from(arena.honest(&mut rng));

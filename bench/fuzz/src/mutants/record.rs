@@ -52,8 +52,13 @@ impl Records {
         let home = Scope::Jurisdiction(fixture::law("FR"));
         let (kind, subject, content) = match rng.below(3) {
             0 => {
-                let presence =
-                    Presence { incarnation: 1, addresses: Vec::new(), disk: DiskId([1; 32]), boots: rng.below(9) };
+                let presence = Presence {
+                    incarnation: 1,
+                    addresses: Vec::new(),
+                    disk: DiskId([1; 32]),
+                    boots: rng.below(9),
+                    relays: None,
+                };
                 (Kind::PRESENCE, Subject(host.node().0), codec::encode(&presence))
             }
             1 => {
@@ -158,7 +163,6 @@ impl Arena for Records {
         let body = self.draft(n, rng);
         let right = self.seal(n, &body);
         let with = |body: RecordBody| Record { signed: Signed::seal(&self.hosts[n].keys, &body), ..right.clone() };
-        let about_itself = body.kind == Kind::PRESENCE || body.kind == Kind::OFFER;
         let (what, record) = match rng.below(20) {
             0..=3 => {
                 // What a damaged frame still says rightly was really said.
@@ -177,11 +181,8 @@ impl Arena for Records {
                 let signed = other_domain(&right.signed, &self.hosts[n].keys);
                 Record { signed, ..right }
             }),
-            8 if about_itself => ("re-signed: by another member, with its own certificate", self.seal(attacker, &body)),
-            8 => {
-                // A verdict that names another observer than its signer.
-                ("re-signed: by another member, with its own certificate", self.seal(attacker, &body))
-            }
+            // A verdict so signed names another observer than its signer.
+            8 => ("re-signed: by another member, with its own certificate", self.seal(attacker, &body)),
             9 => {
                 let signed = self.seal(attacker, &body).signed;
                 ("re-signed: by another member, with the victim's certificate", Record { signed, ..right })

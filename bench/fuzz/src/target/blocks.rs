@@ -130,7 +130,7 @@ impl Bench {
             }
             11 => {
                 self.injected = true;
-                self.blocks.fill(if a % 4 == 0 { u64::MAX } else { b % (256 << 10) });
+                self.blocks.fill(if a.is_multiple_of(4) { u64::MAX } else { b % (256 << 10) });
             }
             12 => {
                 self.rotten = true;
@@ -140,13 +140,13 @@ impl Bench {
                 self.rotten = true;
                 self.blocks.erase(segment, b % (16 << 10), 1 + a % 2_000);
             }
-            14 if b % 4 == 0 => {
+            14 if b.is_multiple_of(4) => {
                 self.rotten = true;
                 self.blocks.remove(segment);
             }
             14 => {
                 self.rotten = true;
-                self.blocks.fail_reads(segment, b % 2 == 0);
+                self.blocks.fail_reads(segment, b.is_multiple_of(2));
             }
             _ => self.reopen(),
         }
@@ -175,7 +175,7 @@ impl Bench {
                 self.last_index = meta.index;
                 StoreOp::Snapshot { cell, meta, state: value(b % 900) }
             }
-            2 if b % 8 == 0 => {
+            2 if b.is_multiple_of(8) => {
                 self.last_index = 0;
                 StoreOp::DropCell { cell }
             }

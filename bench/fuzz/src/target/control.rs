@@ -84,6 +84,9 @@ impl Api {
             door: Door::new(host.operator.genesis.operator()),
             bodies: control::Bodies::default(),
             metrics: Arc::new(Registry::default()),
+            carried: Metrics::default(),
+            relays: false,
+            folder: home.path().to_owned(),
         });
         runtime.spawn(answer(driver, clock));
         let (local, remote) = (control::router(Arc::clone(&control), true), control::router(control, false));
@@ -99,6 +102,7 @@ async fn answer(mut driver: DriverEnd, clock: Clock) {
         zone: "bocage".into(),
         bootstrap: Vec::new(),
         announce: Vec::new(),
+        relays: false,
         offer: None,
         cell: CellConfig::default(),
         membership: membership::Config::default(),

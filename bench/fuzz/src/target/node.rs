@@ -12,7 +12,7 @@ use bocage_protocol::{
     config::Config,
     frame::Frame,
     identity::Verified,
-    io::{Input, LinkChange, Output, TransferFault},
+    io::{Input, LinkChange, Output, Over, TransferFault},
     machine::Machine,
     membership,
     node::Node,
@@ -45,6 +45,7 @@ fn config() -> Config {
         zone: "bocage".into(),
         bootstrap: Vec::new(),
         announce: vec!["/ip4/192.0.2.9/udp/4001/quic-v1".into()],
+        relays: false,
         offer: Some(Terms { total, price: fixture::price() }),
         cell: CellConfig::default(),
         membership: membership::Config::default(),
@@ -58,7 +59,7 @@ fn run(bytes: &[u8]) {
     drain(&mut node, now);
     for host in &world::hosts()[1..3] {
         let peer = host.node();
-        node.handle_input(now, Input::Link { peer, change: LinkChange::Up { address: None } });
+        node.handle_input(now, Input::Link { peer, change: LinkChange::Up { address: None, over: Over::Quic } });
         drain(&mut node, now);
         node.handle_input(now, Input::Received { from: peer, frame: Verified::own(world::hello(host)) });
         drain(&mut node, now);
@@ -93,6 +94,7 @@ fn drain(node: &mut Node, now: Now) {
                     panic!("a peer's frames stopped a replica: {reason}")
                 }
                 Output::Dial { .. }
+                | Output::Reserve { .. }
                 | Output::Hangup { .. }
                 | Output::Send { .. }
                 | Output::Provide { .. }

@@ -21,6 +21,7 @@ use bocage_protocol::{
     machine::Machine,
     membership::{self, Contact, Liveness, Parcel, Presence, Sums, Verdict},
     random::Seed,
+    reach,
     record::{Header, Kind, Known, Order, Record, RecordBody, Scope, Settled, Subject, Tier},
     refusal::{Code, Refusal},
     resources::Resources,
@@ -61,6 +62,7 @@ pub(super) fn records() -> Named<Record> {
         addresses: vec!["/ip4/192.0.2.1/udp/4001/quic-v1".into()],
         disk: DiskId([1; 32]),
         boots: 1,
+        relays: None,
     };
     let verdict = Verdict { about, incarnation: 1, state: Liveness::Down, observer: host.node() };
     let gates = vec![(host.node(), presence.addresses.clone())];
@@ -430,6 +432,9 @@ pub(super) fn frames() -> Named<Vec<u8>> {
 
 /// The same, not encoded yet.
 pub(super) fn all_frames() -> Named<Frame> {
+    use birth::Message as Birth;
+    use membership::Message as Gossip;
+
     let host = &hosts()[1];
     let law = fixture::law("FR");
     let parcel = |record: &Record| Parcel(Arc::new(Known::read(record.clone()).expect("own records read")));
@@ -453,7 +458,6 @@ pub(super) fn all_frames() -> Named<Frame> {
     let settled = Settled::at(FOUNDED);
     let sums = vec![Sums { tier: Tier::Home, buckets: vec![3; 64] }, Sums { tier: Tier::Mesh, buckets: vec![4; 64] }];
     let me = contact(host);
-    use membership::Message as Gossip;
     let gossip = named([
         ("records", Gossip::Records(parcels.clone())),
         ("announce", Gossip::Announce(headers.clone())),
@@ -507,7 +511,6 @@ pub(super) fn all_frames() -> Named<Frame> {
     let founding = Founding::of(&hosts()[..3]);
     let workload = &founding.release.workload;
     let need = Resources { cpu_millis: 100, memory_bytes: 1 << 20, disk_bytes: 1 << 20 };
-    use birth::Message as Birth;
     let birth = named([
         (
             "candidates",
@@ -557,6 +560,13 @@ pub(super) fn all_frames() -> Named<Frame> {
         ("route-update", route::Message::Update(update)),
         ("route-unknown", route::Message::Unknown { cell: cell.id }),
     ]);
+    let (node, addresses) = (hosts()[1].node(), vec!["/ip4/198.51.100.1/udp/4001/quic-v1".to_owned()]);
+    let places = vec![reach::Place { node, addresses }];
+    let found = named([
+        ("reach-find", reach::Message::Find(node)),
+        ("reach-found", reach::Message::Found { target: node, places }),
+    ]);
+    frames.extend(found.into_iter().map(|(name, message)| (name, Frame::Reach(message))));
     frames.extend(route.into_iter().map(|(name, message)| (name, Frame::Route(message))));
     frames
 }
@@ -571,5 +581,7 @@ pub(super) fn hello(host: &Host) -> Frame {
         disk: DiskId([2; 32]),
         boots: 1,
         wall: FOUNDED,
+        relays: Some(true),
+        finds: Some(true),
     }))
 }

@@ -113,6 +113,7 @@ fn settings(plant: &Plant, founding: &Founding, ports: &Ports) -> std::io::Resul
             memory_gib_month: 150,
             disk_gib_month: 5,
         }),
+        relay: None,
     })
 }
 

@@ -139,15 +139,24 @@ impl Init {
             mesh: MeshSettings { id: mesh, zone: self.zone, bootstrap: self.bootstrap },
             node: NodeSettings { jurisdiction: self.jurisdiction, site: Site(self.site), domains: self.domains },
             listen: ListenSettings {
-                mesh: vec![format!("/ip4/0.0.0.0/udp/{port}/quic-v1"), format!("/ip4/0.0.0.0/tcp/{port}")],
+                mesh: everywhere(port),
                 announce: self.announce,
                 edge: self.edge,
                 control: self.control,
                 mdns: self.mdns,
             },
             offer: Some(self.terms.over(&modest())),
+            relay: None,
         }
     }
+}
+
+/// Every address of this machine, IPv6 first where there is any: no NAT is in between there.
+fn everywhere(port: u16) -> Vec<String> {
+    // The daemon listens for IPv6 alone on it, and asks for the port before it does for IPv4.
+    let has_ip6 = std::net::UdpSocket::bind((std::net::Ipv6Addr::UNSPECIFIED, 0)).is_ok();
+    let ips = if has_ip6 { vec!["/ip6/::", "/ip4/0.0.0.0"] } else { vec!["/ip4/0.0.0.0"] };
+    ips.into_iter().flat_map(|ip| [format!("{ip}/udp/{port}/quic-v1"), format!("{ip}/tcp/{port}")]).collect()
 }
 
 /// What is offered where nobody says otherwise: a part of a small machine.
