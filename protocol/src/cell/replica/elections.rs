@@ -170,10 +170,10 @@ mod tests {
     fn timeouts_cover_ten_round_trips_and_heartbeats_scale_with_them() {
         let config = CellConfig::default();
         let near = Timing::of(&config, Duration::from_millis(1));
-        assert_eq!((near.election, near.heartbeat), (12, 4));
+        assert_eq!((near.election, near.heartbeat), (12, 6));
         let far = Timing::of(&config, Duration::from_millis(470));
         assert!(config.tick * u32::try_from(far.election).unwrap() >= Duration::from_millis(4_700));
-        assert_eq!(far.heartbeat, 4 * far.election / 12);
+        assert_eq!(far.heartbeat, 6 * far.election / 12);
         assert!(config.tick * u32::try_from(far.gap).unwrap() >= Duration::from_millis(940));
     }
 }

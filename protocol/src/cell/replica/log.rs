@@ -79,6 +79,11 @@ impl Log {
         self.entries.extend(entries.iter().cloned());
     }
 
+    /// The last index that a snapshot stands for, and no entry any more.
+    pub(super) const fn floor(&self) -> u64 {
+        self.floor.0
+    }
+
     /// Forgets everything and starts behind a received snapshot.
     pub(super) fn install(&mut self, meta: &SnapshotMetadata) {
         self.floor = (meta.index, meta.term);

@@ -335,7 +335,10 @@ impl Replica {
         self.elections.assert_settled(raft);
         // raft 0.7 lets a single voter win at once and assumes then that its whole log is durable.
         let alone = raft.prs().is_singleton() && raft.state != StateRole::Leader;
-        if !(alone && self.writes.is_busy()) {
+        // It looks through the entries that it has not applied before it campaigns. While a snapshot that took their place
+        // is being made durable they are not there, and it panics: the seeds of `replicas_agree_…` found it.
+        let installing = raft.state != StateRole::Leader && raft.raft_log.applied < raft.store().floor();
+        if !(installing || alone && self.writes.is_busy()) {
             self.raw.tick();
         }
         self.elections.settle(&mut self.raw.raft);
