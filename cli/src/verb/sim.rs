@@ -27,12 +27,18 @@ pub(crate) struct Run {
     /// All randomness comes from it
     #[arg(long, default_value_t = 1, value_name = "N")]
     seed: u64,
+    /// So many of a thousand nodes speak the previous wire version, whatever the scenario says
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1_000))]
+    previous_wire_per_mille: Option<u32>,
 }
 
 impl Sim {
     pub(crate) fn run(self, at: &Invocation) -> Result<ExitCode, Failure> {
-        let Self::Run(Run { scenario: path, seed }) = self;
-        let scenario = Scenario::load(&path).map_err(|error| wrong(&path, &error))?;
+        let Self::Run(Run { scenario: path, seed, previous_wire_per_mille }) = self;
+        let mut scenario = Scenario::load(&path).map_err(|error| wrong(&path, &error))?;
+        if let Some(share) = previous_wire_per_mille {
+            scenario.knobs.previous_wire_per_mille = share;
+        }
         at.say.step(format!("{} with seed {seed}", scenario.name));
         let report = bocage_simulator::run(&scenario, seed);
         say::to_stdout(&if at.say.is_json() { report.to_json() + "\n" } else { report.to_text() });

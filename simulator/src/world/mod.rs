@@ -146,6 +146,8 @@ pub enum Bug {
     DeafNode,
     /// One node panics.
     Panic,
+    /// Frames are encoded as the newest version has them, whatever their link agreed on.
+    ForgottenVersion,
 }
 
 /// How a run departs from the plain one.

@@ -136,7 +136,7 @@ impl Init {
     fn settings(self, mesh: MeshId) -> Settings {
         let port = self.port;
         Settings {
-            mesh: MeshSettings { id: mesh, zone: self.zone, bootstrap: self.bootstrap },
+            mesh: MeshSettings { id: mesh, zone: self.zone, bootstrap: self.bootstrap, wire_newest: None },
             node: NodeSettings { jurisdiction: self.jurisdiction, site: Site(self.site), domains: self.domains },
             listen: ListenSettings {
                 mesh: everywhere(port),
