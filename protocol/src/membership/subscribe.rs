@@ -1,9 +1,12 @@
 //! What leaves a jurisdiction: to those who asked for it, and to those whom it concerns. A cell's members subscribe to
 //! each other's nodes; an observer tells the jurisdiction of whom it watches.
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::{
-    Membership, Timer,
+    Link, Membership, Timer,
     observe::{ASKED_FOR, inner_of},
     wants::Reason,
     wire::{CONTACTS_MAX, Contact, Message, Parcel, SUBJECTS_MAX},
@@ -17,6 +20,9 @@ use crate::{
 
 /// Subscriptions of peers held at once; more are not noted.
 const SUBSCRIBERS_MAX: usize = 4_096;
+
+/// Lapsed subscriptions are noticed so much later at most.
+const SWEEP: Duration = Duration::from_secs(5);
 
 /// Linked peers of another jurisdiction that are told a verdict, which spreads it there.
 const TOLD_ABROAD: usize = 3;
@@ -33,6 +39,8 @@ pub(super) struct Roster {
 pub(super) struct Subscriptions {
     ours: BTreeSet<Subject>,
     theirs: BTreeMap<Subject, BTreeMap<NodeId, Instant>>,
+    /// When lapsed subscriptions were last swept out.
+    swept: Instant,
     pub(super) rosters: BTreeMap<NodeId, Roster>,
 }
 
@@ -49,7 +57,7 @@ impl Membership {
         }
     }
 
-    /// Tells every linked peer what this node wants to hear, and again before it lapses.
+    /// Tells linked peers what this node wants to hear, and again before it lapses.
     pub(super) fn say_subscriptions(&mut self, now: Now) {
         if self.subscriptions.ours.is_empty() {
             self.agenda.set(Timer::Subscribe, None);
@@ -63,8 +71,11 @@ impl Membership {
     }
 
     pub(super) fn say_subscriptions_to(&mut self, node: NodeId) {
-        if !self.subscriptions.ours.is_empty() {
-            let subjects = self.subscriptions.ours.iter().copied().collect();
+        // At home the tree brings all that is said; only who watches somebody is known to himself alone.
+        let at_home = self.links.get(&node).is_some_and(|link| link.jurisdiction == self.home);
+        let is_meant = |subject: &&Subject| !at_home || subject.0 == node.0;
+        let subjects: Vec<Subject> = self.subscriptions.ours.iter().filter(is_meant).copied().collect();
+        if !subjects.is_empty() {
             self.send(node, Message::Subscribe(subjects));
         }
     }
@@ -76,10 +87,7 @@ impl Membership {
 
     pub(super) fn on_subscribe(&mut self, now: Now, from: NodeId, subjects: Vec<Subject>) {
         let until = now.instant + ASKED_FOR;
-        self.subscriptions.theirs.retain(|_, peers| {
-            peers.retain(|_, until| *until > now.instant);
-            !peers.is_empty()
-        });
+        self.sweep_subscriptions(now);
         let mut held: usize = self.subscriptions.theirs.values().map(BTreeMap::len).sum();
         for subject in subjects {
             let known = self.subscriptions.theirs.get(&subject).is_some_and(|peers| peers.contains_key(&from));
@@ -98,6 +106,18 @@ impl Membership {
         }
     }
 
+    /// Lapsed ones go, but not at each message: there are as many of those as of subscribers.
+    fn sweep_subscriptions(&mut self, now: Now) {
+        if now.instant < self.subscriptions.swept + SWEEP {
+            return;
+        }
+        self.subscriptions.swept = now.instant;
+        self.subscriptions.theirs.retain(|_, peers| {
+            peers.retain(|_, until| *until > now.instant);
+            !peers.is_empty()
+        });
+    }
+
     /// All that a subscriber may hear of a subject.
     fn known_about(&self, subject: Subject) -> Vec<Parcel> {
         let presence = self.set.find_any(Kind::PRESENCE, subject);
@@ -109,18 +129,39 @@ impl Membership {
         presence.into_iter().chain(verdicts).chain(others).map(|known| Parcel(known.clone())).collect()
     }
 
-    /// A record is new here: those who asked hear it, if the tree does not bring it to them.
+    /// A record is new here: those who asked hear it, if the tree does not bring it to them. Who signed it tells them all;
+    /// of those who only heard it, about one a subscriber.
     pub(super) fn tell_subscribers(&mut self, record: &Shared, from: Option<NodeId>) {
         if record.body.scope == Scope::Mesh {
             return;
         }
         let Some(peers) = self.subscriptions.theirs.get(&Self::subjects_of(record)) else { return };
         let tier = self.set.tier(record.body.scope);
-        let told: Vec<NodeId> =
-            peers.keys().copied().filter(|node| Some(*node) != from && !self.shares(tier, *node)).collect();
+        let own = record.signer().0 == self.me.0;
+        let is_told = |node: &NodeId| {
+            Some(*node) != from && !self.shares(tier, *node) && (own || self.is_first_here_after(*node))
+        };
+        let told: Vec<NodeId> = peers.keys().copied().filter(is_told).collect();
         for node in told {
             self.send(node, Message::Found(vec![Parcel(self.with_certificate(record))]));
         }
+    }
+
+    /// Whether this node comes first after another in the circle of ids, among those of its jurisdiction that it has links to.
+    /// Where all are linked exactly one says yes; where few are, several may.
+    fn is_first_here_after(&self, node: NodeId) -> bool {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let here = |(_, link): &(&NodeId, &Link)| link.jurisdiction == self.home;
+        let mut before = if node < self.me {
+            self.links.range((Excluded(node), Excluded(self.me)))
+        } else {
+            // The circle closes: first whoever comes after it, then from the beginning up to this node.
+            if self.links.range((Excluded(node), Unbounded)).any(|it| here(&it)) {
+                return false;
+            }
+            self.links.range(..self.me)
+        };
+        !before.any(|it| here(&it))
     }
 
     /// A record as readers far away need it: with its signer's certificate.

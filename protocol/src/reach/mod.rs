@@ -62,7 +62,7 @@ const BACK_OFF: Duration = Duration::from_millis(250);
 const BACK_OFF_MAX: Duration = Duration::from_secs(20);
 /// So long a direct dial goes alone before the peer's relays are tried too: a direct link within reach is up by then.
 const DIRECT_ALONE: Duration = Duration::from_millis(400);
-/// Dials in vain before others are asked where somebody is.
+/// Dials in vain before others are asked where somebody is; he himself is not dialled then to ask him for others.
 const FAILURES_BEFORE_FIND: u32 = 2;
 /// Addresses of one relay that are announced.
 const RELAY_ADDRESSES_MAX: usize = 2;
@@ -240,6 +240,9 @@ impl Reach {
     }
 
     fn dial_if_due(&mut self, now: Now, id: NodeId) {
+        if !self.peers.get(&id).is_some_and(|peer| peer.is_due(now.instant)) {
+            return;
+        }
         let (direct, relayed) = self.ways(id);
         let Some(peer) = self.peers.get_mut(&id) else { return };
         match peer.state {
@@ -302,6 +305,7 @@ impl Reach {
                 if matches!(peer.state, State::Linked) {
                     self.outbox.push(Output::RoundTrip(id, round_trip));
                 }
+                return;
             }
             LinkChange::Full => {}
             LinkChange::Discovered { address } => {
@@ -461,7 +465,7 @@ impl Reach {
         }
         self.judge_clock();
         self.mind_relays(now);
-        self.ask_now(now, from);
+        self.ask_now(from);
     }
 
     /// What its certificate says and what its link speaks, or why this peer is turned away.
@@ -494,11 +498,8 @@ impl Reach {
         }
     }
 
-    fn send(&mut self, now: Now, to: NodeId, frame: Frame) {
-        if let Some(Peer { state: State::Linked, wire, .. }) = self.peers.get(&to) {
-            self.outbox.push(Output::Send { to, wire: *wire, frame });
-            return;
-        }
+    /// A frame for somebody who is not linked: it waits for him, if he may come.
+    fn wait_for(&mut self, now: Now, to: NodeId, frame: Frame) {
         let queued = self.peers.values().filter(|peer| !peer.waiting.is_empty()).count();
         let under_way = |peer: &Peer| matches!(peer.state, State::Greeting { .. } | State::Dialling { .. });
         let may_come = self.book.knows(to) || self.peers.get(&to).is_some_and(under_way) || self.is_looked_for(now, to);
@@ -552,7 +553,10 @@ impl Machine for Reach {
                 from
             }
             Input::Send { to, frame } => {
-                self.send(now, to, frame);
+                if let Some(wire) = self.wire(to) {
+                    return self.outbox.push(Output::Send { to, wire, frame });
+                }
+                self.wait_for(now, to, frame);
                 to
             }
             Input::Keys(keyring) => return self.on_keys(now, keyring),
