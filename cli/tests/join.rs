@@ -196,9 +196,9 @@ fn whatever_is_wrong_before_anybody_is_asked_is_named_and_leaves_nothing_behind(
         }
         assert!(!birch.path("n").exists(), "{words:?}");
     }
-    other.has("open.key", std::fs::read(other.path("n/keys/operator.key")).unwrap());
-    std::fs::set_permissions(other.path("open.key"), std::fs::Permissions::from_mode(0o644)).unwrap();
-    let open = other.path("open.key").display().to_string();
+    alder.has("open.key", std::fs::read(alder.path("n/keys/operator.key")).unwrap());
+    std::fs::set_permissions(alder.path("open.key"), std::fs::Permissions::from_mode(0o644)).unwrap();
+    let open = alder.path("open.key").display().to_string();
     let said = birch.types(&with(&["node", "join", long, "--operator-key", &open], &flags));
     said.failed(5, &["others", "chmod 600"]);
     assert!(!birch.path("n").exists());

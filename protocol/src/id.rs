@@ -17,11 +17,34 @@ pub struct ParseIdError {
     what: &'static str,
 }
 
+/// Orders a type as its 32 bytes. They are hashes and keys, so the first eight decide nearly always, and without a call: maps
+/// by id are a large part of what a node does.
+macro_rules! ordered_by_bytes {
+    ($name:ident) => {
+        impl Ord for $name {
+            #[inline]
+            fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+                let head = |[a, b, c, d, e, f, g, h, ..]: [u8; 32]| u64::from_be_bytes([a, b, c, d, e, f, g, h]);
+                head(self.0).cmp(&head(other.0)).then_with(|| self.0.cmp(&other.0))
+            }
+        }
+
+        impl PartialOrd for $name {
+            #[inline]
+            fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+                Some(self.cmp(other))
+            }
+        }
+    };
+}
+pub(crate) use ordered_by_bytes;
+
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident: $what:literal;)*) => {$(
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
         pub struct $name(pub [u8; 32]);
+        ordered_by_bytes!($name);
 
         impl $name {
             /// The id that is the hash of `bytes`.
@@ -33,7 +56,8 @@ macro_rules! ids {
             /// The first eight characters: for people's eyes, never for comparing.
             #[must_use]
             pub fn short(&self) -> String {
-                self.to_string().chars().take(8).collect()
+                // Five bytes are eight characters.
+                BASE32_NOPAD.encode(&self.0[..5]).to_ascii_lowercase()
             }
         }
 

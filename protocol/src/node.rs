@@ -330,6 +330,7 @@ impl Node {
                 self.hand(HandOver::Membership(membership::Input::PeerUp { peer, certificate }));
                 self.hand(HandOver::Router(route::Input::PeerUp(peer)));
                 self.hand(HandOver::Cells(cells::Input::Link { node: peer, up: true }));
+                self.hand(HandOver::Caller(caller::Input::PeerUp(peer)));
             }
             reach::Output::Down(peer) => {
                 self.hand(HandOver::Membership(membership::Input::PeerDown(peer)));

@@ -5,7 +5,7 @@ use std::{convert::Infallible, fmt};
 use bocage_protocol::{
     codec::Blob,
     frame::Frame,
-    io::{Input, Output},
+    io::{Input, LinkChange, Output},
     store,
 };
 use minicbor::{Encode, encode};
@@ -188,6 +188,11 @@ pub(crate) fn of_input(input: &Input, mark: Option<FrameMark>) -> u128 {
         Input::Persisted(write) => {
             mixer.word(2);
             mixer.word(write.0);
+        }
+        Input::Link { peer, change: LinkChange::RoundTrip(round_trip) } => {
+            mixer.word(3);
+            mixer.bytes(&peer.0);
+            mixer.words([round_trip.as_secs(), u64::from(round_trip.subsec_nanos())]);
         }
         Input::Link { .. }
         | Input::PersistFailed(..)

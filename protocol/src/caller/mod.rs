@@ -25,6 +25,11 @@ const ATTEMPT_MAX: Duration = Duration::from_secs(2);
 const NOBODY_LEADS: Duration = Duration::from_millis(50);
 /// Hints followed without a wait; more, and two replicas point at each other.
 const HOPS_MAX: u32 = 3;
+/// A node whose link broke so lately is asked only if there is nobody else: followers go on naming a dead leader until they
+/// elect another, and each question to it would cost [`ATTEMPT_MAX`].
+const LOST_FOR: Duration = Duration::from_secs(3);
+/// Lost nodes remembered; of more, the first in order is forgotten.
+const LOST_MAX: usize = 1_024;
 
 /// Which part waits for the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +106,8 @@ pub enum Input {
         /// What it says.
         result: Reached<Answered>,
     },
+    /// A link to a node is there.
+    PeerUp(NodeId),
     /// The link to a node is gone: what was asked of it is asked of another.
     PeerDown(NodeId),
 }
@@ -161,6 +168,8 @@ pub struct Caller {
     calls: BTreeMap<u64, Call>,
     by_cell: BTreeMap<CellId, Vec<u64>>,
     cells: BTreeMap<CellId, Located>,
+    /// Whose link broke lately, and since when.
+    lost: BTreeMap<NodeId, Instant>,
     agenda: Agenda<u64>,
     last: u64,
     outbox: Outbox<Output>,
@@ -175,6 +184,7 @@ impl Caller {
             calls: BTreeMap::new(),
             by_cell: BTreeMap::new(),
             cells: BTreeMap::new(),
+            lost: BTreeMap::new(),
             agenda: Agenda::default(),
             last: 0,
             outbox: Outbox::default(),
@@ -203,7 +213,8 @@ impl Caller {
             return;
         }
         let located = self.cells.get(&call.cell);
-        let Some(to) = hint.or_else(|| located.and_then(|located| choose(call, located, self.me))) else {
+        let lost = |node: &NodeId| is_lost(&self.lost, now, *node);
+        let Some(to) = hint.or_else(|| located.and_then(|located| choose(call, located, self.me, lost))) else {
             call.retry_at = now.instant + ATTEMPT_MAX;
             self.outbox.push(Output::Locate(call.cell));
             self.arm(id);
@@ -258,18 +269,20 @@ impl Caller {
     }
 
     fn on_reached(&mut self, now: Now, from: NodeId, id: u64, result: Reached<Answer>) {
-        let Some(call) = self.calls.get_mut(&id) else { return };
+        let Some(call) = self.calls.get(&id) else { return };
         match result {
             Reached::Yes(answer) => self.finish(id, Ok(answer)),
             Reached::No(refusal) if refusal.certainty == Certainty::Definite => self.finish(id, Err(refusal)),
-            Reached::NotLeader(Some(hint)) if hint != from && call.hops < HOPS_MAX && call.asked == Some(from) => {
-                call.hops += 1;
-                self.attempt(now, id, Some(hint));
+            Reached::NotLeader(Some(hint))
+                if hint != from
+                    && call.hops < HOPS_MAX
+                    && call.asked == Some(from)
+                    && !is_lost(&self.lost, now, hint) =>
+            {
+                self.hop(now, id, hint);
             }
             Reached::No(_) | Reached::NotLeader(_) => {
-                if call.asked != Some(from) {
-                    return;
-                }
+                let Some(call) = self.calls.get_mut(&id).filter(|call| call.asked == Some(from)) else { return };
                 call.asked = None;
                 call.hops = 0;
                 call.retry_at = now.instant + NOBODY_LEADS;
@@ -281,6 +294,13 @@ impl Caller {
                 self.arm(id);
             }
         }
+    }
+
+    fn hop(&mut self, now: Now, id: u64, hint: NodeId) {
+        if let Some(call) = self.calls.get_mut(&id) {
+            call.hops += 1;
+        }
+        self.attempt(now, id, Some(hint));
     }
 
     /// Asks again whatever was asked of somebody other than the leader, or of nobody.
@@ -305,6 +325,10 @@ impl Caller {
     }
 
     fn on_peer_down(&mut self, now: Now, peer: NodeId) {
+        if self.lost.len() >= LOST_MAX {
+            self.lost.pop_first();
+        }
+        self.lost.insert(peer, now.instant);
         for located in self.cells.values_mut().filter(|located| located.leader == Some(peer)) {
             located.leader = None;
         }
@@ -316,18 +340,27 @@ impl Caller {
     }
 }
 
-/// Whom to ask: the leader first, then this node if it votes, then voter after voter.
-fn choose(call: &Call, located: &Located, me: NodeId) -> Option<NodeId> {
+fn is_lost(lost: &BTreeMap<NodeId, Instant>, now: Now, node: NodeId) -> bool {
+    lost.get(&node).is_some_and(|since| now.instant.since(*since) < LOST_FOR)
+}
+
+/// Whom to ask: the leader first, then this node if it votes, then voter after voter; the lost ones only if all are.
+fn choose(call: &Call, located: &Located, me: NodeId, lost: impl Fn(&NodeId) -> bool) -> Option<NodeId> {
     let any_replica = matches!(call.what, What::Read { barrier: Barrier::AtLeast(_), .. });
     let local = located.voters.contains(&me).then_some(me);
-    let first = if any_replica { local.or(located.leader) } else { located.leader.or(local) };
+    let leader = located.leader.filter(|leader| !lost(leader));
+    let first = if any_replica { local.or(leader) } else { leader.or(local) };
     if let Some(first) = first
-        && (call.attempts == 0 || (!any_replica && located.leader.is_some_and(|leader| call.asked != Some(leader))))
+        && (call.attempts == 0 || (!any_replica && leader.is_some_and(|leader| call.asked != Some(leader))))
     {
         return Some(first);
     }
-    let at = usize::try_from(call.attempts).unwrap_or(0).checked_rem(located.voters.len())?;
-    located.voters.get(at).copied()
+    let next = |among: &[NodeId]| {
+        let at = usize::try_from(call.attempts).unwrap_or(0).checked_rem(among.len())?;
+        among.get(at).copied()
+    };
+    let here: Vec<NodeId> = located.voters.iter().filter(|voter| !lost(voter)).copied().collect();
+    next(&here).or_else(|| next(&located.voters))
 }
 
 impl Machine for Caller {
@@ -344,6 +377,9 @@ impl Machine for Caller {
             }
             Input::Answers { from, request, result } => {
                 self.on_reached(now, from, request.0, result.map(Answer::Answered));
+            }
+            Input::PeerUp(peer) => {
+                self.lost.remove(&peer);
             }
             Input::PeerDown(peer) => self.on_peer_down(now, peer),
         }

@@ -77,6 +77,39 @@ fn a_broken_link_sends_the_call_to_another_voter_and_a_new_leader_gets_it_at_onc
     assert_eq!(sent_to(&step(&mut caller, at(12), located(Some(node(3))))), Some(node(3)));
 }
 
+/// Followers name the dead leader until they have elected another: following them would cost two seconds each time.
+#[test]
+fn a_leader_whose_link_broke_is_not_asked_again_however_often_its_followers_name_it() {
+    let mut caller = Caller::new(node(0));
+    step(&mut caller, at(0), located(Some(node(1))));
+    step(&mut caller, at(0), submit(5_000));
+    let mut next = sent_to(&step(&mut caller, at(10), Input::PeerDown(node(1)))).unwrap();
+    let mut asked = std::collections::BTreeSet::from([next]);
+    for _ in 0..20 {
+        let outputs = step(&mut caller, at(11), outcome(next, Reached::NotLeader(Some(node(1)))));
+        assert_eq!(sent_to(&outputs), None, "the dead leader was asked");
+        let (now, outputs) = timeout(&mut caller);
+        assert!(now.instant <= at(61).instant, "waited until {:?}", now.instant);
+        next = sent_to(&outputs).unwrap();
+        asked.insert(next);
+    }
+    assert_eq!(asked, std::collections::BTreeSet::from([node(2), node(3)]));
+    step(&mut caller, at(62), Input::PeerUp(node(1)));
+    let outputs = step(&mut caller, at(62), outcome(next, Reached::NotLeader(Some(node(1)))));
+    assert_eq!(sent_to(&outputs), Some(node(1)), "back again, it is asked");
+}
+
+/// A voter may be without a link for other reasons than its death: it is dialled after a while.
+#[test]
+fn a_voter_that_was_lost_long_ago_is_asked_if_another_names_it() {
+    let mut caller = Caller::new(node(0));
+    step(&mut caller, at(0), Input::PeerDown(node(1)));
+    step(&mut caller, at(4_000), located(Some(node(2))));
+    step(&mut caller, at(4_000), submit(9_000));
+    let outputs = step(&mut caller, at(4_001), outcome(node(2), Reached::NotLeader(Some(node(1)))));
+    assert_eq!(sent_to(&outputs), Some(node(1)));
+}
+
 #[test]
 fn at_the_deadline_a_command_that_was_sent_is_indefinite_and_one_that_was_not_is_definite() {
     for (known, certainty) in [(true, Certainty::Indefinite), (false, Certainty::Definite)] {

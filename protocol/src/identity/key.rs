@@ -4,12 +4,13 @@ use std::fmt;
 use ed25519_dalek::{Signer as _, SigningKey, VerifyingKey};
 use minicbor::{Decode, Encode};
 
-use crate::id::NodeId;
+use crate::id::{NodeId, ordered_by_bytes};
 
 /// A public key: 32 bytes that may or may not be a point; checked when a signature is.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Encode, Decode)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Encode, Decode)]
 #[cbor(transparent)]
 pub struct PublicKey(#[cbor(n(0), with = "minicbor::bytes")] pub [u8; 32]);
+ordered_by_bytes!(PublicKey);
 
 /// A signature: 64 bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Encode, Decode)]

@@ -50,7 +50,7 @@ use crate::{
     random::{Rng, Seed},
     record::{ContentRule, Keyring, Kind, RecordSet, Shared, Tier},
     resources::Jurisdiction,
-    time::{Instant, Now},
+    time::{Instant, Now, Timestamp},
 };
 
 /// A round trip is taken to be so long until it was measured.
@@ -116,6 +116,8 @@ pub struct Membership {
     tally: Tally,
     gates: Gates,
     subscriptions: Subscriptions,
+    /// When the record expires for which a wake-up is set.
+    expiring: Option<Timestamp>,
     /// Incarnation of each node whose presence is in force here.
     present: BTreeMap<NodeId, u64>,
     double: keys::Double,
@@ -167,6 +169,7 @@ impl Membership {
             tally: Tally::default(),
             gates: Gates::default(),
             subscriptions: Subscriptions::default(),
+            expiring: None,
             present: BTreeMap::new(),
             double: keys::Double::new(now.instant),
             keys_told: false,
@@ -393,7 +396,10 @@ impl Membership {
                 }
                 self.renew(now);
             }
-            Timer::Expire => self.expire(now),
+            Timer::Expire => {
+                self.expiring = None;
+                self.expire(now);
+            }
             Timer::Announce => self.announce(),
             Timer::Missing => self.fetch_missing(now),
             Timer::Beat => self.beat(now),

@@ -214,9 +214,15 @@ impl Membership {
     }
 
     /// Wakes when the next record expires, by the wall clock; looks again every 10 s, for that may jump.
+    /// Wakes for the record that expires next. At every step it is asked, and nearly always it is the same as before.
     pub(super) fn schedule_expiry(&mut self, now: Now) {
         const AGAIN_MAX: Duration = Duration::from_secs(10);
-        let next = self.set.next_expiry().map(|at| {
+        let next = self.set.next_expiry();
+        if next == self.expiring {
+            return;
+        }
+        self.expiring = next;
+        let next = next.map(|at| {
             let wait = Duration::from_millis(millis(at.since(now.wall)).max(1)).min(AGAIN_MAX);
             Deadline { at: now.instant + wait, reason: "a record expires" }
         });

@@ -1,6 +1,9 @@
 //! What leaves a jurisdiction: to those who asked for it, and to those whom it concerns. A cell's members subscribe to
 //! each other's nodes; an observer tells the jurisdiction of whom it watches.
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::{
     Membership, Timer,
@@ -18,6 +21,9 @@ use crate::{
 /// Subscriptions of peers held at once; more are not noted.
 const SUBSCRIBERS_MAX: usize = 4_096;
 
+/// Lapsed subscriptions are noticed so much later at most.
+const SWEEP: Duration = Duration::from_secs(5);
+
 /// Linked peers of another jurisdiction that are told a verdict, which spreads it there.
 const TOLD_ABROAD: usize = 3;
 
@@ -33,6 +39,8 @@ pub(super) struct Roster {
 pub(super) struct Subscriptions {
     ours: BTreeSet<Subject>,
     theirs: BTreeMap<Subject, BTreeMap<NodeId, Instant>>,
+    /// When lapsed subscriptions were last swept out.
+    swept: Instant,
     pub(super) rosters: BTreeMap<NodeId, Roster>,
 }
 
@@ -76,10 +84,7 @@ impl Membership {
 
     pub(super) fn on_subscribe(&mut self, now: Now, from: NodeId, subjects: Vec<Subject>) {
         let until = now.instant + ASKED_FOR;
-        self.subscriptions.theirs.retain(|_, peers| {
-            peers.retain(|_, until| *until > now.instant);
-            !peers.is_empty()
-        });
+        self.sweep_subscriptions(now);
         let mut held: usize = self.subscriptions.theirs.values().map(BTreeMap::len).sum();
         for subject in subjects {
             let known = self.subscriptions.theirs.get(&subject).is_some_and(|peers| peers.contains_key(&from));
@@ -96,6 +101,18 @@ impl Membership {
                 self.send_found(from, parcels);
             }
         }
+    }
+
+    /// Lapsed ones go, but not at each message: there are as many of those as of subscribers.
+    fn sweep_subscriptions(&mut self, now: Now) {
+        if now.instant < self.subscriptions.swept + SWEEP {
+            return;
+        }
+        self.subscriptions.swept = now.instant;
+        self.subscriptions.theirs.retain(|_, peers| {
+            peers.retain(|_, until| *until > now.instant);
+            !peers.is_empty()
+        });
     }
 
     /// All that a subscriber may hear of a subject.

@@ -111,6 +111,14 @@ impl AddressBook {
             .is_some_and(|entry| entry.worked.is_some() || !entry.signed.is_empty() || !entry.hints.is_empty())
     }
 
+    /// Whether it is said to be anywhere but on this very machine.
+    pub(super) fn is_somewhere(&self, node: NodeId) -> bool {
+        let elsewhere = |at: &Address| address::scope(at) != address::Scope::Loopback;
+        self.entries
+            .get(&node)
+            .is_some_and(|entry| entry.worked.iter().chain(&entry.signed).chain(&entry.hints).any(elsewhere))
+    }
+
     fn entry(&mut self, node: NodeId) -> &mut Entry {
         if !self.entries.contains_key(&node) {
             if self.heard.len() == NODES_MAX

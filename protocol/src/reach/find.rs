@@ -95,19 +95,22 @@ pub(super) struct Finds {
 }
 
 impl Finds {
-    /// Begins to look for somebody, from those who might know; false: not now.
-    pub(super) fn begin(&mut self, target: NodeId, known: impl Iterator<Item = NodeId>, now: Instant) -> bool {
-        self.resting.retain(|_, until| now < *until);
-        let busy = self.under_way.contains_key(&target) || self.resting.contains_key(&target);
-        if busy || self.under_way.len() >= FINDS_MAX {
+    /// Whether somebody may be looked for from now on: nobody does so already, nor did a moment ago.
+    pub(super) fn may_begin(&mut self, target: NodeId, now: Instant) -> bool {
+        if self.under_way.len() >= FINDS_MAX || self.under_way.contains_key(&target) {
             return false;
         }
+        self.resting.retain(|_, until| now < *until);
+        !self.resting.contains_key(&target)
+    }
+
+    /// Begins to look for somebody, from those who might know.
+    pub(super) fn begin(&mut self, target: NodeId, known: impl Iterator<Item = NodeId>) {
         let find = self.under_way.entry(target).or_default();
         find.candidates = known.filter(|node| *node != target).map(|node| (distance(node, target), node)).collect();
         while find.candidates.len() > ASKED_MAX {
             find.candidates.pop_last();
         }
-        true
     }
 
     /// Whom to ask now. Who is awaited but has no link yet is asked again when it has: see [`Self::awaits`].
@@ -188,7 +191,8 @@ mod tests {
     fn the_closest_are_asked_first_and_then_whom_they_name() {
         let mut finds = Finds::default();
         let target = node(0b1000);
-        assert!(finds.begin(target, [1, 2, 4, 9, 10].map(node).into_iter(), Instant::START));
+        assert!(finds.may_begin(target, Instant::START));
+        finds.begin(target, [1, 2, 4, 9, 10].map(node).into_iter());
         assert_eq!(finds.next(target, Instant::START), [9, 10, 1].map(node), "1, 2 and 9 away");
         assert!(finds.answered(node(10), target, [node(9), node(11), node(0b1100)].into_iter()));
         assert_eq!(finds.next(target, Instant::START), [node(2)], "9 was asked, 11 and 12 are no closer than 10");
@@ -199,13 +203,13 @@ mod tests {
     fn the_silent_are_passed_over_and_a_search_in_vain_ends_and_rests() {
         let mut finds = Finds::default();
         let target = node(1);
-        assert!(finds.begin(target, [2, 3, 4, 5].map(node).into_iter(), Instant::START));
+        finds.begin(target, [2, 3, 4, 5].map(node).into_iter());
         assert_eq!(finds.next(target, Instant::START).len(), ASKING_MAX);
         assert_eq!(finds.next(target, finds.next_due().unwrap().at).len(), 1);
         assert_eq!(finds.next(target, later(60)), []);
         assert!(finds.targets().is_empty());
-        assert!(!finds.begin(target, [node(2)].into_iter(), later(61)), "not so soon again");
-        assert!(finds.begin(target, [node(2)].into_iter(), later(60) + REST));
+        assert!(!finds.may_begin(target, later(61)), "not so soon again");
+        assert!(finds.may_begin(target, later(60) + REST));
     }
 
     #[test]
@@ -217,7 +221,7 @@ mod tests {
             id[..2].copy_from_slice(&distance.to_be_bytes());
             NodeId(id)
         };
-        finds.begin(target, [far(60_000)].into_iter(), Instant::START);
+        finds.begin(target, [far(60_000)].into_iter());
         let (mut asked, mut next) = (0, 50_000);
         loop {
             let ask = finds.next(target, Instant::START);

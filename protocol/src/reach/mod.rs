@@ -264,6 +264,9 @@ impl Reach {
     }
 
     fn dial_if_due(&mut self, now: Now, id: NodeId) {
+        if !self.peers.get(&id).is_some_and(|peer| peer.is_due(now.instant)) {
+            return;
+        }
         let (direct, relayed) = self.ways(id);
         let Some(peer) = self.peers.get_mut(&id) else { return };
         match peer.state {
@@ -326,6 +329,7 @@ impl Reach {
                 if matches!(peer.state, State::Linked) {
                     self.outbox.push(Output::RoundTrip(id, round_trip));
                 }
+                return;
             }
             LinkChange::Full => {}
             LinkChange::Discovered { address } => {
@@ -550,11 +554,8 @@ impl Reach {
         }
     }
 
-    fn send(&mut self, now: Now, to: NodeId, frame: Frame) {
-        if self.admits(to) {
-            self.outbox.push(Output::Send { to, frame });
-            return;
-        }
+    /// A frame for somebody who is not linked: it waits for him, if he may come.
+    fn wait_for(&mut self, now: Now, to: NodeId, frame: Frame) {
         let queued = self.peers.values().filter(|peer| !peer.waiting.is_empty()).count();
         let under_way = |peer: &Peer| matches!(peer.state, State::Greeting { .. } | State::Dialling { .. });
         let may_come = self.book.knows(to) || self.peers.get(&to).is_some_and(under_way) || self.is_looked_for(now, to);
@@ -607,8 +608,9 @@ impl Machine for Reach {
                 self.on_message(now, from, message);
                 from
             }
+            Input::Send { to, frame } if self.admits(to) => return self.outbox.push(Output::Send { to, frame }),
             Input::Send { to, frame } => {
-                self.send(now, to, frame);
+                self.wait_for(now, to, frame);
                 to
             }
             Input::Counted(admitted) => return self.count(now, admitted),

@@ -117,6 +117,16 @@ impl Peer {
         !self.wanted_by.is_empty() || !self.waiting.is_empty()
     }
 
+    /// Whether there is a way to try now: see [`super::Reach::dial_if_due`].
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        match self.state {
+            State::Idle { dial_at } => now >= dial_at && self.is_needed(),
+            State::Dialling { direct, relayed: Way::At(at) } => now >= at || direct.is_over(),
+            State::Linked => self.direct_at.is_some_and(|at| now >= at),
+            State::Dialling { .. } | State::Greeting { .. } => false,
+        }
+    }
+
     /// Its link goes over this now.
     pub(super) fn goes_over(&mut self, over: Over, now: Instant) {
         let was_relayed = self.over.is_some_and(Over::is_relayed);

@@ -1,4 +1,6 @@
 //! How reach looks for somebody: whom it asks, what it answers, and what it does with answers.
+use std::collections::BTreeMap;
+
 use super::{
     Output, Reach, Source, Timer, Wanter, address,
     find::{self, Message, Place},
@@ -10,11 +12,13 @@ impl Reach {
     /// Asks others where somebody is, who is wanted and not reached: first those to whom there is a link, then those whom
     /// they name, if they are closer.
     pub(super) fn look_for(&mut self, now: Now, target: NodeId) {
+        if !self.finds.may_begin(target, now.instant) {
+            return;
+        }
         let linked = |(_, peer): &(&NodeId, &Peer)| peer.finds && matches!(peer.state, State::Linked);
         let linked: Vec<NodeId> = self.peers.iter().filter(linked).map(|(node, _)| *node).collect();
-        if self.finds.begin(target, linked.into_iter(), now.instant) {
-            self.search(now, target);
-        }
+        self.finds.begin(target, linked.into_iter());
+        self.search(now, target);
     }
 
     /// Whether others are asked where somebody is, from now on or already.
@@ -120,16 +124,26 @@ impl Reach {
 
     /// Those whom this node knows that are closest to somebody, with where they are.
     fn closest(&self, target: NodeId, asker: NodeId) -> Vec<Place> {
-        let mut nodes: Vec<NodeId> =
-            self.book.nodes().filter(|node| *node != asker && self.book.knows(*node)).collect();
-        nodes.sort_by_key(|node| find::distance(*node, target));
+        let mut closest: BTreeMap<NodeId, NodeId> = BTreeMap::new();
+        for node in self.book.nodes().filter(|node| *node != asker) {
+            let distance = NodeId(find::distance(node, target));
+            let full = closest.len() >= find::PLACES_MAX;
+            if full && closest.last_key_value().is_some_and(|(farthest, _)| distance > *farthest) {
+                continue;
+            }
+            if self.book.is_somewhere(node) {
+                closest.insert(distance, node);
+                if full {
+                    closest.pop_last();
+                }
+            }
+        }
         let place = |node: NodeId| {
             let mut addresses = self.book.of(node);
             addresses.retain(|at| address::scope(at) != address::Scope::Loopback);
             addresses.truncate(find::PLACE_ADDRESSES_MAX);
             Place { node, addresses }
         };
-        let places = nodes.into_iter().map(place).filter(|place| !place.addresses.is_empty());
-        places.take(find::PLACES_MAX).collect()
+        closest.into_values().map(place).collect()
     }
 }

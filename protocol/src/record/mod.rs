@@ -25,6 +25,7 @@ use minicbor::{Decode, Encode};
 
 use crate::{
     codec::{self, Blob},
+    id::ordered_by_bytes,
     identity::{Envelope, Envelopes, NodeCertificate, PublicKey, Signed, Statement},
     resources::Jurisdiction,
     time::Timestamp,
@@ -80,9 +81,10 @@ pub enum Scope {
 }
 
 /// Whom a record is about: a node, an operator, a host's hash, a district's hash.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
 #[cbor(transparent)]
 pub struct Subject(#[cbor(n(0), with = "minicbor::bytes")] pub [u8; 32]);
+ordered_by_bytes!(Subject);
 
 /// Which of two records of one kind and subject is newer. Compared field by field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]

@@ -174,15 +174,15 @@ impl Make {
             return Ok(self.terms.over(&usual));
         }
         let cores = format!("{}.{:03}", usual.cpu_millis / 1_000, usual.cpu_millis % 1_000);
-        let cpu: Cores = asks.with_default("How many cores does it offer?", cores)?;
-        let memory: Bytes = asks.with_default("How much memory?", format!("{}MiB", usual.memory_mib))?;
-        let disk: Bytes = asks.with_default("How much disk?", format!("{}GiB", usual.disk_gib))?;
-        let price = |what: &str, cents: u64| asks.with_default::<u64>(what, cents.to_string());
+        let cpu: Cores = asks.with_default("How many cores does it offer?", &cores)?;
+        let memory: Bytes = asks.with_default("How much memory?", &format!("{}MiB", usual.memory_mib))?;
+        let disk: Bytes = asks.with_default("How much disk?", &format!("{}GiB", usual.disk_gib))?;
+        let price = |what: &str, cents: u64| asks.with_default::<u64>(what, &cents.to_string());
         let terms = Terms {
             cpu: Some(cpu),
             memory: Some(memory),
             disk: Some(disk),
-            currency: Some(asks.with_default("In which currency are its prices (ISO 4217)?", euro().to_string())?),
+            currency: Some(asks.with_default("In which currency are its prices (ISO 4217)?", &euro().to_string())?),
             cpu_price: Some(price("For a core and month, in cents?", usual.cpu_core_month)?),
             memory_price: Some(price("For a GiB of memory and month, in cents?", usual.memory_gib_month)?),
             disk_price: Some(price("For a GiB of disk and month, in cents?", usual.disk_gib_month)?),
@@ -251,10 +251,10 @@ impl Asks {
     fn with_default<T: std::str::FromStr<Err: std::fmt::Display>>(
         &self,
         question: &str,
-        default: String,
+        default: &str,
     ) -> Result<T, Failure> {
         loop {
-            match self.text("no-input", question, Some(default.clone()))?.trim().parse() {
+            match self.text("no-input", question, Some(default.to_owned()))?.trim().parse() {
                 Ok(value) => return Ok(value),
                 Err(error) => crate::say::to_stderr(&format!("{error}\n")),
             }

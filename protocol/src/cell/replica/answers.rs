@@ -59,6 +59,10 @@ impl Proposals {
 /// Proposals.
 impl Replica {
     pub(super) fn take_proposal(&mut self, asker: Asker, deadline: Instant, command: Box<Command>) {
+        if let (Asker::There(..), Command::Repair(_)) = (&asker, &*command) {
+            let detail = "a cell's leader mends it by itself, and takes no repair from another node";
+            return self.tell_outcome(asker, no(Refusal::definite(Code::Unauthorised, detail)));
+        }
         if !self.is_leader() {
             return self.tell_outcome(asker, Reached::NotLeader(self.leader()));
         }

@@ -36,6 +36,9 @@ pub const FAILURE_BYTES_MAX: usize = 512;
 /// At most so many verdicts are carried as evidence.
 pub const VERDICTS_MAX: usize = 32;
 
+/// Fewer verdicts are no evidence: one voice is not two, as in `membership`.
+const VERDICTS_MIN: usize = 2;
+
 /// The leases not ended.
 #[derive(Clone, Debug, Default, Encode, Decode)]
 pub(super) struct Leases {
@@ -225,8 +228,8 @@ impl State {
 /// believe in, and why it brings a newcomer in only through the newcomer's own signed grant.
 pub(super) fn down(verdicts: &[Signed<RecordBody>], about: NodeId, now: Timestamp) -> Result<(), Refusal> {
     let unfit = |what: &str| Err(no(Code::Invalid, format!("a verdict on node {about:?} {what}")));
-    if verdicts.is_empty() || verdicts.len() > VERDICTS_MAX {
-        return unfit("is missing, or there are too many");
+    if verdicts.len() < VERDICTS_MIN || verdicts.len() > VERDICTS_MAX {
+        return unfit("stands alone, or there are too many");
     }
     let mut observers = std::collections::BTreeSet::new();
     for signed in verdicts {

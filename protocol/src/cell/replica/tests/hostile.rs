@@ -5,9 +5,10 @@ use proptest::prelude::*;
 
 use super::world::{COUNTER, Knobs, STORE, World};
 use crate::{
-    cell::{Input, Message, RaftMessage, Reached, SnapshotOffer, state::fixture},
+    cell::{Command, Evidence, Input, Message, RaftMessage, Reached, Repair, SnapshotOffer, state::fixture},
     codec::Blob,
-    id::ContentHash,
+    context::WireContext,
+    id::{ContentHash, RequestId, TraceId},
     store::{LogEntry, SnapshotMeta},
 };
 
@@ -101,6 +102,25 @@ fn throw(world: &mut World, site: usize, mut message: RaftMessage) {
     let line = world.state(site).line();
     world.input(site, Input::Received { from, message: Message::Raft { line, message } });
     world.run(Duration::from_millis(3));
+}
+
+#[test]
+fn a_repair_that_another_node_proposes_never_enters_the_log() {
+    let mut world = cell();
+    let leader = world.leader().unwrap();
+    let (member, stranger) = (world.sites[(leader + 1) % 3].host.node(), fixture::hosts(6)[5].node());
+    let lease = world.state(leader).leases().next().expect("a founded cell has a lease").clone();
+    let repair =
+        Repair::EndLease { instance: lease.instance, generation: lease.generation, evidence: Evidence::Policy };
+    let before = world.replica(leader).raw.raft.raft_log.last_index();
+    for from in [member, stranger] {
+        let command = Box::new(Command::Repair(Box::new(repair.clone())));
+        let (request, trace) = (RequestId(1), TraceId::default());
+        let context = WireContext { op: None, request, tenant: None, trace, left: Duration::from_secs(1) };
+        world.input(leader, Input::Received { from, message: Message::Propose { context, command } });
+        world.run(Duration::from_millis(50));
+    }
+    assert_eq!(world.replica(leader).raw.raft.raft_log.last_index(), before);
 }
 
 #[test]

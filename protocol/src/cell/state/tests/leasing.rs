@@ -213,6 +213,7 @@ fn verdicts_that_accuse_nobody_properly_end_nothing() {
     let (accused, one, two) = (story.host(0), story.host(1), story.host(2));
     story.wait(Duration::from_secs(11));
     let good = one.verdict(accused.node(), Liveness::Down);
+    let also = two.verdict(accused.node(), Liveness::Down);
     let forged = {
         let body = good.open().unwrap();
         Signed::seal(&two.keys, &body)
@@ -225,19 +226,20 @@ fn verdicts_that_accuse_nobody_properly_end_nothing() {
     let offer = one.candidate().offer;
     for (what, verdicts) in [
         ("none", vec![]),
+        ("one voice", vec![good.clone()]),
         ("twice the same", vec![good.clone(), good.clone()]),
-        ("about another", vec![one.verdict(two.node(), Liveness::Down)]),
-        ("of itself", vec![accused.verdict(accused.node(), Liveness::Down)]),
-        ("alive", vec![one.verdict(accused.node(), Liveness::Alive)]),
-        ("forged", vec![forged]),
-        ("expired", vec![expired]),
-        ("an offer", vec![offer]),
+        ("about another", vec![one.verdict(two.node(), Liveness::Down), also.clone()]),
+        ("of itself", vec![accused.verdict(accused.node(), Liveness::Down), also.clone()]),
+        ("alive", vec![one.verdict(accused.node(), Liveness::Alive), also.clone()]),
+        ("forged", vec![forged, also.clone()]),
+        ("expired", vec![expired, also.clone()]),
+        ("an offer", vec![offer, also.clone()]),
         ("too many", (0..33).map(|_| good.clone()).collect()),
     ] {
         let end = end_lease(&story, &accused, Evidence::Down(verdicts));
         assert_eq!(story.refused(end).code, Code::Invalid, "{what}");
     }
-    let end = end_lease(&story, &accused, Evidence::Down(vec![good]));
+    let end = end_lease(&story, &accused, Evidence::Down(vec![good, also]));
     assert_eq!(story.apply(end), Outcome::Done);
 }
 

@@ -54,7 +54,8 @@ fn replica_ids_are_never_reused() {
         let host = Host::new(&format!("operator {n}"), "shed", "NL");
         let lost = if n == 4 { 3 } else { n - 1 };
         let accused = story.state.node_of(ReplicaId(lost)).unwrap();
-        let evidence = Evidence::Down(vec![story.host(0).verdict(accused, Liveness::Down)]);
+        let verdict = |host: usize| story.host(host).verdict(accused, Liveness::Down);
+        let evidence = Evidence::Down(vec![verdict(0), verdict(1)]);
         let add = add(&story, Some(lost), evidence, &host);
         assert_eq!(story.apply(add), Outcome::Done);
         assert_eq!(story.apply(promote(n, Some(lost))), Outcome::Done);
