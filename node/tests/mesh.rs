@@ -49,7 +49,7 @@ async fn start_all(folder: &Path) -> Vec<Daemon> {
         let port = free_port();
         let settings = Settings {
             mesh: MeshSettings {
-                id: founding.mesh(),
+                id: Some(founding.mesh()),
                 zone: "localhost".into(),
                 bootstrap: bootstrap.clone(),
                 wire_newest: None,

@@ -221,6 +221,7 @@ impl Attack {
             wall: wall(),
             relays: None,
             finds: None,
+            credentials: None,
         };
         mesh.send(self.target, WIRE_NEWEST, &Frame::Hello(Box::new(hello)));
         tokio::time::sleep(Duration::from_millis(200)).await;

@@ -54,7 +54,7 @@ pub(crate) fn found(home: &Path, plans: Vec<Plan>) -> Vec<Hoster> {
         let announce = if plan.relay { vec![at.clone()] } else { Vec::new() };
         let settings = Settings {
             mesh: MeshSettings {
-                id: founding.mesh(),
+                id: Some(founding.mesh()),
                 zone: "localhost".into(),
                 bootstrap: bootstrap.clone(),
                 wire_newest: None,

@@ -7,7 +7,7 @@ use std::{
 use super::io::Wanter;
 use crate::{
     frame::Frame,
-    id::DiskId,
+    id::{DiskId, OperatorId},
     identity::{NodeCertificate, PublicKey},
     io::{Over, PathKind},
     time::Instant,
@@ -66,6 +66,7 @@ pub(super) struct Peer {
     pub(super) certificate: Option<NodeCertificate>,
     /// What its link speaks, once it is linked.
     pub(super) wire: u16,
+    pub(super) operator: OperatorId,
     /// Who signed that.
     pub(super) certified_by: PublicKey,
     /// Its introduction was refused: it is not dialled again at once.
@@ -98,6 +99,7 @@ impl Peer {
             round_trip: None,
             certificate: None,
             wire: WIRE_HELLO,
+            operator: OperatorId::default(),
             certified_by: PublicKey::default(),
             refused: false,
             void_at: None,

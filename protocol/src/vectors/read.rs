@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     cell::{CellGenesis, Command, DataBatch, Entry, Grant, Receipt, Renewal, State, Support, TenantCommand},
+    charter::{Ballot, Claim, Invite, Motion, Stamp},
     codec,
     frame::Frame,
     id::{ContentHash, MeshId, OperatorId, TenantId},
@@ -110,6 +111,11 @@ fn statements_are_judged_as_the_vectors_say() {
             RecordBody::DOMAIN => verdict::<RecordBody>(&bytes),
             TenantCommand::DOMAIN => verdict::<TenantCommand>(&bytes),
             DataBatch::DOMAIN => verdict::<DataBatch>(&bytes),
+            Motion::DOMAIN => verdict::<Motion>(&bytes),
+            Ballot::DOMAIN => verdict::<Ballot>(&bytes),
+            Invite::DOMAIN => verdict::<Invite>(&bytes),
+            Claim::DOMAIN => verdict::<Claim>(&bytes),
+            Stamp::DOMAIN => verdict::<Stamp>(&bytes),
             Ruling::DOMAIN => verdict::<Ruling>(&bytes),
             Renewal::DOMAIN => verdict::<Renewal>(&bytes),
             Support::DOMAIN => verdict::<Support>(&bytes),

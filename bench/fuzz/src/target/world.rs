@@ -534,6 +534,7 @@ pub(super) fn all_frames() -> Named<Frame> {
                     .iter()
                     .map(|host| (host.candidate(), vec!["/ip4/192.0.2.1/tcp/1".into()]))
                     .collect(),
+                withheld: Some(vec![NodeId([7; 32])]),
             },
         ),
         (
@@ -593,5 +594,6 @@ pub(super) fn hello(host: &Host) -> Frame {
         wall: FOUNDED,
         relays: Some(true),
         finds: Some(true),
+        credentials: None,
     }))
 }

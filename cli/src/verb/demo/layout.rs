@@ -94,7 +94,7 @@ fn settings(plant: &Plant, founding: &Founding, ports: &Ports) -> std::io::Resul
     let port = ports.mesh.0.local_addr()?.port();
     Ok(Settings {
         mesh: MeshSettings {
-            id: founding.mesh(),
+            id: Some(founding.mesh()),
             zone: "localhost".to_owned(),
             bootstrap: Vec::new(),
             wire_newest: None,
@@ -167,7 +167,8 @@ mod tests {
             assert_eq!(bootstrap.len(), 2);
             assert!(bootstrap.iter().all(|address| bocage_node::transport::node_of_address(address).is_some()));
             assert!(!bootstrap.iter().any(|address| address.contains(&init::peer_suffix(folder.identity.node()))));
-            meshes.push(folder.settings.mesh.id);
+            assert_eq!(folder.founding.unwrap().operators.len(), 5);
+            meshes.push(folder.mesh);
         }
         meshes.dedup();
         assert_eq!(meshes.len(), 1, "they found one mesh");

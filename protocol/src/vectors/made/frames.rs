@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{NOW, hex, records::presence};
+use super::{NOW, charter::Admission, hex, records::presence};
 use crate::{
     birth,
     capacity::Ask,
@@ -85,6 +85,7 @@ fn hello() -> Hello {
         wall: NOW,
         relays: Some(true),
         finds: Some(true),
+        credentials: None,
     }
 }
 
@@ -148,6 +149,13 @@ fn every_frame() -> Vec<(&'static str, Frame)> {
         (
             "Hello, of a node that says no more than it must",
             Frame::Hello(Box::new(Hello { relays: None, finds: None, ..hello() })),
+        ),
+        (
+            "Hello, of an operator that was admitted",
+            Frame::Hello(Box::new(Hello {
+                credentials: Some(Admission::witnessed_by(host).papers().statements),
+                ..hello()
+            })),
         ),
         ("Gossip Records", gossip(G::Records(vec![parcel.clone()]))),
         ("Gossip Announce", gossip(G::Announce((1..=3).map(header).collect()))),
@@ -224,6 +232,7 @@ fn every_frame() -> Vec<(&'static str, Frame)> {
             Frame::Birth(birth::Message::CandidatesFound {
                 request: RequestId(42),
                 candidates: vec![(host.candidate(), contact().addresses)],
+                withheld: Some(vec![contact().node]),
             }),
         ),
         (

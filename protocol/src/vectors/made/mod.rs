@@ -1,6 +1,7 @@
 //! Makes the vectors, from the parties of the fixtures. A file here for each file there.
 mod keys;
 pub(super) mod lineages;
+mod charter;
 mod statements;
 mod frames;
 mod records;

@@ -3,9 +3,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{NOW, encoded, frames::contact, hex, key, party, recovered, rotated};
+use super::{NOW, charter::Admission, encoded, frames::contact, hex, key, party, recovered, rotated};
 use crate::{
     cell::fixture,
+    charter::Papers,
     codec::{self, Blob},
     id::DiskId,
     identity::{FOR_EVER, Lineage, Ruled, Ruling, Signed},
@@ -76,6 +77,7 @@ pub(super) fn records() -> Value {
     case("a verdict to the whole mesh", &signed(host, &bold), "Scope");
 
     words(host, &mut case);
+    papers(host, &mut case);
     let later = body(host, Kind(900), "whatever".into());
 
     let lone = |what, record: &Record, verdict| json!({ "what": what, "bytes": encoded(record), "verdict": verdict });
@@ -150,6 +152,26 @@ fn revoked(host: &fixture::Host) -> KeyWord {
     let ruling =
         Ruling { operator: host.operator.operator_id(), node: host.node(), below: FOR_EVER, resolved: 0, made: NOW };
     KeyWord::Ruling(Ruled { signed: Signed::seal(&host.operator.keys, &ruling), lineage })
+}
+
+/// Papers of the charter, which any node may carry; whose mesh it is, is another question.
+fn papers(carrier: &fixture::Host, case: &mut impl FnMut(&str, &Record, &str)) {
+    let admission = Admission::witnessed_by(carrier);
+    let motion = RecordBody {
+        scope: Scope::Mesh,
+        subject: Subject(admission.motion.hash()),
+        ..body(carrier, Kind::OPERATOR, admission.content())
+    };
+    case("papers of an admission", &signed(carrier, &motion), "fresh");
+    let papers = Papers { statements: Vec::new(), founding: Some(admission.founding.clone()) };
+    let founding = RecordBody {
+        scope: Scope::Mesh,
+        subject: Subject(admission.founding.mesh().0),
+        ..body(carrier, Kind::CHARTER, codec::encode(&papers))
+    };
+    case("the founding", &signed(carrier, &founding), "fresh");
+    let stray = RecordBody { scope: Scope::Jurisdiction("FR".parse().unwrap()), ..founding };
+    case("the founding to one jurisdiction", &signed(carrier, &stray), "Scope");
 }
 
 /// Words about keys, which any node may carry.

@@ -1,7 +1,7 @@
 //! Signed statements, whole and spoilt.
 use serde_json::{Value, json};
 
-use super::{NOW, Strange, forged, hex, key, party, rotated};
+use super::{NOW, Strange, charter::Admission, forged, hex, key, party, rotated};
 use crate::{
     cell::{Command, InstanceState, Role, State, Support, fixture},
     codec,
@@ -29,6 +29,12 @@ pub(super) fn statements() -> Value {
     if let Command::Renew(renewal) = host.renewal(&state, 1, InstanceState::Running) {
         add(&mut list, &renewal);
     }
+    let admission = Admission::witnessed_by(host);
+    add(&mut list, &admission.motion);
+    add(&mut list, &admission.ballot);
+    add(&mut list, &admission.invite);
+    add(&mut list, &admission.claim);
+    add(&mut list, &admission.stamp);
     let ruling =
         Ruling { operator: party().genesis.operator(), node: host.node(), below: FOR_EVER, resolved: 0, made: NOW };
     add(&mut list, &Signed::seal(&key(1), &ruling));
