@@ -274,7 +274,10 @@ impl Caller {
             Reached::Yes(answer) => self.finish(id, Ok(answer)),
             Reached::No(refusal) if refusal.certainty == Certainty::Definite => self.finish(id, Err(refusal)),
             Reached::NotLeader(Some(hint))
-                if hint != from && call.hops < HOPS_MAX && call.asked == Some(from) && !is_lost(&self.lost, now, hint) =>
+                if hint != from
+                    && call.hops < HOPS_MAX
+                    && call.asked == Some(from)
+                    && !is_lost(&self.lost, now, hint) =>
             {
                 self.hop(now, id, hint);
             }
