@@ -167,7 +167,8 @@ async fn said(world: &World, path: &str) -> String {
 }
 
 fn logged(world: &World) -> String {
-    world.logs.tail(INSTANCE.cell).iter().map(|line| line.text.to_string()).collect::<Vec<_>>().join("\n")
+    let lines: Vec<String> = world.logs.tail(INSTANCE.cell).into_iter().map(|line| line.text.to_string()).collect();
+    lines.join("\n")
 }
 
 #[tokio::test]

@@ -30,7 +30,7 @@ pub(super) enum Way {
     None,
     /// Its turn comes then.
     At(Instant),
-    UnderWay,
+    Trying,
     Failed,
 }
 
