@@ -210,9 +210,9 @@ mod tests {
         let at = |n: u64| Header {
             tier: Tier::Home,
             kind: Kind::OFFER,
-            subject: u64::MAX / 3 * n,
+            subject: u64::MAX / 65 * n,
             order: Order { line: 0, generation: 0, version: 1_790_000_000_000 + n * 7_919 },
-            hash: u64::MAX / 5 * n,
+            hash: u64::MAX / 67 * n,
         };
         let headers: Vec<_> = (1..=64).map(at).collect();
         let (one, two) = (packed(&headers, 1).len(), packed(&headers, 2).len());

@@ -65,9 +65,9 @@ pub(super) fn cells() -> Value {
     let Command::Tenant { signed, receipts } = command else { unreachable!("a tenant's command") };
     let signed = Signed::seal(&key(7), &signed.open().unwrap());
     let command = Command::Tenant { signed, receipts };
+    let late = write(&state, 3, "late");
     apply("the tenant ends the app", &mut state, command);
-    let command = write(&state, 3, "late");
-    apply("a write after that: refused", &mut state, command);
+    apply("a write after that: refused", &mut state, late);
 
     let stolen = CellGenesis {
         release: stranger.sign(
