@@ -14,6 +14,7 @@ pub mod context;
 pub mod refusal;
 pub mod resources;
 pub mod outbound;
+pub mod ties;
 
 pub mod identity;
 pub mod record;

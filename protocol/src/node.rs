@@ -42,6 +42,7 @@ use crate::{
     record::{Keyring, Kind, Shared, Subject},
     route::{self, Router},
     store::{Boot, DiskFault, Rot, StoreOp, WriteBatch},
+    ties::{Change, Ties},
     time::Now,
     writes::Writes,
 };
@@ -114,6 +115,7 @@ pub struct Node {
     host: Host,
     sponsor: Sponsor,
     router: Router,
+    ties: Ties,
     writes: Writes,
     fetches: BTreeMap<TransferId, (Fetcher, ContentHash)>,
     last_transfer: TransferId,
@@ -145,6 +147,7 @@ impl Node {
             host: Host::new(id(), mesh, offer),
             sponsor: Sponsor::new(id(), mesh, zone.clone()),
             router: Router::new(me, zone),
+            ties: Ties::default(),
             writes: Writes::default(),
             fetches: BTreeMap::new(),
             last_transfer: TransferId::default(),
@@ -470,12 +473,14 @@ impl Node {
     /// A replica's node keeps links to the nodes of its cell.
     fn want_members(&mut self, description: &cell::Description) {
         let by = Wanter::Cell(description.cell);
-        for member in &description.members {
-            let (peer, addresses) = (member.node, self.reach.addresses(member.node));
-            self.hand(HandOver::Reach(reach::Input::Want { by, peer, addresses, wanted: true }));
+        let members = description.members.iter().map(|member| member.node).collect();
+        for Change { node: peer, needed: wanted, sole } in self.ties.keep(description.cell, members) {
+            self.want(by, peer, wanted);
             // Verdicts stay in the watched node's jurisdiction: whoever depends on a node elsewhere asks for them.
-            let subject = Subject(peer.0);
-            self.hand(HandOver::Membership(membership::Input::Subscribe { subject, wanted: true }));
+            if sole {
+                let subject = Subject(peer.0);
+                self.hand(HandOver::Membership(membership::Input::Subscribe { subject, wanted }));
+            }
         }
     }
 
@@ -546,10 +551,7 @@ impl Node {
                 self.hand(HandOver::Sponsor(SponsorInput::Candidates { request, named }));
             }
             SponsorOutput::Send { to, addresses, message } => {
-                if !addresses.is_empty() {
-                    let source = reach::Source::Hint;
-                    self.hand(HandOver::Reach(reach::Input::Addresses { peer: to, addresses, source }));
-                }
+                self.hint(to, addresses);
                 self.send(to, Frame::Birth(message));
             }
             SponsorOutput::Call { call, context, cell, what } => {
@@ -569,10 +571,8 @@ impl Node {
     fn on_router(&mut self, output: route::Output) {
         match output {
             route::Output::Send { to, message } => self.send(to, Frame::Route(message)),
-            route::Output::Find { peer, addresses } => {
-                let source = reach::Source::Hint;
-                self.hand(HandOver::Reach(reach::Input::Addresses { peer, addresses, source }));
-            }
+            route::Output::Find { peer, addresses } => self.hint(peer, addresses),
+            route::Output::Want { cell, peer, wanted } => self.want(Wanter::Route(cell), peer, wanted),
             route::Output::Serve(delta) => self.outbox.push(Output::Serve(delta)),
             route::Output::Located { cell, voters, leader } => {
                 self.hand(HandOver::Caller(caller::Input::Located { cell, voters, leader }));
@@ -598,6 +598,15 @@ impl Node {
     /// A frame to a node; what goes to this one comes straight back in.
     fn send(&mut self, to: NodeId, frame: Frame) {
         self.hand(HandOver::Reach(reach::Input::Send { to, frame }));
+    }
+
+    fn hint(&mut self, peer: NodeId, addresses: Vec<membership::Address>) {
+        let source = reach::Source::Hint;
+        self.hand(HandOver::Reach(reach::Input::Addresses { peer, addresses, source }));
+    }
+
+    fn want(&mut self, by: Wanter, peer: NodeId, wanted: bool) {
+        self.hand(HandOver::Reach(reach::Input::Want { by, peer, addresses: Vec::new(), wanted }));
     }
 
     fn hand_to_replica(&mut self, to: NodeId, cell: CellId, context: Context, message: cell::Message) {

@@ -70,6 +70,9 @@ const INCOMING_MAX: usize = 256;
 /// Dials and hangups that the swarm has not seen yet.
 const ORDERS_MAX: usize = 1024;
 
+/// What was told to peers last, that their links end, leaves within this.
+const LAST_WORDS: Duration = Duration::from_millis(50);
+
 /// Addresses tried in one dial; the rest is not.
 const DIAL_ADDRESSES_MAX: usize = 16;
 
@@ -175,7 +178,7 @@ struct IncomingReceivers {
 pub struct Busy;
 
 impl Mesh {
-    /// Listens, and tells `inlet` what happens. On a tokio runtime, which then carries all of its tasks.
+    /// Listens, and tells `inlet` what happens, on a thread of its own. Called on a tokio runtime.
     ///
     /// # Errors
     /// When an address cannot be listened on.
@@ -196,8 +199,19 @@ impl Mesh {
             tasks: tokio::runtime::Handle::current(),
         });
         let incoming = swarm::IncomingSenders { http: http_sender, content: content_sender, logs: logs_sender };
-        let swarm = swarm::Task::new(config, keys, Arc::clone(&shared), inlet, incoming)?;
-        tokio::spawn(swarm.run(order_receiver));
+        // A thread of its own: no guest, however busy, delays a heartbeat, and what arrives at an idle node wakes one thread,
+        // where a pool of them would wake a second one to look for more.
+        let thread = |error: io::Error| TransportError::Setup(format!("a thread for it: {error}"));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(thread)?;
+        let swarm = {
+            let _inside = runtime.enter();
+            swarm::Task::new(config, keys, Arc::clone(&shared), inlet, incoming)?
+        };
+        let work = async move {
+            swarm.run(order_receiver).await;
+            tokio::time::sleep(LAST_WORDS).await;
+        };
+        std::thread::Builder::new().name("transport".into()).spawn(move || runtime.block_on(work)).map_err(thread)?;
         Ok(Self(shared))
     }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Membership, Timer,
+    Link, Membership, Timer,
     observe::{ASKED_FOR, inner_of},
     wants::Reason,
     wire::{CONTACTS_MAX, Contact, Message, Parcel, SUBJECTS_MAX},
@@ -57,7 +57,7 @@ impl Membership {
         }
     }
 
-    /// Tells every linked peer what this node wants to hear, and again before it lapses.
+    /// Tells linked peers what this node wants to hear, and again before it lapses.
     pub(super) fn say_subscriptions(&mut self, now: Now) {
         if self.subscriptions.ours.is_empty() {
             self.agenda.set(Timer::Subscribe, None);
@@ -71,8 +71,11 @@ impl Membership {
     }
 
     pub(super) fn say_subscriptions_to(&mut self, node: NodeId) {
-        if !self.subscriptions.ours.is_empty() {
-            let subjects = self.subscriptions.ours.iter().copied().collect();
+        // At home the tree brings all that is said; only who watches somebody is known to himself alone.
+        let at_home = self.links.get(&node).is_some_and(|link| link.jurisdiction == self.home);
+        let is_meant = |subject: &&Subject| !at_home || subject.0 == node.0;
+        let subjects: Vec<Subject> = self.subscriptions.ours.iter().filter(is_meant).copied().collect();
+        if !subjects.is_empty() {
             self.send(node, Message::Subscribe(subjects));
         }
     }
@@ -126,18 +129,39 @@ impl Membership {
         presence.into_iter().chain(verdicts).chain(others).map(|known| Parcel(known.clone())).collect()
     }
 
-    /// A record is new here: those who asked hear it, if the tree does not bring it to them.
+    /// A record is new here: those who asked hear it, if the tree does not bring it to them. Who signed it tells them all;
+    /// of those who only heard it, about one a subscriber.
     pub(super) fn tell_subscribers(&mut self, record: &Shared, from: Option<NodeId>) {
         if record.body.scope == Scope::Mesh {
             return;
         }
         let Some(peers) = self.subscriptions.theirs.get(&Self::subjects_of(record)) else { return };
         let tier = self.set.tier(record.body.scope);
-        let told: Vec<NodeId> =
-            peers.keys().copied().filter(|node| Some(*node) != from && !self.shares(tier, *node)).collect();
+        let own = record.signer().0 == self.me.0;
+        let is_told = |node: &NodeId| {
+            Some(*node) != from && !self.shares(tier, *node) && (own || self.is_first_here_after(*node))
+        };
+        let told: Vec<NodeId> = peers.keys().copied().filter(is_told).collect();
         for node in told {
             self.send(node, Message::Found(vec![Parcel(self.with_certificate(record))]));
         }
+    }
+
+    /// Whether this node comes first after another in the circle of ids, among those of its jurisdiction that it has links to.
+    /// Where all are linked exactly one says yes; where few are, several may.
+    fn is_first_here_after(&self, node: NodeId) -> bool {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let here = |(_, link): &(&NodeId, &Link)| link.jurisdiction == self.home;
+        let mut before = if node < self.me {
+            self.links.range((Excluded(node), Excluded(self.me)))
+        } else {
+            // The circle closes: first whoever comes after it, then from the beginning up to this node.
+            if self.links.range((Excluded(node), Unbounded)).any(|it| here(&it)) {
+                return false;
+            }
+            self.links.range(..self.me)
+        };
+        !before.any(|it| here(&it))
     }
 
     /// A record as readers far away need it: with its signer's certificate.

@@ -28,8 +28,11 @@ pub(super) const PLACE_ADDRESSES_MAX: usize = 4;
 const ADDRESS_BYTES_MAX: usize = 256;
 /// Who does not answer within this is passed over.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
-/// Somebody who was looked for is not looked for again before.
+/// Somebody who was looked for in vain is not looked for again before; doubled each time up to [`REST_MAX`], for the dead stay
+/// wanted for a while.
 const REST: Duration = Duration::from_secs(30);
+/// Somebody who is wanted is looked for at least so often.
+const REST_MAX: Duration = Duration::from_mins(8);
 
 /// A frame about where nodes are.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -91,7 +94,14 @@ struct Find {
 #[derive(Debug, Default)]
 pub(super) struct Finds {
     under_way: BTreeMap<NodeId, Find>,
-    resting: BTreeMap<NodeId, Instant>,
+    resting: BTreeMap<NodeId, Rest>,
+}
+
+/// Somebody was looked for in vain.
+#[derive(Clone, Copy, Debug)]
+struct Rest {
+    until: Instant,
+    times: u32,
 }
 
 impl Finds {
@@ -100,8 +110,8 @@ impl Finds {
         if self.under_way.len() >= FINDS_MAX || self.under_way.contains_key(&target) {
             return false;
         }
-        self.resting.retain(|_, until| now < *until);
-        !self.resting.contains_key(&target)
+        self.resting.retain(|_, rest| now < rest.until + REST_MAX);
+        self.resting.get(&target).is_none_or(|rest| rest.until <= now)
     }
 
     /// Begins to look for somebody, from those who might know.
@@ -151,10 +161,18 @@ impl Finds {
         true
     }
 
-    /// It is found, or not looked for any more.
-    pub(super) fn end(&mut self, target: NodeId, now: Instant) {
+    /// It is found: there is a link.
+    pub(super) fn found(&mut self, target: NodeId) {
+        self.under_way.remove(&target);
+        self.resting.remove(&target);
+    }
+
+    /// Nobody knows.
+    fn end(&mut self, target: NodeId, now: Instant) {
         if self.under_way.remove(&target).is_some() {
-            self.resting.insert(target, now + REST);
+            let times = self.resting.get(&target).map_or(0, |rest| rest.times);
+            let wait = REST.saturating_mul(1 << times.min(8)).min(REST_MAX);
+            self.resting.insert(target, Rest { until: now + wait, times: times + 1 });
         }
     }
 
@@ -209,7 +227,16 @@ mod tests {
         assert_eq!(finds.next(target, later(60)), []);
         assert!(finds.targets().is_empty());
         assert!(!finds.may_begin(target, later(61)), "not so soon again");
-        assert!(finds.may_begin(target, later(60) + REST));
+        let mut now = later(60) + REST;
+        for _ in 0..8 {
+            assert!(finds.may_begin(target, now));
+            finds.begin(target, std::iter::empty());
+            assert_eq!(finds.next(target, now), [], "nobody to ask");
+            assert!(!finds.may_begin(target, now + REST), "each time it rests longer");
+            now = now + REST_MAX;
+        }
+        finds.found(target);
+        assert!(finds.may_begin(target, now), "a found one may be lost again");
     }
 
     #[test]

@@ -21,6 +21,8 @@ pub enum Wanter {
     Membership,
     /// A member or host of this cell.
     Cell(CellId),
+    /// Requests for the app of this cell go there.
+    Route(CellId),
     /// It relays, and this node needs a relay.
     Relay,
     /// It may know where this one is.

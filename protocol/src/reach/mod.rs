@@ -61,7 +61,7 @@ const BACK_OFF: Duration = Duration::from_millis(250);
 const BACK_OFF_MAX: Duration = Duration::from_secs(20);
 /// So long a direct dial goes alone before the peer's relays are tried too: a direct link within reach is up by then.
 const DIRECT_ALONE: Duration = Duration::from_millis(400);
-/// Dials in vain before others are asked where somebody is.
+/// Dials in vain before others are asked where somebody is; he himself is not dialled then to ask him for others.
 const FAILURES_BEFORE_FIND: u32 = 2;
 /// Addresses of one relay that are announced.
 const RELAY_ADDRESSES_MAX: usize = 2;
@@ -494,7 +494,7 @@ impl Reach {
             self.outbox.push(Output::Send { to: from, frame });
         }
         self.mind_relays(now);
-        self.ask_now(now, from);
+        self.ask_now(from);
     }
 
     /// What its certificate says, or why this peer is turned away.

@@ -117,6 +117,11 @@ impl Peer {
         !self.wanted_by.is_empty() || !self.waiting.is_empty()
     }
 
+    /// It was dialled in vain, and not only by chance.
+    pub(super) fn seems_dead(&self) -> bool {
+        !self.has_link() && self.failures >= super::FAILURES_BEFORE_FIND
+    }
+
     /// Whether there is a way to try now: see [`super::Reach::dial_if_due`].
     pub(super) fn is_due(&self, now: Instant) -> bool {
         match self.state {

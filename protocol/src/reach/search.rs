@@ -32,7 +32,7 @@ impl Reach {
         for node in self.finds.next(target, now.instant) {
             if self.admits(node) {
                 self.ask(node, target);
-            } else {
+            } else if !self.peers.get(&node).is_some_and(Peer::seems_dead) {
                 self.want(now, Wanter::Find(target), node, &[], true);
                 self.arm(node);
             }
@@ -55,8 +55,8 @@ impl Reach {
     }
 
     /// A peer introduced itself: if it is awaited it is asked; if it was looked for it is found.
-    pub(super) fn ask_now(&mut self, now: Now, peer: NodeId) {
-        self.end_search(now, peer);
+    pub(super) fn ask_now(&mut self, peer: NodeId) {
+        self.end_search(peer);
         for target in self.finds.awaits(peer).collect::<Vec<_>>() {
             self.ask(peer, target);
         }
@@ -69,9 +69,9 @@ impl Reach {
         }
     }
 
-    fn end_search(&mut self, now: Now, target: NodeId) {
+    fn end_search(&mut self, target: NodeId) {
         if self.finds.is_under_way(target) {
-            self.finds.end(target, now.instant);
+            self.finds.found(target);
             self.stop_wanting(target);
             self.agenda.set(Timer::Finds, self.finds.next_due());
         }

@@ -26,9 +26,12 @@ use crate::{
     membership::{Address, Draft},
     record::{Kind, Scope, Shared, Subject},
     refusal::{Code, Refusal},
+    ties::{Change, Ties},
     time::{Instant, Now},
 };
 
+/// Links to the instances of one app that an edge wants; more instances get their requests from other edges.
+const LINKS_PER_APP_MAX: usize = 8;
 /// How long a voter sends updates after it was asked to.
 const SUBSCRIPTION: Duration = Duration::from_mins(1);
 /// Subscribers of one cell; of more, the one that asked first is forgotten.
@@ -103,6 +106,15 @@ pub enum Output {
         /// Where.
         addresses: Vec<Address>,
     },
+    /// Requests for this cell's app go to this node, or no longer.
+    Want {
+        /// Of which app.
+        cell: CellId,
+        /// Where an instance is.
+        peer: NodeId,
+        /// Whether a link to it is wanted.
+        wanted: bool,
+    },
     /// What the edge may route.
     Serve(RouteDelta),
     /// Who votes there and who leads: for the caller.
@@ -170,6 +182,8 @@ pub struct Router {
     waiting: BTreeMap<u64, Waiting>,
     last_waiting: u64,
     published: BTreeMap<CellId, Binding>,
+    /// Nodes of instances to which a link is wanted.
+    ties: Ties,
     serving: BTreeSet<InstanceId>,
     peers: BTreeMap<NodeId, Option<Duration>>,
     agenda: Agenda<Due>,
@@ -189,6 +203,7 @@ impl Router {
             waiting: BTreeMap::new(),
             last_waiting: 0,
             published: BTreeMap::new(),
+            ties: Ties::default(),
             serving: BTreeSet::new(),
             peers: BTreeMap::new(),
             agenda: Agenda::default(),
@@ -312,6 +327,7 @@ impl Router {
 
     /// Brings the edge's table up to date, if anything that it shows has changed.
     fn serve(&mut self, cell: CellId) {
+        self.want_instances(cell);
         let Some(known) = self.apps.get(&cell) else { return };
         let Some(update) = &known.update else { return };
         if update.removed {
@@ -347,6 +363,21 @@ impl Router {
             }
         }
         self.answer_waiting(cell);
+    }
+
+    /// An edge reaches instances only over links: it wants some to each app's, other edges to others.
+    fn want_instances(&mut self, cell: CellId) {
+        let update = self.apps.get(&cell).and_then(|known| known.update.as_ref()).filter(|update| !update.removed);
+        let nodes: BTreeSet<NodeId> = update.into_iter().flat_map(|update| &update.instances).map(|it| it.2).collect();
+        let mut nodes: Vec<NodeId> = nodes.into_iter().filter(|node| *node != self.me).collect();
+        if nodes.len() > LINKS_PER_APP_MAX {
+            let distance = |node: &NodeId| NodeId(std::array::from_fn(|at| node.0[at] ^ self.me.0[at]));
+            nodes.sort_by_key(distance);
+            nodes.truncate(LINKS_PER_APP_MAX);
+        }
+        for Change { node: peer, needed: wanted, .. } in self.ties.keep(cell, nodes.into_iter().collect()) {
+            self.outbox.push(Output::Want { cell, peer, wanted });
+        }
     }
 
     fn answer_waiting(&mut self, cell: CellId) {
@@ -419,6 +450,7 @@ impl Router {
         if self.apps.remove(&cell).is_some_and(|known| known.served.is_some()) {
             self.outbox.push(Output::Serve(RouteDelta::Remove(cell)));
         }
+        self.want_instances(cell);
     }
 
     fn subscribe(&mut self, now: Now, cell: CellId) {
