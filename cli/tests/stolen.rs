@@ -13,7 +13,7 @@ use common::Person;
 use serde_json::Value;
 
 /// The figure: a stolen key has lost its power everywhere by then.
-const POWERLESS_WITHIN: Duration = Duration::from_secs(60);
+const POWERLESS_WITHIN: Duration = Duration::from_mins(1);
 
 struct Demo {
     person: Person,

@@ -137,7 +137,9 @@ impl KeyFile {
         genesis.recovery = apart.iter().map(|key| key.keys.public()).collect();
         genesis.threshold = threshold;
         let signed = Signed::seal(&key.keys, &genesis);
-        apart.iter_mut().for_each(|key| key.genesis = Some(signed.clone()));
+        for key in &mut apart {
+            key.genesis = Some(signed.clone());
+        }
         key.genesis = Some(signed);
         (key, apart)
     }
@@ -285,7 +287,7 @@ impl KeyFile {
             name.push(format!(".retired-{number}"));
             PathBuf::from(name)
         };
-        let retired = (serial..).map(retired).find(|path| !path.exists()).unwrap_or_else(|| retired(serial));
+        let retired = (serial..=u64::MAX).map(retired).find(|path| !path.exists()).unwrap_or_else(|| retired(serial));
         match fs::rename(path, &retired) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(io(error)),
             Ok(()) | Err(_) => {}

@@ -54,11 +54,15 @@ impl Value {
             Self::Text(bytes) => string(3, bytes, out),
             Self::Array(items) => {
                 head(4, items.len() as u64, out);
-                items.iter().for_each(|item| item.put(out));
+                for item in items {
+                    item.put(out);
+                }
             }
             Self::Map(items) => {
                 head(5, items.len() as u64 / 2, out);
-                items.iter().for_each(|item| item.put(out));
+                for item in items {
+                    item.put(out);
+                }
             }
             Self::Tag(tag, item) => {
                 head(6, *tag, out);
@@ -112,11 +116,11 @@ fn head(major: u8, number: u64, out: &mut Vec<u8>) {
     let bytes = number.to_be_bytes();
     match number {
         0..24 => out.push(major | bytes[7]),
-        24..0x100 => out.extend([major | 24, bytes[7]]),
-        0x100..0x1_0000 => out.extend([major | 25, bytes[6], bytes[7]]),
-        0x1_0000..0x1_0000_0000 => out.extend([major | 26, bytes[4], bytes[5], bytes[6], bytes[7]]),
+        24..0x100 => out.extend([major | 0x18, bytes[7]]),
+        0x100..0x1_0000 => out.extend([major | 0x19, bytes[6], bytes[7]]),
+        0x1_0000..0x1_0000_0000 => out.extend([major | 0x1a, bytes[4], bytes[5], bytes[6], bytes[7]]),
         0x1_0000_0000.. => {
-            out.push(major | 27);
+            out.push(major | 0x1b);
             out.extend(bytes);
         }
     }

@@ -159,7 +159,6 @@ async fn serve_tcp(router: axum::Router, listener: TcpListener) {
 }
 
 /// The API as a service without a listener, behind the unix socket's door (`local`) or the one that asks for signatures.
-#[must_use]
 pub fn router(control: Arc<Control>, local: bool) -> axum::Router {
     routes::router(control, local)
 }

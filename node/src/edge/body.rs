@@ -81,7 +81,7 @@ impl Replay {
         let short = body.size_hint().upper().filter(|upper| *upper <= KEPT_MAX as u64);
         let room = short.and_then(|upper| Arc::clone(memory).try_acquire_many_owned(u32::try_from(upper).ok()?).ok());
         match room {
-            Some(_memory) => Ok(Self::Whole { bytes: body.collect().await?.to_bytes(), _memory }),
+            Some(room) => Ok(Self::Whole { bytes: body.collect().await?.to_bytes(), _memory: room }),
             None => Ok(Self::Once(Some(boxed(body)))),
         }
     }

@@ -2,7 +2,7 @@
 //! for them are shared out by source network, and some are kept for networks that members were linked from: a flood
 //! from anywhere keeps strangers out for as long as it lasts, and members not at all.
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     convert::Infallible,
     task::{Context, Poll},
 };
@@ -44,7 +44,7 @@ pub(super) struct Gate {
 
 #[derive(Debug, Default)]
 struct Known {
-    sources: BTreeMap<Source, ()>,
+    sources: BTreeSet<Source>,
     order: VecDeque<Source>,
 }
 
@@ -57,7 +57,7 @@ impl Gate {
     /// A member was linked there: its network has places of its own from now on.
     pub(super) fn remember(&mut self, address: &Multiaddr) {
         let Some(source) = source_of(address) else { return };
-        if self.known.sources.insert(source, ()).is_some() {
+        if !self.known.sources.insert(source) {
             return;
         }
         self.known.order.push_back(source);
@@ -74,8 +74,8 @@ impl Gate {
         if self.pending.len() >= PENDING_MAX {
             return Err(NoRoom("too many handshakes at once"));
         }
-        if !self.known.sources.contains_key(&source) {
-            let strangers = self.pending.values().filter(|source| !self.known.sources.contains_key(source));
+        if !self.known.sources.contains(&source) {
+            let strangers = self.pending.values().filter(|source| !self.known.sources.contains(source));
             if strangers.count() >= PENDING_STRANGERS_MAX {
                 return Err(NoRoom("too many handshakes with strangers at once"));
             }
@@ -195,7 +195,9 @@ mod tests {
     fn a_place_is_given_back_when_a_handshake_ends() {
         let (mut gate, mut n) = (Gate::default(), 0);
         let ids: Vec<_> = (0..PENDING_PER_SOURCE_MAX).map(|_| next(&mut n)).collect();
-        ids.iter().for_each(|id| gate.admit(*id, &at("192.0.2.1")).unwrap());
+        for id in &ids {
+            gate.admit(*id, &at("192.0.2.1")).unwrap();
+        }
         let peer = PeerId::random();
         gate.handle_established_inbound_connection(ids[0], peer, &at("192.0.2.2"), &at("192.0.2.1")).unwrap();
         assert!(gate.admit(next(&mut n), &at("192.0.2.1")).is_ok());

@@ -167,7 +167,8 @@ async fn said(world: &World, path: &str) -> String {
 }
 
 fn logged(world: &World) -> String {
-    world.logs.tail(INSTANCE.cell).into_iter().map(|line| format!("{}\n", line.text)).collect()
+    let lines: Vec<String> = world.logs.tail(INSTANCE.cell).into_iter().map(|line| line.text.to_string()).collect();
+    lines.join("\n")
 }
 
 #[tokio::test]
@@ -266,7 +267,8 @@ async fn a_name_that_is_rebound_is_asked_once_and_reached_where_it_was_judged() 
     assert_eq!((server.asked(), secret.asked()), (1, 0));
 
     // Both at once: the one address that is public is tried, and when it does not answer, not the other.
-    internet.servers.lock().unwrap().insert(OTHER.into(), unused().await);
+    let nobody = unused().await;
+    internet.servers.lock().unwrap().insert(OTHER.into(), nobody);
     internet.name("api.example.org", &[&[OTHER.into(), loopback]]);
     let failed = said(&world, "/fetch?http://api.example.org/").await;
     assert!(failed.contains("HttpRequestDenied"), "{failed}");

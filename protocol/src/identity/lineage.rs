@@ -12,7 +12,7 @@
 //! Recovery keys are those of the genesis, for ever.
 use minicbor::{Decode, Encode};
 
-use super::{BadSignature, Endorsed, Envelope, Envelopes, Genesis, Keypair, Party, PublicKey, Statement};
+use super::{Endorsed, Envelope, Envelopes, Genesis, Keypair, Party, PublicKey, Statement};
 use crate::{codec, id::PartyId, time::Timestamp};
 
 /// Successions of one party. One that has had so many keys changes its key no more: it founds itself anew.
@@ -157,8 +157,8 @@ impl Lineage {
     /// The first thing that is wrong with it, in words.
     pub fn verify(&self) -> Result<Descent, String> {
         let descent = self.descent().map_err(|error| error.to_string())?;
-        let envelopes = self.successions.iter().flat_map(Endorsed::envelopes);
-        envelopes.map(Envelope::check).collect::<Result<(), BadSignature>>().map_err(|error| error.to_string())?;
+        let mut envelopes = self.successions.iter().flat_map(Endorsed::envelopes);
+        envelopes.try_for_each(Envelope::check).map_err(|error| error.to_string())?;
         Ok(descent)
     }
 
@@ -255,15 +255,22 @@ impl Descent {
     #[must_use]
     pub fn against(&self, other: &Self) -> Standing {
         for (ours, theirs) in self.steps.iter().zip(&other.steps) {
-            match (ours.1, theirs.1) {
-                _ if ours.0 == theirs.0 => {}
-                (true, false) => return Standing::Outranks,
-                (false, true) => return Standing::Outranked,
-                // Two recoveries: whoever holds enough recovery keys has said two things. All nodes keep to the same.
-                (true, true) if ours.0 < theirs.0 => return Standing::Outranks,
-                (true, true) => return Standing::Outranked,
-                (false, false) => return Standing::Forked,
+            if ours.0 == theirs.0 {
+                continue;
             }
+            return match (ours.1, theirs.1) {
+                (true, false) => Standing::Outranks,
+                (false, true) => Standing::Outranked,
+                // Two recoveries: whoever holds enough recovery keys has said two things. All nodes keep to the same.
+                (true, true) => {
+                    if ours.0 < theirs.0 {
+                        Standing::Outranks
+                    } else {
+                        Standing::Outranked
+                    }
+                }
+                (false, false) => Standing::Forked,
+            };
         }
         match self.steps.len().cmp(&other.steps.len()) {
             std::cmp::Ordering::Greater => Standing::Outranks,

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Of IPv4: where it begins, how many bits count, what it is (IANA's registry of special-purpose addresses).
 const V4: &[(Ipv4Addr, u32, &str)] = &[
-    (Ipv4Addr::new(0, 0, 0, 0), 8, "this host itself (0.0.0.0/8)"),
+    (Ipv4Addr::UNSPECIFIED, 8, "this host itself (0.0.0.0/8)"),
     (Ipv4Addr::new(10, 0, 0, 0), 8, "a private address (RFC 1918)"),
     (Ipv4Addr::new(100, 64, 0, 0), 10, "an address behind a provider's NAT (RFC 6598)"),
     (Ipv4Addr::new(127, 0, 0, 0), 8, "a loopback address"),

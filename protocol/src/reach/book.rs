@@ -32,6 +32,15 @@ struct Entry {
     signed: Vec<Address>,
     /// Oldest first.
     hints: VecDeque<Address>,
+    /// One of them is not on this very machine.
+    elsewhere: bool,
+}
+
+impl Entry {
+    fn changed(&mut self) {
+        let elsewhere = |at: &Address| address::scope(at) != address::Scope::Loopback;
+        self.elsewhere = self.worked.iter().chain(&self.signed).chain(&self.hints).any(elsewhere);
+    }
 }
 
 #[derive(Debug, Default)]
@@ -61,12 +70,15 @@ impl AddressBook {
                 }
             }
         }
+        entry.changed();
     }
 
     /// This one worked: it goes first.
     pub(super) fn prefer(&mut self, node: NodeId, address: &Address) {
         if address.len() <= ADDRESS_BYTES_MAX {
-            self.entry(node).worked = Some(address.clone());
+            let entry = self.entry(node);
+            entry.worked = Some(address.clone());
+            entry.changed();
         }
     }
 
@@ -81,6 +93,7 @@ impl AddressBook {
                 entry.hints.pop_front();
             }
             entry.hints.push_back(address);
+            entry.changed();
         }
     }
 
@@ -113,10 +126,7 @@ impl AddressBook {
 
     /// Whether it is said to be anywhere but on this very machine.
     pub(super) fn is_somewhere(&self, node: NodeId) -> bool {
-        let elsewhere = |at: &Address| address::scope(at) != address::Scope::Loopback;
-        self.entries
-            .get(&node)
-            .is_some_and(|entry| entry.worked.iter().chain(&entry.signed).chain(&entry.hints).any(elsewhere))
+        self.entries.get(&node).is_some_and(|entry| entry.elsewhere)
     }
 
     fn entry(&mut self, node: NodeId) -> &mut Entry {

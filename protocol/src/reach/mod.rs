@@ -273,20 +273,20 @@ impl Reach {
             State::Idle { dial_at } if now.instant >= dial_at && peer.is_needed() => {
                 let ways = match (direct.is_empty(), relayed.is_empty()) {
                     (true, true) => return,
-                    (true, false) => (Way::None, Way::UnderWay),
-                    (false, true) => (Way::UnderWay, Way::None),
-                    (false, false) => (Way::UnderWay, Way::At(now.instant + DIRECT_ALONE)),
+                    (true, false) => (Way::None, Way::Trying),
+                    (false, true) => (Way::Trying, Way::None),
+                    (false, false) => (Way::Trying, Way::At(now.instant + DIRECT_ALONE)),
                 };
                 peer.state = State::Dialling { direct: ways.0, relayed: ways.1 };
-                if ways.0 == Way::UnderWay {
+                if ways.0 == Way::Trying {
                     self.outbox.push(Output::Dial { peer: id, via: Path::Direct(direct) });
                 }
-                if ways.1 == Way::UnderWay {
+                if ways.1 == Way::Trying {
                     self.outbox.push(Output::Dial { peer: id, via: Path::Relayed(relayed) });
                 }
             }
             State::Dialling { direct, relayed: Way::At(at) } if now.instant >= at || direct.is_over() => {
-                peer.state = State::Dialling { direct, relayed: Way::UnderWay };
+                peer.state = State::Dialling { direct, relayed: Way::Trying };
                 self.outbox.push(Output::Dial { peer: id, via: Path::Relayed(relayed) });
             }
             State::Linked if peer.direct_at.is_some_and(|at| now.instant >= at) => {
@@ -427,7 +427,7 @@ impl Reach {
             let (direct, _) = self.ways(relay);
             relayed.extend(direct.iter().take(RELAY_ADDRESSES_MAX).map(|at| address::through(relay, at)));
         }
-        if let Some(addresses) = self.own.news(relayed) {
+        if let Some(addresses) = self.own.news(&relayed) {
             self.outbox.push(Output::Reachable(addresses));
         }
     }

@@ -170,7 +170,7 @@ impl Own {
 
     /// All that is to be announced if it differs from what was: what the operator says, what peers got through to, what
     /// sockets say, and last where others relay for it.
-    pub(super) fn news(&mut self, relayed: Vec<Address>) -> Option<Vec<Address>> {
+    pub(super) fn news(&mut self, relayed: &[Address]) -> Option<Vec<Address>> {
         let relayed = &relayed[..relayed.len().min(RELAYED_MAX)];
         let mut found: Vec<Address> = self.tested.keys().chain(&self.listening).cloned().collect();
         address::sort(&mut found);
@@ -252,9 +252,9 @@ mod tests {
         let mut own = Own::default();
         (0..20).for_each(|n| own.listens(format!("/ip4/10.0.0.{n}/tcp/1")));
         let relayed = address::through(peer(1), "/ip4/198.51.100.1/tcp/1");
-        let said = own.news(vec![relayed.clone()]).unwrap();
+        let said = own.news(std::slice::from_ref(&relayed)).unwrap();
         assert_eq!((said.len(), said.last()), (8, Some(&relayed)));
-        assert_eq!(own.news(vec![relayed]), None, "nothing new");
+        assert_eq!(own.news(&[relayed]), None, "nothing new");
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub(super) enum Way {
     None,
     /// Its turn comes then.
     At(Instant),
-    UnderWay,
+    Trying,
     Failed,
 }
 

@@ -146,7 +146,9 @@ mod tests {
 
     fn willing(numbers: &[u8]) -> Relays {
         let mut relays = Relays::default();
-        numbers.iter().for_each(|number| relays.is_willing(node(*number), true));
+        for number in numbers {
+            relays.is_willing(node(*number), true);
+        }
         relays
     }
 

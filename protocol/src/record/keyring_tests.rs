@@ -303,6 +303,8 @@ fn a_keyring_outlives_a_restart() {
         )),
     ];
     let stored = words.iter().map(|word| (word.stored_as().unwrap(), codec::encode(word))).collect();
-    words.iter().for_each(|word| assert_eq!(keyring.learn(word), Learned::New));
+    for word in &words {
+        assert_eq!(keyring.learn(word), Learned::New);
+    }
     assert_eq!(Keyring::recall(&stored), keyring);
 }

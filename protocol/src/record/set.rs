@@ -480,8 +480,8 @@ impl RecordSet {
         if held.records == 0 {
             self.by_signer.remove(&signer);
         }
-        release(&mut self.by_operator, operator, gone);
-        release(&mut self.by_jurisdiction, jurisdiction, gone);
+        release(&mut self.by_operator, &operator, gone);
+        release(&mut self.by_jurisdiction, &jurisdiction, gone);
     }
 
     /// Takes out what is void at `wall`, oldest expiry first.
@@ -616,11 +616,11 @@ impl Held {
     }
 }
 
-fn release<K: Ord>(all: &mut BTreeMap<K, Held>, key: K, gone: Held) {
-    let Some(held) = all.get_mut(&key) else { return };
+fn release<K: Ord>(all: &mut BTreeMap<K, Held>, key: &K, gone: Held) {
+    let Some(held) = all.get_mut(key) else { return };
     *held = held.less(gone);
     if held.records == 0 {
-        all.remove(&key);
+        all.remove(key);
     }
 }
 

@@ -250,6 +250,17 @@ impl CellIndex {
         })
     }
 
+    /// What an append brought follows what was there before it. With that a log that was whole still is, at the cost of a
+    /// look and not of a walk along all of it.
+    pub(super) fn is_joined_at(&self, first: u64) -> bool {
+        let before = self.runs.range(..first).next_back();
+        !self.runs.contains_key(&first)
+            || match before {
+                Some((_, run)) => run.last + 1 == first,
+                None => self.snapshot.is_none_or(|snapshot| snapshot.index + 1 == first),
+            }
+    }
+
     fn insert(&mut self, entries: &[LogEntry], place: Place, usage: &mut Usage) {
         let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return };
         self.carve(first.index, last.index, usage);

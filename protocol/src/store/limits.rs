@@ -1,13 +1,10 @@
 //! What the store takes. A batch beyond it is a fault of the node: nothing is acknowledged from it on.
-use std::collections::BTreeSet;
-
 use super::{
     batch::{DiskFault, LogEntry, StoreOp, WriteBatch},
     config::{BATCH_BYTES_MAX, KEY_BYTES_MAX, VALUE_BYTES_MAX},
     index::Index,
     record::{Name, Record, op_bytes},
 };
-use crate::id::CellId;
 
 /// Bytes that an operation or entry takes at most beside what [`op_bytes`] counts, its share of the frame included.
 const OVERHEAD_BYTES: u64 = 128;
@@ -56,18 +53,21 @@ pub(super) fn check(batch: &WriteBatch) -> Result<(), DiskFault> {
 
 /// After a batch was laid out: no cell that it touched has a gap in its log.
 pub(super) fn check_whole(index: &Index, records: &[Record]) -> Result<(), DiskFault> {
-    let touched = records.iter().filter_map(|record| match record {
-        Record::Op(StoreOp::Append { cell, .. } | StoreOp::Snapshot { cell, .. }) => Some(*cell),
-        Record::Op(
-            StoreOp::HardState { .. } | StoreOp::DropCell { .. } | StoreOp::Put { .. } | StoreOp::Delete { .. },
-        )
-        | Record::Moved { .. }
-        | Record::Lost(..) => None,
+    let with_gap = records.iter().find_map(|record| {
+        let (cell, appended) = match record {
+            Record::Op(StoreOp::Append { cell, entries }) => (cell, Some(entries.first()?.index)),
+            Record::Op(StoreOp::Snapshot { cell, .. }) => (cell, None),
+            Record::Op(
+                StoreOp::HardState { .. } | StoreOp::DropCell { .. } | StoreOp::Put { .. } | StoreOp::Delete { .. },
+            )
+            | Record::Moved { .. }
+            | Record::Lost(..) => return None,
+        };
+        let log = index.cell(*cell).filter(|_| !index.is_lost(Name::of_cell(*cell)))?;
+        let whole = appended.map_or_else(|| log.is_whole(), |first| log.is_joined_at(first));
+        (!whole).then_some(cell)
     });
-    let touched: BTreeSet<CellId> = touched.collect();
-    let has_gap =
-        |cell: &CellId| !index.is_lost(Name::of_cell(*cell)) && index.cell(*cell).is_some_and(|cell| !cell.is_whole());
-    match touched.into_iter().find(has_gap) {
+    match with_gap {
         Some(cell) => Err(DiskFault::Failed(format!("asked to keep a log with a gap, of cell {}", cell.short()))),
         None => Ok(()),
     }

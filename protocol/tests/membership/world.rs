@@ -224,7 +224,7 @@ impl World {
                 Output::Learned(record) => {
                     host.learned.insert(record.hash, now);
                 }
-                Output::Expired(_) => {}
+                Output::Expired(_) | Output::Keys(_) => {}
                 Output::Verdict { about, state, evidence } => host.verdicts.push((now, about, state, evidence)),
                 Output::Keep { key, value: Some(value) } => {
                     host.keyed.insert(key, value);
@@ -235,7 +235,6 @@ impl World {
                 Output::Weighed { result, .. } => host.weighed.push(result),
                 Output::Recertify { expires } => host.recertify.push((now, expires)),
                 Output::Certified(identity) => host.identity = *identity,
-                Output::Keys(_) => {}
                 Output::Notice(notice) => host.notices.push(notice),
             }
         }

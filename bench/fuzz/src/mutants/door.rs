@@ -47,7 +47,7 @@ impl Requests {
     }
 
     fn right(&self, by: &Party) -> HeaderMap {
-        header(auth::sign(&key_file(&by), "POST", PATH, b"body", self.wall))
+        header(auth::sign(&key_file(by), "POST", PATH, b"body", self.wall))
     }
 
     fn parts(&self, by: &Party) -> Parts {

@@ -24,7 +24,7 @@ pub(super) const TARGET: Target = Target {
 fn run(bytes: &[u8]) {
     let Ok(letters) = codec::decode::<Vec<(u8, u64, Blob)>>("letters", bytes) else { return };
     let cell = world::cell();
-    let mut now = Now { instant: Instant::START, wall: FOUNDED + Duration::from_secs(60) };
+    let mut now = Now { instant: Instant::START, wall: FOUNDED + Duration::from_mins(1) };
     let me = cell.hosts[0].identity();
     let mut replica = Replica::open(CellConfig::default(), Seed([1; 32]), me, cell.id, cell.boot.clone(), now)
         .expect("the replica of the fixture opens");

@@ -43,8 +43,8 @@ pub(super) fn hosts() -> &'static [Host] {
 }
 
 fn says(host: &Host, kind: Kind, scope: Scope, subject: Subject, version: u64, content: Blob) -> Record {
-    let order =
-        Order { line: 0, generation: if kind == Kind::PRESENCE || kind == Kind::VERDICT { 1 } else { 0 }, version };
+    let generation = u64::from(kind == Kind::PRESENCE || kind == Kind::VERDICT);
+    let order = Order { line: 0, generation, version };
     let body = RecordBody { kind, scope, subject, order, expires: FOUNDED + Duration::from_mins(2), content };
     Record { signed: Signed::seal(&host.keys, &body), certificate: Some(host.certificate.clone()) }
 }

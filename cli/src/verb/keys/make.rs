@@ -53,7 +53,9 @@ fn create(key: &KeyFile, apart: &[KeyFile], path: &Path) -> Result<Vec<PathBuf>,
     });
     let written = written.and_then(|()| key.create(path));
     if written.is_err() {
-        paths.iter().for_each(|at| drop(std::fs::remove_file(at)));
+        for at in &paths {
+            drop(std::fs::remove_file(at));
+        }
     }
     written.map(|()| paths)
 }

@@ -26,15 +26,14 @@ pub(super) struct From {
 impl From {
     /// A new one, asked twice.
     pub(super) fn new_one(&self) -> Result<SecretString, Failure> {
-        let phrase = match &self.passphrase_file {
-            Some(path) => first_line(path)?,
-            None => {
-                let phrase = typed("Passphrase (not shown): ")?;
-                if typed("Once more: ")? != phrase {
-                    return Err(Failure::new(Exit::Usage, "passphrase", "the two differ; nothing was written"));
-                }
-                phrase
+        let phrase = if let Some(path) = &self.passphrase_file {
+            first_line(path)?
+        } else {
+            let phrase = typed("Passphrase (not shown): ")?;
+            if typed("Once more: ")? != phrase {
+                return Err(Failure::new(Exit::Usage, "passphrase", "the two differ; nothing was written"));
             }
+            phrase
         };
         if phrase.chars().count() < CHARS_MIN {
             let what = format!("the passphrase has fewer than {CHARS_MIN} characters; nothing was written");

@@ -43,7 +43,7 @@ impl Set {
         let before = before(&sealed)?;
         let mut opened = tenant.keypairs().map(|keys| sealing::open_all(&before, &keys));
         let first = opened.next().expect("a tenant has a key");
-        let mut values = opened.fold(first, |so_far, next| so_far.or(next)).map_err(|error| {
+        let mut values = opened.fold(first, Result::or).map_err(|error| {
             Failure::new(Exit::Unauthorised, "sealed", format!("the secrets that {} has: {error}", self.app))
         })?;
         values.retain(|(name, _)| *name != self.name);

@@ -115,7 +115,7 @@ impl Relay {
     /// A share of circuits for both ends.
     fn circuit(self: &Arc<Self>, from: NodeId, to: NodeId) -> Result<Circuit, Status> {
         let mut book = self.book();
-        if !book.reserved.get(&to).is_some_and(|until| Instant::now() < *until) {
+        if book.reserved.get(&to).is_none_or(|until| *until <= Instant::now()) {
             return Err(Status::NoReservation);
         }
         let of = |book: &Book, node| book.ends.get(&node).map_or(0, |end: &End| end.circuits);
@@ -220,10 +220,8 @@ async fn connect(
         let mut stream = link.primary().open(Kind::Stop).await?;
         messages::write(&mut stream, &stop).await?;
         let answer: Stop = messages::read(&mut stream).await?;
-        match answer.status == Some(Status::Ok.into()) {
-            true => Ok(stream),
-            false => Err(io::Error::new(io::ErrorKind::ConnectionRefused, "it wants no circuit")),
-        }
+        let refused = || io::Error::new(io::ErrorKind::ConnectionRefused, "it wants no circuit");
+        if answer.status == Some(Status::Ok.into()) { Ok(stream) } else { Err(refused()) }
     };
     match timeout(ANSWER_WITHIN, ask).await {
         Ok(Ok(stream)) => Ok((circuit, (link, stream))),

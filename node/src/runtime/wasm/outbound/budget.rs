@@ -42,7 +42,7 @@ mod tests {
     fn a_minutes_bytes_are_given_once_a_minute() {
         let (budget, now) = (Budget::default(), Instant::now());
         assert!(budget.take(now, BYTES_PER_MINUTE_MAX - 1) && budget.take(now, 1));
-        assert!(!budget.take(now + MINUTE - Duration::from_millis(1), 1));
+        assert!(!budget.take(now + Duration::from_millis(59_999), 1));
         assert!(budget.take(now + MINUTE, BYTES_PER_MINUTE_MAX));
         assert!(!budget.take(now + MINUTE, u64::MAX));
     }
