@@ -101,9 +101,9 @@ fn a_newcomer_whose_clock_is_off_learns_it_and_is_nowhere_half_admitted() {
         world.set_ahead("dogrose", off);
         world.start("dogrose", Some("alder"), Some(request.clone()));
         world.run(secs(30));
-        let status = world.status("dogrose");
-        assert_eq!(status.last_clock_ms, Some(-off * 1_000), "it knows");
-        assert_eq!(status.clock_off_ms, off * 1_000);
+        // Less the time that the frame was under way.
+        let knows = world.status("dogrose").clock_off_ms;
+        assert!(knows.abs_diff(off * 1_000) < 100, "{knows} ms of {off} s");
         for node in ["alder", "birch"] {
             assert_eq!(world.case_of(node, "dogrose"), None, "{off}: {node} heard nothing");
         }
