@@ -9,7 +9,7 @@
 //! | version | what it adds |
 //! |---|---|
 //! | 1 | the first |
-//! | 2 | lists of headers and bucket sums, most of what gossip says while nothing happens, travel packed (`membership/packed.rs`) |
+//! | 2 | lists of headers, most of what gossip says while records change, travel packed (`membership/packed.rs`) |
 //!
 //! A field or a variant that an old reader may skip needs no version; what it could not read does. A value whose bytes
 //! differ between versions asks its encoder's context: [`Versioned`].

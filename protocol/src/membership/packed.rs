@@ -1,10 +1,11 @@
-//! Lists of headers and bucket sums as they travel from wire version 2 on: without what CBOR says about each number again.
-//! A header takes some 24 bytes instead of 36. In version 1 they are CBOR arrays as any other.
+//! Lists of headers as they travel from wire version 2 on: without what CBOR says about each number again. A header takes
+//! some 24 bytes instead of 36. In version 1 they are CBOR arrays as any other. (Bucket sums stay as they are: most are zero
+//! in a small mesh, and CBOR says zero in one byte.)
 //!
 //! ```text
 //!   header = tag, subject (8 bytes), hash (8 bytes), line, generation, version
 //!   tag = kind × 4 + tier; version = difference to the header before, zigzag; numbers are LEB128, shortest form
-//!   sums = 8 bytes each; all big-endian
+//!   words of 8 bytes are big-endian
 //! ```
 use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode::Write};
 
@@ -69,39 +70,6 @@ pub(super) mod headers {
             headers.push(Header { tier: tier_of(tag & 3)?, kind: Kind(kind), subject, order, hash });
         }
         Ok(headers)
-    }
-}
-
-/// `#[cbor(with = "packed::sums")]`
-pub(super) mod sums {
-    use super::{Decode, Decoder, Encode, Encoder, SINCE, Versioned, Write, word};
-
-    pub(in super::super) fn encode<C: Versioned, W: Write>(
-        sums: &Vec<u64>,
-        e: &mut Encoder<W>,
-        ctx: &mut C,
-    ) -> Result<(), minicbor::encode::Error<W::Error>> {
-        if ctx.wire() < SINCE {
-            return sums.encode(e, ctx);
-        }
-        let bytes: Vec<u8> = sums.iter().flat_map(|sum| sum.to_be_bytes()).collect();
-        e.bytes(&bytes)?;
-        Ok(())
-    }
-
-    pub(in super::super) fn decode<C: Versioned>(
-        d: &mut Decoder<'_>,
-        ctx: &mut C,
-    ) -> Result<Vec<u64>, minicbor::decode::Error> {
-        if ctx.wire() < SINCE {
-            return Vec::decode(d, ctx);
-        }
-        let mut bytes = d.bytes()?;
-        let mut sums = Vec::with_capacity(bytes.len() / 8);
-        while !bytes.is_empty() {
-            sums.push(word(&mut bytes)?);
-        }
-        Ok(sums)
     }
 }
 

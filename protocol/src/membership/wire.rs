@@ -197,13 +197,12 @@ pub enum Message {
 
 /// The bucket sums of one tier.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(context_bound = "Versioned")]
 pub struct Sums {
     /// Which.
     #[n(0)]
     pub tier: Tier,
     /// [`BUCKETS`] of them.
-    #[cbor(n(1), with = "packed::sums")]
+    #[n(1)]
     pub buckets: Vec<u64>,
 }
 
