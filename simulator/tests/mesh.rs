@@ -91,7 +91,7 @@ fn in_a_quiet_mesh_of_sixty_nodes_every_edge_reaches_every_app() {
     let text = r#"
         name = "sixty"
         duration_s = 40
-        settle_s = 30
+        settle_s = 45
         [[population]]
         jurisdiction = "FR"
         operators = 20
