@@ -52,6 +52,10 @@ impl Bocage {
         Ok(Self { path })
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     pub(crate) fn demo(&self) -> anyhow::Result<Demo> {
         let home = tempfile::tempdir()?;
         let began = Instant::now();

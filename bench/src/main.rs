@@ -13,6 +13,7 @@ mod failover;
 mod serving;
 mod deploy;
 mod idle;
+mod join;
 mod flood;
 mod table;
 
@@ -52,6 +53,8 @@ enum What {
     Deploy,
     /// Memory and CPU 60 s after 1,000 requests
     Idle,
+    /// Two commands that make an empty machine a member that hosts
+    Join,
     /// All of them but the flood
     All,
     /// Floods on every port while clients use the app
@@ -107,6 +110,9 @@ async fn main() -> anyhow::Result<ExitCode> {
     }
     if wants(What::Idle) {
         figures.extend(idle::measure(&bocage).await?);
+    }
+    if wants(What::Join) {
+        figures.extend(join::measure(&bocage, args.runs)?);
     }
     if let What::Flood { seconds, kind } = args.what {
         figures.extend(flood::measure(&bocage, seconds, kind).await?);

@@ -12,6 +12,7 @@ use bocage_node::{
 };
 use bocage_protocol::{
     cell::TenantCommand,
+    charter::Papers,
     codec,
     id::{CellId, ContentHash, TenantId},
     identity::{NodeCertificate, Signed},
@@ -118,6 +119,12 @@ impl Control {
         let path = format!("/v1/cells/{cell}/commands");
         let body = codec::encode(command).0;
         read(&self.ask(Method::POST, &path, body, DEPLOY_MAX, Repeat::Safely).await?)
+    }
+
+    /// Brings papers to the roll; they prove themselves, so a repetition is harmless.
+    pub(crate) async fn papers(&self, papers: &Papers) -> Result<(), Failure> {
+        let body = codec::encode(papers).0;
+        self.ask(Method::POST, "/v1/papers", body, ANSWER_MAX, Repeat::Safely).await.map(drop)
     }
 
     /// Tells the node, and by it the mesh, a word about keys.

@@ -23,6 +23,7 @@ mod target;
 mod connection;
 mod control;
 mod tenant;
+mod roll;
 mod verb;
 mod manifest;
 mod quantity;

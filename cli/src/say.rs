@@ -155,6 +155,16 @@ pub(crate) fn time(ms: u64) -> String {
     at.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
+/// `24 hours`, `90 s`.
+pub(crate) fn duration(time: std::time::Duration) -> String {
+    let seconds = time.as_secs();
+    let in_units = |unit: u64, name| {
+        let is_whole = seconds > 0 && seconds.is_multiple_of(unit);
+        is_whole.then(|| counted(usize::try_from(seconds / unit).unwrap_or(usize::MAX), name))
+    };
+    in_units(3_600, "hour").or_else(|| in_units(60, "minute")).unwrap_or_else(|| format!("{seconds} s"))
+}
+
 /// The first eight characters of an id: for people's eyes, never for comparing.
 pub(crate) fn short(id: &str) -> String {
     id.chars().take(8).collect()

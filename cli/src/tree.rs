@@ -15,8 +15,8 @@ Examples:
   bocage deploy examples/guestbook         deploy an app from its manifest
   bocage status guestbook                  where it runs, and why there
   bocage logs guestbook -f                 what it prints
-  bocage node init --found my-mesh --name me --jurisdiction FR --site home
-  bocage node run                          be a hoster
+  bocage node join INVITE                  be a hoster: become a member of a mesh
+  bocage node run                          and run the node
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 conflict, 5 not allowed, 6 not known whether it happened,
 7 done in part, 130 interrupted.";
@@ -94,6 +94,15 @@ pub(crate) enum Verb {
     /// Be a hoster: make, run and look at a node
     #[command(subcommand)]
     Node(verb::node::Node),
+    /// Found a mesh, invite others into it
+    #[command(subcommand)]
+    Mesh(verb::mesh::Mesh),
+    /// See who is a member of the mesh, admit and exclude
+    #[command(subcommand)]
+    Operator(verb::operator::Operator),
+    /// See and change the mesh's charter
+    #[command(subcommand)]
+    Charter(verb::charter::Charter),
     /// Show and change what a node offers to the mesh
     #[command(subcommand)]
     Offer(verb::offer::Offer),

@@ -170,7 +170,7 @@ impl Daemon {
         let porch = Arc::new(edge::Porch::new(me, runtime.clone()));
         let control = Arc::new(Control {
             me,
-            mesh_id: settings.mesh.id,
+            mesh_id: folder.mesh,
             zone: settings.mesh.zone.clone(),
             edge: edge_addr,
             node: node.clone(),
@@ -227,8 +227,10 @@ fn machine_config(folder: &Folder) -> Result<Config, StartError> {
         bootstrap.push((node, vec![address]));
     }
     Ok(Config {
-        mesh: settings.mesh.id,
+        mesh: folder.mesh,
         identity: folder.identity.clone(),
+        founding: folder.founding.clone(),
+        request: folder.request.clone(),
         zone: settings.mesh.zone.clone(),
         bootstrap,
         announce: settings.listen.announce.clone(),

@@ -403,6 +403,7 @@ fn log(notice: &Notice) {
         Notice::Verdict { .. } | Notice::RelayLost { .. } => tracing::info!(?notice),
         Notice::Succeeded { .. } | Notice::Ruled { .. } => tracing::info!(?notice),
         Notice::CellOpened { .. } | Notice::Leader { .. } | Notice::Instance { .. } => tracing::info!(?notice),
+        Notice::Operator { .. } | Notice::Charter { .. } => tracing::info!(?notice),
         Notice::PeerRefused { .. } | Notice::RecordRefused { .. } | Notice::Contradiction { .. } => {
             tracing::warn!(?notice);
         }

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   FOLDER/bocage.toml          these settings
-//!   FOLDER/keys/                operator.key (may live elsewhere), node.key, certificate
+//!   FOLDER/keys/                operator.key (may live elsewhere), node.key, certificate,
+//!                               founding (how the mesh began), request (of an operator that asks to be admitted)
 //!   FOLDER/disk/                the segment store
 //!   FOLDER/content/             components, by hash
 //!   FOLDER/cache/               compiled components: may be deleted at any time
@@ -19,7 +20,7 @@ use bocage_protocol::{
     codec,
     command::Terms,
     id::{MeshId, NodeId},
-    identity::{NodeCertificate, NodeIdentity, Signed},
+    identity::{Envelope, Founding, NodeCertificate, NodeIdentity, Signed},
     membership::Address,
     resources::{Currency, Jurisdiction, Price, Resources, Site},
     time::Timestamp,
@@ -34,6 +35,12 @@ use crate::{
 
 /// The name of the file.
 pub const FILE: &str = "bocage.toml";
+/// What a node's operator says of it.
+const CERTIFICATE: &str = "keys/certificate";
+/// How the mesh was founded.
+const FOUNDING: &str = "keys/founding";
+/// With what an operator asks to be admitted.
+const REQUEST: &str = "keys/request";
 /// A certificate that `node init` makes is valid so long.
 const CERTIFICATE_LIFETIME: Duration = Duration::from_hours(365 * 24);
 
@@ -86,8 +93,8 @@ impl RelaySettings {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MeshSettings {
-    /// Its id.
-    pub id: MeshId,
+    /// Its id; left out until the node has founded or joined one.
+    pub id: Option<MeshId>,
     /// Self-certifying hosts are `app.tenant.zone`.
     pub zone: String,
     /// Multiaddresses that end in `/p2p/<peer id>`.
@@ -167,6 +174,9 @@ pub enum SettingsError {
     /// A key file.
     #[error(transparent)]
     Key(#[from] KeyFileError),
+    /// It was made, and has neither founded nor joined a mesh.
+    #[error("the node in {0} belongs to no mesh yet: bocage node join INVITE, or bocage mesh found NAME")]
+    NoMesh(PathBuf),
     /// The certificate does not count.
     #[error("{path}: {why}")]
     Certificate {
@@ -244,10 +254,27 @@ pub struct Folder {
     pub identity: NodeIdentity,
     /// The node's key, for the transport.
     pub node_key: KeyFile,
+    /// Its mesh.
+    pub mesh: MeshId,
+    /// How the mesh was founded, if the folder knows.
+    pub founding: Option<Founding>,
+    /// With what its operator asks to be admitted, if it must.
+    pub request: Option<Vec<Envelope>>,
+}
+
+/// What a node is given when it becomes one of a mesh.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Which.
+    pub mesh: MeshId,
+    /// How it was founded.
+    pub founding: Option<Founding>,
+    /// With what its operator asks to be admitted.
+    pub request: Option<Vec<Envelope>>,
 }
 
 impl Folder {
-    /// Makes a new folder: keys, certificate, settings.
+    /// Makes a new folder: the node's key, settings, and the certificate if the settings name a mesh.
     ///
     /// # Errors
     /// When there is a node already, or the disk says no; what was made is taken away again.
@@ -269,19 +296,46 @@ impl Folder {
         let node_key = path.join("keys/node.key");
         let key = KeyFile::generate(Kind::Node, "", now);
         key.create(&node_key)?;
-        let certificate = certify(settings, operator, &key, now);
-        let certified = path.join("keys/certificate");
-        let text = data_encoding::BASE64.encode(&codec::encode(&certificate));
-        let written = fs::write(&certified, text).map_err(io(&certified)).and_then(|()| {
+        let certified = match settings.mesh.id {
+            Some(mesh) => write_certificate(path, settings, mesh, operator, &key, now),
+            None => Ok(()),
+        };
+        let written = certified.and_then(|()| {
             let body = format!("{HEAD}{}", toml::to_string(settings).expect("settings are plain TOML"));
             fs::write(&file, body).map_err(io(&file))
         });
         if let Err(error) = written {
             let _ = fs::remove_file(&node_key);
-            let _ = fs::remove_file(&certified);
+            let _ = fs::remove_file(path.join(CERTIFICATE));
             return Err(error);
         }
         Ok(key.keys.node())
+    }
+
+    /// Makes the node of a folder one of a mesh: certificate, founding statement, request. The settings must then name
+    /// the mesh too: that is the last step, and the caller's, who keeps the owner's comments.
+    ///
+    /// # Errors
+    /// When the disk says no.
+    pub fn enter(path: &Path, entry: &Entry, operator: &KeyFile, now: Timestamp) -> Result<(), SettingsError> {
+        let settings = Settings::read(path)?;
+        let key = KeyFile::load(&path.join("keys/node.key"), Kind::Node)?;
+        write_certificate(path, &settings, entry.mesh, operator, &key, now)?;
+        if let Some(founding) = &entry.founding {
+            write_text(&path.join(FOUNDING), &codec::encode(founding))?;
+        }
+        if let Some(request) = &entry.request {
+            write_text(&path.join(REQUEST), &codec::encode(request))?;
+        }
+        Ok(())
+    }
+
+    /// Takes back [`Folder::enter`]: the node belongs to no mesh again.
+    pub fn leave(path: &Path) {
+        for file in [CERTIFICATE, FOUNDING, REQUEST] {
+            // What is not there need not be taken away.
+            let _ = fs::remove_file(path.join(file));
+        }
     }
 
     /// Makes a new certificate for the node of a folder, as its settings say now, and puts it in the place of the one before.
@@ -291,8 +345,9 @@ impl Folder {
     pub fn certify(path: &Path, operator: &KeyFile, now: Timestamp) -> Result<Signed<NodeCertificate>, SettingsError> {
         let settings = Settings::read(path)?;
         let key = KeyFile::load(&path.join("keys/node.key"), Kind::Node)?;
-        let certificate = certify(&settings, operator, &key, now);
-        let (certified, next) = (path.join("keys/certificate"), path.join("keys/certificate.next"));
+        let mesh = settings.mesh.id.ok_or_else(|| SettingsError::NoMesh(path.to_owned()))?;
+        let certificate = certify(&settings, mesh, operator, &key, now);
+        let (certified, next) = (path.join(CERTIFICATE), path.join("keys/certificate.next"));
         let text = data_encoding::BASE64.encode(&codec::encode(&certificate));
         let written = fs::write(&next, text).and_then(|()| fs::rename(&next, &certified));
         written.map_err(|source| SettingsError::Io { path: certified, source })?;
@@ -305,6 +360,9 @@ impl Folder {
     /// # Errors
     /// When the disk says no.
     pub fn renew(path: &Path, now: Timestamp) -> Result<Option<Signed<NodeCertificate>>, SettingsError> {
+        if Settings::read(path)?.mesh.id.is_none() {
+            return Ok(None);
+        }
         let operator = match KeyFile::load(&path.join("keys/operator.key"), Kind::Operator) {
             Ok(operator) => operator,
             Err(KeyFileError::Missing(_)) => return Ok(None),
@@ -320,7 +378,7 @@ impl Folder {
     /// # Errors
     /// When the certificate is missing or unreadable.
     pub fn certificate(path: &Path) -> Result<Signed<NodeCertificate>, SettingsError> {
-        let certified = path.join("keys/certificate");
+        let certified = path.join(CERTIFICATE);
         let refuse = |why: String| SettingsError::Certificate { path: certified.clone(), why };
         let text = fs::read_to_string(&certified).map_err(|error| refuse(error.to_string()))?;
         let bytes = data_encoding::BASE64.decode(text.trim().as_bytes()).map_err(|error| refuse(error.to_string()))?;
@@ -336,19 +394,59 @@ impl Folder {
     /// When it is not a node's, or something in it does not count; says which file and what to do.
     pub fn open(path: &Path, now: Timestamp) -> Result<Self, SettingsError> {
         let settings = Settings::read(path)?;
+        let mesh = settings.mesh.id.ok_or_else(|| SettingsError::NoMesh(path.to_owned()))?;
         let node_key = KeyFile::load(&path.join("keys/node.key"), Kind::Node)?;
         let signed = Self::certificate(path)?;
-        let refuse = |why: String| SettingsError::Certificate { path: path.join("keys/certificate"), why };
-        let identity = NodeIdentity::new(node_key.keys.clone(), signed, settings.mesh.id, now)
-            .map_err(|error| refuse(error.to_string()))?;
-        Ok(Self { path: path.to_owned(), settings, identity, node_key })
+        let refuse = |why: String| SettingsError::Certificate { path: path.join(CERTIFICATE), why };
+        let identity =
+            NodeIdentity::new(node_key.keys.clone(), signed, mesh, now).map_err(|error| refuse(error.to_string()))?;
+        let founding: Option<Founding> = read_text(&path.join(FOUNDING), "founding statement")?;
+        if founding.as_ref().is_some_and(|founding| founding.mesh() != mesh) {
+            let why = "it is another mesh's than mesh.id in bocage.toml names".to_owned();
+            return Err(SettingsError::Certificate { path: path.join(FOUNDING), why });
+        }
+        let request = read_text(&path.join(REQUEST), "request to be admitted")?;
+        Ok(Self { path: path.to_owned(), settings, identity, node_key, mesh, founding, request })
     }
 }
 
+fn write_certificate(
+    path: &Path,
+    settings: &Settings,
+    mesh: MeshId,
+    operator: &KeyFile,
+    node: &KeyFile,
+    now: Timestamp,
+) -> Result<(), SettingsError> {
+    write_text(&path.join(CERTIFICATE), &codec::encode(&certify(settings, mesh, operator, node, now)))
+}
+
+fn write_text(path: &Path, bytes: &[u8]) -> Result<(), SettingsError> {
+    let io = |source| SettingsError::Io { path: path.to_owned(), source };
+    fs::write(path, data_encoding::BASE64.encode(bytes)).map_err(io)
+}
+
+fn read_text<T: for<'b> minicbor::Decode<'b, ()>>(path: &Path, what: &'static str) -> Result<Option<T>, SettingsError> {
+    let refuse = |why: String| SettingsError::Certificate { path: path.to_owned(), why };
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(SettingsError::Io { path: path.to_owned(), source }),
+    };
+    let bytes = data_encoding::BASE64.decode(text.trim().as_bytes()).map_err(|error| refuse(error.to_string()))?;
+    codec::decode(what, &bytes).map(Some).map_err(|error| refuse(error.to_string()))
+}
+
 /// The operator says: this node is mine, it stands there.
-fn certify(settings: &Settings, operator: &KeyFile, node: &KeyFile, now: Timestamp) -> Signed<NodeCertificate> {
+fn certify(
+    settings: &Settings,
+    mesh: MeshId,
+    operator: &KeyFile,
+    node: &KeyFile,
+    now: Timestamp,
+) -> Signed<NodeCertificate> {
     let certificate = NodeCertificate {
-        mesh: settings.mesh.id,
+        mesh,
         operator: operator.genesis().expect("an operator's key file has a genesis"),
         node: node.keys.node(),
         site: settings.node.site.clone(),

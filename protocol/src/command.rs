@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use crate::{
     cell::{self, Answered, Applied, Barrier, CellGenesis, Description, Query, TenantCommand, Write},
+    charter::{Papers, RollShown},
     id::{CellId, InstanceId, NodeId, OperatorId, TenantId},
     identity::{Endorsed, Genesis, NodeCertificate, Signed, Succession},
     membership::Address,
@@ -65,6 +66,10 @@ pub enum Command {
     Offer(Option<Terms>),
     /// How this node reaches its peers and is reached.
     Reach,
+    /// What this node knows of its mesh's charter, members and motions.
+    Roll,
+    /// Bring a motion, ballots, an invite: whatever proves itself.
+    Papers(Box<Papers>),
     /// A word about keys, which proves itself: for this node and, by it, for the mesh. Answered with `Done`, or `Conflict`
     /// where something known here outranks it.
     Word(Box<KeyWord>),
@@ -110,10 +115,12 @@ pub enum Reply {
     Applied(Applied),
     /// To `Read`.
     Answered(Answered),
-    /// To `Resolve`, `Offer`, `Word` and `Certificate`.
+    /// To `Resolve`, `Offer`, `Papers`, `Word` and `Certificate`.
     Done,
     /// To `Reach`.
     Reach(Box<ReachShown>),
+    /// To `Roll`.
+    Roll(Box<RollShown>),
     /// To `Status`.
     Status(Box<NodeStatus>),
     /// To `Cells`: descriptions as of what is applied here.
@@ -190,6 +197,14 @@ pub struct NodeStatus {
     pub cells: usize,
     /// Leases held here.
     pub leases: usize,
+    /// Neighbours in the overlay: each of them counts this node's operator as a member.
+    pub neighbours: usize,
+    /// Where it says that it can be reached, best first.
+    pub addresses: Vec<Address>,
+    /// The last peer that was turned away, and why.
+    pub turned_away: Option<(NodeId, String)>,
+    /// The clock of the last peer that introduced itself, less this node's, in milliseconds.
+    pub last_clock_ms: Option<i64>,
     /// The disk failed: restart after mending it.
     pub disk: Option<DiskFault>,
     /// This node's clock is off by so many milliseconds from its peers' median; positive: ahead.

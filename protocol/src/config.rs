@@ -3,7 +3,7 @@ use crate::{
     cell::CellConfig,
     command::Terms,
     id::{MeshId, NodeId},
-    identity::NodeIdentity,
+    identity::{Envelope, Founding, NodeIdentity},
     membership::Address,
 };
 
@@ -14,6 +14,10 @@ pub struct Config {
     pub mesh: MeshId,
     /// Its key and certificate.
     pub identity: NodeIdentity,
+    /// How the mesh was founded. Without it everybody counts, until a peer shows it.
+    pub founding: Option<Founding>,
+    /// The request of an operator that is not a member yet: a motion, its claim and its invites.
+    pub request: Option<Vec<Envelope>>,
     /// Suffix of self-certifying hosts: `app.tenant.zone`.
     pub zone: String,
     /// Whom to dial first. With a full peer cache nobody of them need be alive.

@@ -82,6 +82,10 @@ pub struct Hello {
     /// It answers who asks where somebody is. Left out: it does not know such frames.
     #[n(8)]
     pub finds: Option<bool>,
+    /// By what its operator was admitted, unless it is a founder: see [`crate::charter::Papers`]. At most
+    /// [`crate::charter::STATEMENTS_MAX`]; more are ignored.
+    #[n(9)]
+    pub credentials: Option<Vec<Envelope>>,
 }
 
 /// How much a frame's delay hurts. The driver keeps a queue each and empties them in this order.
@@ -157,7 +161,10 @@ impl Frame {
 impl Envelopes for Frame {
     fn envelopes<'a>(&'a self, into: &mut Vec<&'a Envelope>) {
         match self {
-            Self::Hello(hello) => into.push(hello.certificate.envelope()),
+            Self::Hello(hello) => {
+                into.push(hello.certificate.envelope());
+                into.extend(hello.credentials.iter().flatten());
+            }
             Self::Gossip(message) => message.envelopes(into),
             Self::Birth(message) => message.envelopes(into),
             Self::Route(message) => message.envelopes(into),

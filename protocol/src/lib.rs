@@ -21,6 +21,7 @@ pub mod record;
 pub mod store;
 pub mod membership;
 pub mod reach;
+pub mod charter;
 pub mod capacity;
 pub mod placement;
 pub mod manifest;

@@ -8,7 +8,9 @@
 //!     └──────sends── all                     │                      ↑
 //!                                          edges      leases ──→ caller ──→ (the leader, wherever it is)
 //! ```
+mod roll;
 mod status;
+mod wiring;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -22,6 +24,7 @@ use crate::{
     capacity::{self, Market},
     cell,
     cells::{self, Cells},
+    charter::{self, Roll},
     codec::{self, Blob},
     command::{Command, Reply},
     config::Config,
@@ -51,6 +54,7 @@ const HAND_OVERS_MAX: u32 = 1_000_000;
 enum Part {
     Reach,
     Membership,
+    Roll,
     Market,
     Cells,
     Caller,
@@ -60,9 +64,10 @@ enum Part {
     Router,
 }
 
-const PARTS: [Part; 9] = [
+const PARTS: [Part; 10] = [
     Part::Reach,
     Part::Membership,
+    Part::Roll,
     Part::Market,
     Part::Cells,
     Part::Caller,
@@ -77,6 +82,7 @@ const PARTS: [Part; 9] = [
 enum HandOver {
     Reach(reach::Input),
     Membership(membership::Input),
+    Roll(charter::Input),
     Market(capacity::Input),
     Cells(cells::Input),
     Caller(caller::Input),
@@ -101,6 +107,7 @@ pub struct Node {
     identity: NodeIdentity,
     reach: Reach,
     membership: Membership,
+    roll: Roll,
     market: Market,
     cells: Cells,
     caller: Caller,
@@ -123,7 +130,8 @@ impl Node {
     #[must_use]
     pub fn open(config: Config, seed: Seed, boot: Boot, now: Now) -> Self {
         let Boot { disk, boots, keyed, cells, rot } = boot;
-        let Config { mesh, identity, zone, bootstrap, announce, relays, offer, cell, membership } = config;
+        let Config { mesh, identity, founding, request, zone, bootstrap, announce, relays, offer, cell, membership } =
+            config;
         let membership = membership::Config { relays, ..membership };
         let reach = reach::Config { bootstrap, announce, relays };
         let me = identity.node();
@@ -131,6 +139,7 @@ impl Node {
         let mut this = Self {
             reach: Reach::open(seed.split("reach"), id(), mesh, (disk, boots), reach),
             membership: Membership::open(membership, seed.split("membership"), id(), mesh, &keyed, disk, boots, now),
+            roll: Roll::open(seed.split("roll"), id(), mesh, founding, request, &keyed, now),
             market: Market::open(seed.split("market"), id(), mesh, offer, now),
             cells: Cells::open(cell, seed.split("cells"), id(), cells, now),
             caller: Caller::new(me),
@@ -149,6 +158,10 @@ impl Node {
             identity,
         };
         this.report_rot(rot);
+        for kind in [Kind::OPERATOR, Kind::CHARTER] {
+            this.membership.demand(kind, charter::rule);
+        }
+        this.membership.demand_of_outsiders(charter::rule_for_outsiders);
         for part in PARTS {
             this.drain(part);
         }
@@ -201,10 +214,15 @@ impl Node {
     }
 
     fn on_frame(&mut self, from: NodeId, frame: Frame) {
-        if let Frame::Hello(hello) = frame {
+        if let Frame::Hello(mut hello) = frame {
+            // Whoever was admitted somewhere else shows by what, so that nobody need be asked.
+            if let Some(credentials) = hello.credentials.take() {
+                self.hand(HandOver::Roll(charter::Input::Shown(credentials)));
+            }
             return self.hand(HandOver::Reach(reach::Input::Hello { from, hello }));
         }
-        if !self.reach.admits(from) {
+        let outsider = self.reach.is_outsider(from) && !matches!(frame, Frame::Gossip(_));
+        if !self.reach.admits(from) || outsider {
             return;
         }
         match frame {
@@ -234,8 +252,10 @@ impl Node {
         use birth::Message;
         match message {
             Message::Candidates { context, ask } => {
-                let candidates = self.market.answer(&ask);
-                let message = Message::CandidatesFound { request: context.request, candidates };
+                let named = self.market.answer(&ask);
+                let withheld = (!named.withheld.is_empty()).then_some(named.withheld);
+                let candidates = named.candidates;
+                let message = Message::CandidatesFound { request: context.request, candidates, withheld };
                 self.send(from, Frame::Birth(message));
             }
             Message::Grant { .. } | Message::Store { .. } | Message::Found { .. } => {
@@ -276,6 +296,10 @@ impl Node {
             Command::Reach => {
                 let reach = Reply::Reach(Box::new(self.reach.shown()));
                 self.reply(context.request, Ok(reach));
+            }
+            Command::Roll => self.hand(HandOver::Roll(charter::Input::Show(context))),
+            Command::Papers(papers) => {
+                self.hand(HandOver::Roll(charter::Input::Submit { context, papers: *papers }));
             }
             Command::Status => {
                 let status = Reply::Status(Box::new(self.status()));
@@ -340,7 +364,9 @@ impl Node {
             membership::Output::Learned(record) => self.on_learned(record),
             membership::Output::Expired(record) => {
                 self.hand(HandOver::Market(capacity::Input::Expired(record.clone())));
-                if record.body.kind == Kind::BINDING {
+                if record.body.kind.carries_statements() {
+                    self.hand(HandOver::Roll(charter::Input::Expired(record)));
+                } else if record.body.kind == Kind::BINDING {
                     self.hand(HandOver::Router(route::Input::Expired(record)));
                 }
             }
@@ -383,6 +409,9 @@ impl Node {
         }
         if record.body.kind == Kind::BINDING {
             self.hand(HandOver::Router(route::Input::Learned(record.clone())));
+        }
+        if record.body.kind.carries_statements() {
+            return self.hand(HandOver::Roll(charter::Input::Learned(record)));
         }
         self.hand(HandOver::Market(capacity::Input::Learned(record)));
     }
@@ -518,8 +547,8 @@ impl Node {
     fn on_sponsor(&mut self, output: SponsorOutput) {
         match output {
             SponsorOutput::AskHere { request, ask } => {
-                let candidates = self.market.answer(&ask);
-                self.hand(HandOver::Sponsor(SponsorInput::Candidates { request, candidates }));
+                let named = self.market.answer(&ask);
+                self.hand(HandOver::Sponsor(SponsorInput::Candidates { request, named }));
             }
             SponsorOutput::Send { to, addresses, message } => {
                 self.hint(to, addresses);
@@ -645,130 +674,6 @@ impl Node {
             }
         }
         unreachable!("the parts of a node handed over {HAND_OVERS_MAX} times in one step");
-    }
-
-    fn deliver(&mut self, now: Now, hand_over: HandOver) -> Option<Part> {
-        let me = self.identity.node();
-        Some(match hand_over {
-            HandOver::Reach(reach::Input::Send { to, frame: Frame::Birth(message) }) if to == me => {
-                self.on_birth(me, message);
-                return None;
-            }
-            HandOver::Reach(input) => {
-                self.reach.handle_input(now, input);
-                Part::Reach
-            }
-            HandOver::Membership(input) => {
-                self.membership.handle_input(now, input);
-                Part::Membership
-            }
-            HandOver::Market(input) => {
-                self.market.handle_input(now, input);
-                Part::Market
-            }
-            HandOver::Cells(input) => {
-                self.cells.handle_input(now, input);
-                Part::Cells
-            }
-            HandOver::Caller(input) => {
-                self.caller.handle_input(now, input);
-                Part::Caller
-            }
-            HandOver::Leases(input) => {
-                self.leases.handle_input(now, input);
-                Part::Leases
-            }
-            HandOver::Host(input) => {
-                self.host.handle_input(now, input);
-                Part::Host
-            }
-            HandOver::Sponsor(input) => {
-                self.sponsor.handle_input(now, input);
-                Part::Sponsor
-            }
-            HandOver::Router(input) => {
-                self.router.handle_input(now, input);
-                Part::Router
-            }
-            HandOver::Timeout(part) => {
-                self.time_out(now, part);
-                part
-            }
-        })
-    }
-
-    fn time_out(&mut self, now: Now, part: Part) {
-        match part {
-            Part::Reach => self.reach.handle_timeout(now),
-            Part::Membership => self.membership.handle_timeout(now),
-            Part::Market => self.market.handle_timeout(now),
-            Part::Cells => self.cells.handle_timeout(now),
-            Part::Caller => self.caller.handle_timeout(now),
-            Part::Leases => self.leases.handle_timeout(now),
-            Part::Host => self.host.handle_timeout(now),
-            Part::Sponsor => self.sponsor.handle_timeout(now),
-            Part::Router => self.router.handle_timeout(now),
-        }
-    }
-
-    fn drain(&mut self, part: Part) {
-        let deadline = match part {
-            Part::Reach => {
-                while let Some(output) = self.reach.poll_output() {
-                    self.on_reach(output);
-                }
-                self.reach.poll_timeout()
-            }
-            Part::Membership => {
-                while let Some(output) = self.membership.poll_output() {
-                    self.on_membership(output);
-                }
-                self.membership.poll_timeout()
-            }
-            Part::Market => {
-                while let Some(output) = self.market.poll_output() {
-                    self.on_market(output);
-                }
-                self.market.poll_timeout()
-            }
-            Part::Cells => {
-                while let Some(output) = self.cells.poll_output() {
-                    self.on_cells(output);
-                }
-                self.cells.poll_timeout()
-            }
-            Part::Caller => {
-                while let Some(output) = self.caller.poll_output() {
-                    self.on_caller(output);
-                }
-                self.caller.poll_timeout()
-            }
-            Part::Leases => {
-                while let Some(output) = self.leases.poll_output() {
-                    self.on_leases(output);
-                }
-                self.leases.poll_timeout()
-            }
-            Part::Host => {
-                while let Some(output) = self.host.poll_output() {
-                    self.on_host(output);
-                }
-                self.host.poll_timeout()
-            }
-            Part::Sponsor => {
-                while let Some(output) = self.sponsor.poll_output() {
-                    self.on_sponsor(output);
-                }
-                self.sponsor.poll_timeout()
-            }
-            Part::Router => {
-                while let Some(output) = self.router.poll_output() {
-                    self.on_router(output);
-                }
-                self.router.poll_timeout()
-            }
-        };
-        self.agenda.set(part, deadline);
     }
 }
 

@@ -55,6 +55,20 @@ pub enum Notice {
         /// By whom.
         signer: NodeId,
     },
+    /// An operator is a member of the mesh from now on, or none any more.
+    Operator {
+        /// Who.
+        operator: OperatorId,
+        /// What people call it.
+        name: String,
+        /// It is one.
+        member: bool,
+    },
+    /// A version of the charter is in force.
+    Charter {
+        /// Which.
+        version: u64,
+    },
     /// It is known here that a party has changed its key: the one before is dead.
     Succeeded {
         /// Whose.

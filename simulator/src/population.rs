@@ -3,10 +3,13 @@ use std::time::Duration;
 
 use bocage_protocol::{
     cell::CellConfig,
+    charter::{Ballot, Charter, ELECTORS_MAX, Matter, Motion},
     command::Terms,
     config::Config,
     id::{MeshId, NodeId},
-    identity::{Genesis, Keypair, Lineage, NodeCertificate, NodeIdentity, Party, PublicKey, Signed},
+    identity::{
+        Envelope, Founding, Genesis, Keypair, Lineage, NodeCertificate, NodeIdentity, Party, PublicKey, Signed,
+    },
     membership,
     random::Seed,
     resources::{Jurisdiction, Price, Resources, Site},
@@ -32,6 +35,9 @@ pub(crate) struct Place {
 #[derive(Debug)]
 pub(crate) struct Population {
     pub(crate) mesh: MeshId,
+    founding: Option<Founding>,
+    /// Keys of founders that are gone.
+    founders: Vec<Keypair>,
     seed: Seed,
     operators: Vec<Operator>,
     sites: Vec<String>,
@@ -65,6 +71,8 @@ impl Population {
     pub(crate) fn new(scenario: &Scenario, seed: Seed) -> Self {
         let mut this = Self {
             mesh: MeshId::of(&seed.split("mesh").0),
+            founding: None,
+            founders: Vec::new(),
             seed,
             operators: Vec::new(),
             sites: Vec::new(),
@@ -80,7 +88,41 @@ impl Population {
                 this.settle(&name, group);
             }
         }
+        this.found(scenario.absent_founders);
         this
+    }
+
+    /// Founds the mesh. One of very many operators is left without a charter: its founding would fill no record.
+    fn found(&mut self, absent: u32) {
+        let names: Vec<String> = (1..=absent).map(|number| format!("founder-{number}")).collect();
+        let founders = names.iter().map(|name| self.keys("operator", name.as_bytes())).collect();
+        self.founders = founders;
+        let absent = names.iter().zip(&self.founders);
+        let mut operators: Vec<Genesis> =
+            absent.map(|(name, keys)| Genesis::new(Party::Operator, name, keys.public(), MADE)).collect();
+        if operators.is_empty() {
+            operators = self.operators.iter().map(|operator| operator.lineage.genesis.clone()).collect();
+        }
+        if operators.len() <= ELECTORS_MAX {
+            let founding = Founding { name: "simulated".into(), operators, founded: MADE };
+            self.mesh = founding.mesh();
+            self.founding = Some(founding);
+        }
+    }
+
+    /// By what an operator is a member: its motion with the ballots of all absent founders.
+    fn certificate(&self, operator: &Operator) -> Option<Vec<Envelope>> {
+        let founding = self.founding.as_ref().filter(|_| !self.founders.is_empty())?;
+        let charter = Charter::first(founding).hash();
+        let matter = Matter::Admit { operator: operator.lineage.genesis.clone(), invite: None };
+        let motion = Motion { mesh: self.mesh, charter, matter, made: MADE };
+        let motion = Signed::seal(&operator.keys, &motion);
+        let mut statements = vec![motion.envelope().clone()];
+        for (founder, keys) in founding.operators.iter().zip(&self.founders) {
+            let ballot = Ballot { motion: motion.hash(), elector: founder.operator(), yes: true, at: MADE };
+            statements.push(Signed::seal(keys, &ballot).envelope().clone());
+        }
+        Some(statements)
     }
 
     fn settle(&mut self, name: &str, group: &scenario::Population) {
@@ -153,6 +195,7 @@ impl Population {
         identity: &NodeIdentity,
         bootstrap: &[(u32, NodeId)],
     ) -> Config {
+        let operator = self.operators.iter().find(|it| it.lineage.genesis == identity.certificate().operator);
         let knobs = &self.knobs;
         let mut cell = CellConfig::default();
         knobs.tick_ms.inspect(|tick| cell.tick = Duration::from_millis(*tick));
@@ -166,6 +209,8 @@ impl Population {
         Config {
             mesh: self.mesh,
             identity: identity.clone(),
+            founding: self.founding.clone(),
+            request: operator.and_then(|operator| self.certificate(operator)),
             zone: "bocage.test".into(),
             bootstrap: bootstrap.iter().map(|(number, node)| (*node, vec![address(*number)])).collect(),
             announce: if place.at_home { Vec::new() } else { vec![address(number)] },

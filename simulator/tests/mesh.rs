@@ -114,6 +114,19 @@ fn in_a_quiet_mesh_of_sixty_nodes_every_edge_reaches_every_app() {
     assert!(report.counts["writes_acknowledged"] > 500, "{}", report.to_text());
 }
 
+/// The founders of this mesh, its whole electorate, have no node: nobody is there who could decide on anything. What was
+/// decided is proven by certificates, so deploys, routes, renewals and restarts read no one.
+#[test]
+fn with_the_whole_electorate_gone_deploys_routes_renewals_and_restarts_go_on() {
+    let scenario = Scenario::parse(include_str!("../scenarios/electorate-gone.toml")).unwrap();
+    for seed in 0..3 {
+        let report = run(&scenario, seed);
+        assert_eq!(report.violations, [], "seed {seed}: {}", report.to_text());
+        assert!(report.counts["writes_acknowledged"] > 100, "seed {seed}: {}", report.to_text());
+        assert!(report.counts["notice_operator"] > 0, "seed {seed}: members are counted by certificates");
+    }
+}
+
 #[test]
 fn every_bootstrap_node_leaves_for_ever_and_nothing_that_ran_stops_and_who_restarts_finds_the_mesh_by_its_cache() {
     let text = r#"

@@ -220,6 +220,7 @@ impl Attack {
             wall: wall(),
             relays: None,
             finds: None,
+            credentials: None,
         };
         mesh.send(self.target, &Frame::Hello(Box::new(hello)));
         tokio::time::sleep(Duration::from_millis(200)).await;

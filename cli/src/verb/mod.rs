@@ -15,6 +15,9 @@ pub(crate) mod secrets;
 pub(crate) mod rm;
 pub(crate) mod keys;
 pub(crate) mod node;
+pub(crate) mod mesh;
+pub(crate) mod operator;
+pub(crate) mod charter;
 pub(crate) mod offer;
 pub(crate) mod doctor;
 pub(crate) mod sim;
@@ -33,6 +36,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let at = Invocation::new(cli.globals);
     match cli.verb {
         Verb::Node(node) => node.run(&at),
+        Verb::Mesh(mesh) => mesh.run(&at),
         Verb::Sim(sim) => sim.run(&at),
         Verb::Completion(completion) => Ok(completion.run()),
         Verb::Whoami(whoami::Whoami {}) => whoami::Whoami::run(&at),
@@ -52,6 +56,8 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Keys(keys) => wait(keys.run(&at)),
         Verb::Offer(offer) => wait(offer.run(&at)),
         Verb::Doctor(doctor) => wait(doctor.run(&at)),
+        Verb::Operator(operator) => wait(operator.run(&at)),
+        Verb::Charter(charter) => wait(charter.run(&at)),
     }
 }
 

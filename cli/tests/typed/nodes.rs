@@ -58,13 +58,32 @@ fn another_meshs_id_is_refused() {
 }
 
 #[test]
-fn a_mesh_is_joined_or_founded_not_both_and_not_neither() {
+fn a_node_founds_a_mesh_or_is_of_one_or_waits_to_join() {
     let person = Person::new();
-    let neither = ["node", "init", "--name", "a", "--jurisdiction", "FR", "--site", "s"];
-    person.types(&neither).failed(2, &["--mesh", "--found"]);
+    let node = ["node", "init", "--dir", "n", "--name", "a", "--jurisdiction", "FR", "--site", "s"];
+    let both = ["--found", "m", "--mesh", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"];
+    person.types(&[&node[..], &both].concat()).failed(2, &["--mesh", "--found"]);
+    let made = person.asks(&node);
+    assert!(made["mesh"].is_null());
     person
-        .types(&["node", "init", "--found", "m", "--name", "a", "--jurisdiction", "france", "--site", "s"])
+        .types(&["node", "run", "--dir", "n", "--check-config"])
+        .failed(4, &["no mesh yet", "bocage node join INVITE"]);
+    let founded = person.asks(&["mesh", "found", "hedge", "--dir", "n"]);
+    assert_eq!(person.asks(&["node", "run", "--dir", "n", "--check-config"])["mesh"], founded["mesh"]);
+    person.types(&["mesh", "found", "again", "--dir", "n"]).failed(4, &["belongs to mesh", "--dir OTHER"]);
+}
+
+#[test]
+fn what_a_node_needs_is_asked_by_its_flag_where_nobody_can_answer() {
+    let person = Person::new();
+    person.types(&["node", "init", "--dir", "n"]).failed(2, &["--name is missing", "node init --help"]);
+    person
+        .types(&["node", "init", "--dir", "n", "--name", "a", "--jurisdiction", "france", "--site", "s"])
         .failed(2, &["france", "two capital letters"]);
+    person
+        .types(&["node", "init", "--dir", "n", "--name", "a", "--jurisdiction", "QQ", "--site", "s"])
+        .failed(2, &["no jurisdiction QQ", "ISO 3166-1"]);
+    assert!(!person.path("n").exists(), "nothing was made");
 }
 
 #[test]

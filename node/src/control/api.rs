@@ -255,6 +255,9 @@ pub struct Node {
     pub cells: usize,
     /// Leases held here.
     pub leases: usize,
+    /// Where it says that other nodes reach it, best first.
+    #[serde(default)]
+    pub addresses: Vec<String>,
     /// Why its disk failed.
     pub disk_fault: Option<String>,
     /// Its clock less its peers' median.
@@ -509,6 +512,7 @@ impl Node {
             records: status.records,
             cells: status.cells,
             leases: status.leases,
+            addresses: status.addresses,
             disk_fault: status.disk.map(|fault| fault.to_string()),
             clock_off_ms: status.clock_off_ms,
             keys: Trust::of(status.keys),

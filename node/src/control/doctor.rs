@@ -245,6 +245,10 @@ mod tests {
             cells: 0,
             leases: 0,
             disk: None,
+            neighbours: 1,
+            addresses: Vec::new(),
+            turned_away: None,
+            last_clock_ms: None,
             clock_off_ms: 0,
             keys: KeysShown::default(),
         }

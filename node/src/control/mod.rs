@@ -7,6 +7,7 @@ mod bodies;
 pub mod doctor;
 mod keys;
 mod logs;
+pub mod roll;
 mod routes;
 
 use std::{

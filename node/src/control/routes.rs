@@ -76,6 +76,8 @@ pub(super) type Said<T> = Result<Json<T>, No>;
         plan,
         set_offer,
         secrets,
+        super::roll::roll,
+        super::roll::papers,
         super::keys::tell,
         super::keys::lineage,
         super::keys::ruling,
@@ -92,6 +94,8 @@ pub(super) fn router(control: Shared, local: bool) -> Router {
         .route("/v1/apps", get(apps).post(deploy))
         .route("/v1/plan", post(plan))
         .route("/v1/offer", put(set_offer))
+        .route("/v1/roll", get(super::roll::roll))
+        .route("/v1/papers", post(super::roll::papers))
         .route("/v1/keys", put(super::keys::tell))
         .route("/v1/keys/{party}", get(super::keys::lineage))
         .route("/v1/rulings/{operator}/{node}", get(super::keys::ruling))
@@ -157,7 +161,7 @@ pub(super) async fn ask(control: &Control, timeout: Duration, command: Command) 
     Ok(control.node.ask(Ask::within(timeout), command).await?)
 }
 
-fn unexpected() -> No {
+pub(super) fn unexpected() -> No {
     No(Refusal::indefinite(Code::Unsupported, "the node answered another question: this is a bug"))
 }
 

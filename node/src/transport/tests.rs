@@ -399,6 +399,7 @@ async fn a_peer_that_has_not_said_who_it_is_reaches_no_machine() {
         wall: Timestamp(1),
         relays: None,
         finds: None,
+        credentials: None,
     };
     one.mesh.send(two.node(), &Frame::Hello(Box::new(hello)));
     assert!(matches!(two.frame().await.1, Frame::Hello(_)), "it introduces itself, and is heard");

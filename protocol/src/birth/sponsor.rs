@@ -23,7 +23,7 @@ use super::wire::Message;
 use crate::{
     agenda::Agenda,
     caller::{Answer, What},
-    capacity::{Ask, Gates},
+    capacity::{Ask, Gates, Named},
     cell::{
         self, Barrier, Candidate, CellGenesis, Command, Description, Founder, Grant, Need, Query, Receipt, Role,
         Seeking, TenantAction,
@@ -31,7 +31,7 @@ use crate::{
     command::{PlacedShown, PlanShown, Reply},
     context::Context,
     id::{CellId, MeshId, NodeId, RequestId},
-    identity::{NodeIdentity, Signed},
+    identity::{Admitted, NodeIdentity, Signed},
     machine::{Deadline, Machine, Outbox},
     membership::Address,
     placement::{self, Plan, Policy, Want},
@@ -72,12 +72,14 @@ pub enum Input {
     Keys(Arc<Keyring>),
     /// Whom to ask in each other jurisdiction.
     Gates(Gates),
+    /// Who counts: others' nodes are not asked, whoever names them.
+    Counted(Admitted),
     /// Candidates, from this node's own market.
     Candidates {
         /// Which project.
         request: RequestId,
         /// Who, with addresses.
-        candidates: Vec<(Candidate, Vec<Address>)>,
+        named: Named,
     },
     /// A candidate answered: `Granted`, `Stored` or `Founded`.
     Received {
@@ -162,6 +164,7 @@ pub struct Sponsor {
     mesh: MeshId,
     zone: String,
     gates: BTreeMap<Jurisdiction, Vec<(NodeId, Vec<Address>)>>,
+    admitted: Admitted,
     projects: BTreeMap<u64, Project>,
     agenda: Agenda<u64>,
     last: u64,
@@ -178,6 +181,7 @@ impl Sponsor {
             mesh,
             zone,
             gates: BTreeMap::new(),
+            admitted: Admitted::everybody(),
             projects: BTreeMap::new(),
             agenda: Agenda::default(),
             last: 0,
@@ -205,6 +209,7 @@ impl Sponsor {
                 return self.answer(&context, &goal, Err(refusal));
             }
         };
+        project.count_only(self.admitted.clone());
         if let Goal::Release { cell, .. } = project.goal {
             project.stage = Stage::Describing;
             let what = What::Read { barrier: Barrier::AtLeast(0), queries: vec![Query::Describe] };
@@ -260,15 +265,9 @@ impl Sponsor {
         self.agenda.set(id, due);
     }
 
-    fn on_candidates(
-        &mut self,
-        now: Now,
-        from: NodeId,
-        request: RequestId,
-        candidates: Vec<(Candidate, Vec<Address>)>,
-    ) {
+    fn on_candidates(&mut self, now: Now, from: NodeId, request: RequestId, named: Named) {
         let Some(project) = self.projects.get_mut(&request.0) else { return };
-        project.gathered(now, from, candidates);
+        project.gathered(now, from, named);
         self.plan_if_gathered(now, request.0);
     }
 
@@ -576,15 +575,17 @@ impl Machine for Sponsor {
             Input::Start { context, goal } => self.start(now, context, *goal),
             Input::Keys(keyring) => self.keyring = keyring,
             Input::Gates(gates) => self.gates = gates.into_iter().collect(),
-            Input::Candidates { request, candidates } => {
-                self.on_candidates(now, self.identity.node(), request, candidates);
+            Input::Counted(admitted) => self.admitted = admitted,
+            Input::Candidates { request, named } => {
+                self.on_candidates(now, self.identity.node(), request, named);
             }
             Input::Received { from, message } => match message {
                 Message::Granted { request, result } => self.on_granted(now, from, request.0, result),
                 Message::Stored { request, result } => self.on_stored(now, from, request.0, result),
                 Message::Founded { request, result } => self.on_founded(from, request.0, result),
-                Message::CandidatesFound { request, candidates } => {
-                    self.on_candidates(now, from, request, candidates);
+                Message::CandidatesFound { request, candidates, withheld } => {
+                    let named = Named { candidates, withheld: withheld.unwrap_or_default() };
+                    self.on_candidates(now, from, request, named);
                 }
                 Message::Candidates { .. } | Message::Grant { .. } | Message::Store { .. } | Message::Found { .. } => {}
             },

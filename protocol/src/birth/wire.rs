@@ -33,6 +33,10 @@ pub enum Message {
         /// Who, with where to reach them.
         #[n(1)]
         candidates: Vec<(Candidate, Vec<String>)>,
+        /// Who has room, and is not named because of the cap on dominance. At most [`crate::capacity::WITHHELD_MAX`]; more
+        /// are ignored. For people.
+        #[n(2)]
+        withheld: Option<Vec<NodeId>>,
     },
     /// A candidate is asked for a vote or lease.
     #[n(2)]

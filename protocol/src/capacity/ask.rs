@@ -1,7 +1,15 @@
-//! What a sponsor asks of another jurisdiction.
+//! What a sponsor asks of a jurisdiction, and what it is told.
 use minicbor::{Decode, Encode};
 
-use crate::resources::{Jurisdiction, Resources};
+use crate::{
+    cell::Candidate,
+    id::NodeId,
+    membership::Address,
+    resources::{Jurisdiction, Resources},
+};
+
+/// So many nodes are named that the cap on dominance left out; more stay unnamed, and are left out all the same.
+pub const WITHHELD_MAX: usize = 32;
 
 /// Which candidates are wanted.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -15,4 +23,14 @@ pub struct Ask {
     /// At most so many, of distinct operators where possible.
     #[n(2)]
     pub count: u32,
+}
+
+/// Who is there.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Named {
+    /// Candidates and where they are reached, best first. At most [`super::ANSWER_MAX`].
+    pub candidates: Vec<(Candidate, Vec<Address>)>,
+    /// Nodes that have room, of operators that would hold more than the charter lets one hold. Told for people's sake: it
+    /// changes no plan. At most [`WITHHELD_MAX`].
+    pub withheld: Vec<NodeId>,
 }

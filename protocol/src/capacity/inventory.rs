@@ -7,12 +7,12 @@ use std::{
     time::Duration,
 };
 
-use super::{Ask, Offer, summary::ADDRESS_BYTES_MAX};
+use super::{Ask, Named, Offer, WITHHELD_MAX, dominance::dominating, summary::ADDRESS_BYTES_MAX};
 use crate::{
     cell::Candidate,
     codec,
     id::{MeshId, NodeId},
-    identity::{NodeCertificate, PublicKey, Signed},
+    identity::{Admitted, NodeCertificate, PublicKey, Signed},
     membership::{Address, Presence},
     placement::VoterPlace,
     record::{Keyring, Kind, RecordBody, Scope, Shared, Subject},
@@ -76,6 +76,9 @@ pub enum Unusable {
     /// The certificate does not count.
     #[error(transparent)]
     Certificate(#[from] crate::identity::CertificateError),
+    /// Its operator is no member of the mesh.
+    #[error("its operator is not admitted to this mesh")]
+    Outsider,
     /// Its operator has taken it back.
     #[error("its certificate counts no more: {0}")]
     Void(#[from] crate::identity::Void),
@@ -98,6 +101,8 @@ pub struct Inventory {
     gathered: BTreeSet<NodeId>,
     down: BTreeSet<NodeId>,
     round_trips: BTreeMap<NodeId, Duration>,
+    admitted: Admitted,
+    dominance_permille: Option<u32>,
     keyring: Arc<Keyring>,
 }
 
@@ -131,8 +136,24 @@ impl Inventory {
             gathered: BTreeSet::new(),
             down: BTreeSet::new(),
             round_trips: BTreeMap::new(),
+            admitted: Admitted::everybody(),
+            dominance_permille: None,
             keyring,
         }
+    }
+
+    /// Counts only these operators from now on, and lets none of them get more than so many thousandths of what a
+    /// jurisdiction offers. What gossip brings of others has been taken back already.
+    pub fn count_only(&mut self, admitted: Admitted, dominance_permille: Option<u32>) {
+        (self.admitted, self.dominance_permille) = (admitted, dominance_permille);
+        let (capacities, admitted) = (&mut self.capacities, &self.admitted);
+        self.gathered.retain(|node| {
+            let counts = capacities.get(node).is_some_and(|it| admitted.counts(&it.standing.operator));
+            if !counts {
+                capacities.remove(node);
+            }
+            counts
+        });
     }
 
     /// What is known of keys changed: whoever counts no more is no candidate any more, and who was barred may be one again.
@@ -250,6 +271,10 @@ impl Inventory {
             return Err(Unusable::Foreign("a gathered offer"));
         }
         let offer = read_offer(&body, node)?;
+        let standing = standing_of(&certificate);
+        if !self.admitted.counts(&standing.operator) {
+            return Err(Unusable::Outsider);
+        }
         if body.expires <= wall || !reachable(addresses) {
             return Err(Unusable::Malformed("a gathered candidate"));
         }
@@ -257,7 +282,7 @@ impl Inventory {
             return Ok(());
         }
         let capacity = Capacity {
-            standing: standing_of(&certificate),
+            standing,
             expires: body.expires.min(certificate.expires),
             certificate: Arc::new(certificate),
             candidate: Arc::new(candidate),
@@ -286,22 +311,28 @@ impl Inventory {
     }
 
     /// What a gate answers: nodes of the asked jurisdiction that are up and have so much free, the cheapest for it
-    /// first, but one of each operator before a second of any.
+    /// first, but one of each operator before a second of any; and none of an operator that would hold too much.
     #[must_use]
-    pub fn answer(&self, ask: &Ask) -> Vec<(Candidate, Vec<Address>)> {
+    pub fn answer(&self, ask: &Ask) -> Named {
+        let there = self.capacities.values().filter(|capacity| capacity.standing.jurisdiction == ask.jurisdiction);
+        let over = self.dominance_permille.map(|cap| dominating(there, &ask.need, cap)).unwrap_or_default();
         let fits = |capacity: &&Capacity| {
             capacity.standing.jurisdiction == ask.jurisdiction
                 && capacity.health == Health::Up
                 && capacity.offer.free().covers(&ask.need)
         };
-        let mut fitting: Vec<_> = self.capacities.values().filter(fits).collect();
+        let (withheld, mut fitting): (Vec<_>, Vec<_>) =
+            self.capacities.values().filter(fits).partition(|it| over.contains(&it.standing.operator));
         fitting.sort_by_key(|capacity| (capacity.offer.price.per_hour(&ask.need), capacity.offer.node));
         let mut operators = BTreeSet::new();
         let (firsts, seconds): (Vec<_>, Vec<_>) =
             fitting.into_iter().partition(|capacity| operators.insert(capacity.standing.operator));
         let count = usize::try_from(ask.count).unwrap_or(usize::MAX).min(ANSWER_MAX);
         let best_first = firsts.into_iter().chain(seconds).take(count);
-        best_first.map(|capacity| ((*capacity.candidate).clone(), capacity.addresses.clone())).collect()
+        Named {
+            candidates: best_first.map(|it| ((*it.candidate).clone(), it.addresses.clone())).collect(),
+            withheld: withheld.into_iter().take(WITHHELD_MAX).map(|it| it.offer.node).collect(),
+        }
     }
 
     fn learn_presence(&mut self, known: &Shared, wall: Timestamp) -> Result<(), Unusable> {

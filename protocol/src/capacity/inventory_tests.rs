@@ -46,9 +46,9 @@ fn capacity_is_not_health() {
     inventory.judge(ada.id(), true);
     assert_eq!(inventory.capacity(ada.id()).unwrap().health, Health::Down);
     assert_eq!(inventory.present().count(), 0);
-    assert!(inventory.answer(&ask(4)).is_empty());
+    assert!(inventory.answer(&ask(4)).candidates.is_empty());
     inventory.judge(ada.id(), false);
-    assert_eq!(inventory.answer(&ask(4)).len(), 1);
+    assert_eq!(inventory.answer(&ask(4)).candidates.len(), 1);
 }
 
 #[test]
@@ -90,12 +90,12 @@ fn a_gate_names_the_cheapest_and_one_of_each_operator_first() {
         TestNode::new("bob", "bob-1", "barn", "FR").asking(500),
         TestNode::new("eve", "eve-1", "eaves", "DE").asking(1),
     ];
-    let answer = inventory(&nodes).answer(&ask(3));
+    let answer = inventory(&nodes).answer(&ask(3)).candidates;
     let named: Vec<_> = answer.iter().map(|(candidate, _)| candidate.clone()).collect();
     assert_eq!(named, [nodes[0].candidate(), nodes[2].candidate(), nodes[1].candidate()]);
-    assert_eq!(inventory(&nodes).answer(&ask(1)).len(), 1);
+    assert_eq!(inventory(&nodes).answer(&ask(1)).candidates.len(), 1);
     let too_much = Ask { need: Resources { cpu_millis: 9_000, ..Resources::default() }, ..ask(3) };
-    assert!(inventory(&nodes).answer(&too_much).is_empty());
+    assert!(inventory(&nodes).answer(&too_much).candidates.is_empty());
 }
 
 #[test]
@@ -139,6 +139,41 @@ fn a_measured_round_trip_is_shown_whenever_it_came() {
     assert_eq!(early.capacity(ada.id()).unwrap().round_trip, Some(Duration::from_millis(7)));
     early.measure(ada.id(), Duration::from_millis(9));
     assert_eq!(early.capacity(ada.id()).unwrap().round_trip, Some(Duration::from_millis(9)));
+}
+
+#[test]
+fn from_four_operators_on_nobody_gets_more_than_the_charters_share() {
+    let node = |operator: &str, cpu_millis: u64| {
+        let mut node = TestNode::new(operator, &format!("{operator}-1"), operator, "FR");
+        node.offer.total.cpu_millis = 100_000;
+        node.offer.used.cpu_millis = cpu_millis;
+        node
+    };
+    let mesh = [node("ada", 159_900 / 2), node("bob", 0), node("cem", 0), node("dot", 0)];
+    let named = |nodes: &[TestNode], permille: Option<u32>, need: u64| {
+        let mut here = inventory(nodes);
+        here.count_only(Admitted::everybody(), permille);
+        let need = Resources { cpu_millis: need, memory_bytes: 0, disk_bytes: 0 };
+        let ask = Ask { jurisdiction: law("FR"), need, count: 8 };
+        let named = here.answer(&ask);
+        let is_named = named.candidates.iter().any(|(candidate, _)| *candidate == mesh[0].candidate());
+        assert_eq!(named.withheld, if is_named { vec![] } else { vec![mesh[0].id()] }, "and whoever asks is told why");
+        is_named
+    };
+    assert!(named(&mesh, None, 100), "no charter, no cap");
+    assert!(named(&mesh, Some(200), 50), "just as much as a fifth of 400 cores");
+    assert!(!named(&mesh, Some(200), 51), "one thousandth of a core more");
+    assert!(named(&mesh[..3], Some(200), 51), "three operators must be able to live");
+}
+
+#[test]
+fn nodes_of_operators_that_are_not_admitted_are_not_gathered() {
+    let ada = ada();
+    let mut here = inventory(&[]);
+    here.gather(ada.candidate(), &[ada.address()], WALL).unwrap();
+    here.count_only(Admitted::these(BTreeSet::new(), BTreeSet::new()), None);
+    assert!(here.capacity(ada.id()).is_none(), "who was gathered before is forgotten");
+    assert_eq!(here.gather(ada.candidate(), &[ada.address()], WALL), Err(Unusable::Outsider));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{
-    Ask, Inventory, Offer, Summary, rendezvous,
+    Ask, Inventory, Named, Offer, Summary, rendezvous,
     summary::{GATE_ADDRESSES_MAX, GATES_MAX},
 };
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
     codec,
     command::Terms,
     id::{MeshId, NodeId, OperatorId},
-    identity::{NodeCertificate, NodeIdentity},
+    identity::{Admitted, NodeCertificate, NodeIdentity},
     machine::{Deadline, Machine, Outbox},
     membership::{Address, Draft},
     notice::Notice,
@@ -62,6 +62,13 @@ pub enum Input {
     },
     /// A link measured a round trip to a peer.
     RoundTrip(NodeId, Duration),
+    /// Who counts, and how many thousandths of what its jurisdiction offers one operator may hold.
+    Counted {
+        /// Who.
+        admitted: Admitted,
+        /// The charter's cap; `None`: no charter is known.
+        dominance_permille: Option<u32>,
+    },
     /// What is known of keys changed.
     Keys(Arc<Keyring>),
     /// A gate of another jurisdiction named these. Their signatures were checked on arrival.
@@ -142,7 +149,7 @@ impl Market {
 
     /// What this node, as a gate, answers another jurisdiction.
     #[must_use]
-    pub fn answer(&self, ask: &Ask) -> Vec<(Candidate, Vec<Address>)> {
+    pub fn answer(&self, ask: &Ask) -> Named {
         self.inventory.answer(ask)
     }
 
@@ -377,6 +384,9 @@ impl Machine for Market {
                 self.summary_due = self.summary_due.min(now.instant + 2 * SETTLE);
             }
             Input::RoundTrip(node, round_trip) => self.inventory.measure(node, round_trip),
+            Input::Counted { admitted, dominance_permille } => {
+                self.inventory.count_only(admitted, dominance_permille);
+            }
             Input::Keys(keyring) => self.inventory.heed(keyring),
             Input::Gathered { from, candidates } => self.gather(now, from, candidates),
         }

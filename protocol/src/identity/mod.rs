@@ -4,6 +4,7 @@
 //!
 //! Checking costs 36 µs and happens *outside* the machine, by the pure functions here, in a bounded pool that the
 //! driver owns. Whether the signer had the *authority* is decided inside the machine, from state alone.
+mod admitted;
 mod key;
 mod signed;
 mod endorsed;
@@ -13,6 +14,7 @@ mod certificate;
 mod ruling;
 mod founding;
 
+pub use admitted::Admitted;
 pub use certificate::{CertificateError, NodeCertificate, NodeIdentity, Void};
 pub use endorsed::{ENDORSEMENTS_MAX, Endorsed};
 pub use founding::Founding;

@@ -156,6 +156,13 @@ impl<T: Statement> Signed<T> {
     }
 }
 
+impl<T> From<Envelope> for Signed<T> {
+    /// An envelope taken for one of kind `T`; [`Signed::open`] says whether it is.
+    fn from(envelope: Envelope) -> Self {
+        Self { envelope, kind: PhantomData }
+    }
+}
+
 impl<T> Signed<T> {
     /// Who claims to have signed.
     #[must_use]

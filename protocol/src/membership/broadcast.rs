@@ -155,6 +155,7 @@ impl Membership {
 
     fn spread(&mut self, now: Now, tier: Tier, record: &Shared, from: Option<NodeId>, how: How) {
         self.tell_subscribers(record, from);
+        self.tell_outsiders(record, from);
         if tier == Tier::Asked {
             if how == How::Own {
                 self.tell_abroad(record);

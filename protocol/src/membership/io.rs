@@ -10,7 +10,7 @@ use super::{
 use crate::{
     codec::{self, Blob},
     id::{DiskId, NodeId, RequestId},
-    identity::{NodeCertificate, NodeIdentity, Signed},
+    identity::{Admitted, NodeCertificate, NodeIdentity, Signed},
     notice::Notice,
     record::{KeyWord, Keyring, Kind, Known, Order, RecordBody, Scope, Shared, Subject},
     refusal::Refusal,
@@ -85,6 +85,10 @@ pub enum Input {
     },
     /// A part of this node wants something known. Membership signs it and gives it its version.
     Publish(Draft),
+    /// The same, once: it is not renewed.
+    Say(Draft),
+    /// Who counts: what others say is taken in only if it is a member's. The first is everybody.
+    Counted(Admitted),
     /// This node wants what is said about a subject and would not come by itself, or no longer: records in
     /// `Scope::Subscribers`, and of a node in another jurisdiction (its id as the subject) presence and verdicts. At
     /// most 1,024 at once; more are ignored.

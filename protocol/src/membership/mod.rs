@@ -20,6 +20,7 @@ mod gates;
 mod keys;
 mod subscribe;
 mod wants;
+mod outsiders;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -191,6 +192,12 @@ impl Membership {
         this
     }
 
+    /// What an operator that is not admitted may say: this of kind `OPERATOR`, and nothing else. Call before the first
+    /// input.
+    pub fn demand_of_outsiders(&mut self, rule: ContentRule) {
+        self.set.demand_of_outsiders(rule);
+    }
+
     /// What the owner of a kind demands of its content before the set takes it in. Call before the first input.
     pub fn demand(&mut self, kind: Kind, rule: ContentRule) {
         self.set.demand(kind, rule);
@@ -274,6 +281,10 @@ impl Membership {
         let jurisdiction = by.certificate.jurisdiction;
         self.links.insert(peer, Link { jurisdiction, round_trip: ROUND_TRIP_UNKNOWN, heard: now.instant });
         self.heard(now, peer);
+        self.greet_outsider(peer);
+        if self.is_outsider(peer) {
+            return;
+        }
         self.linked(now, peer);
         self.greet_observer(now, peer);
         self.catch_up(peer, jurisdiction);
@@ -294,6 +305,9 @@ impl Membership {
             return self.refused(from, "a list in its message is longer than allowed".to_owned());
         }
         self.heard(now, from);
+        if self.is_outsider(from) && !Self::hears_from_outsider(&message) {
+            return;
+        }
         match message {
             Message::Records(parcels) => self.take(now, from, parcels, How::Pushed),
             Message::Found(parcels) => self.take(now, from, parcels, How::Found),
@@ -424,6 +438,8 @@ impl Machine for Membership {
             }
             Input::Received { from, message } => self.on_message(now, from, message),
             Input::Publish(draft) => self.publish(now, draft),
+            Input::Say(draft) => self.publish_once(now, draft),
+            Input::Counted(admitted) => self.on_counted(now, admitted),
             Input::Withdraw { kind, scope, subject } => self.withdraw(now, kind, scope, subject),
             Input::Subscribe { subject, wanted } => self.subscribe(now, subject, wanted),
             Input::Addresses(addresses) => self.on_addresses(now, addresses),

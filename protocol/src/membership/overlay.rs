@@ -59,7 +59,7 @@ pub(super) struct Overlay {
     pub(super) contacts: BTreeMap<NodeId, Contact>,
     /// Asked, or about to be once linked; given up at.
     pending: BTreeMap<NodeId, Instant>,
-    failed: BTreeMap<NodeId, Instant>,
+    pub(super) failed: BTreeMap<NodeId, Instant>,
     /// As last written.
     /// Who and where: what is on disk.
     cached: BTreeMap<NodeId, Vec<Address>>,
@@ -108,7 +108,10 @@ impl Membership {
         nodes.extend(self.gates.nodes(is_class));
         nodes.sort_unstable();
         nodes.dedup();
-        nodes.retain(|node| *node != self.me && !self.overlay.active.contains_key(node));
+        if self.is_outside() {
+            return Vec::new();
+        }
+        nodes.retain(|node| *node != self.me && !self.overlay.active.contains_key(node) && !self.is_outsider(*node));
         nodes.retain(|node| !self.overlay.failed.contains_key(node) && !self.tally.is_down(node));
         nodes
     }
@@ -317,7 +320,7 @@ impl Membership {
         }
     }
 
-    fn drop_neighbour(&mut self, node: NodeId) {
+    pub(super) fn drop_neighbour(&mut self, node: NodeId) {
         self.overlay.active.remove(&node);
         self.unwant(node, Reason::Neighbour);
         self.leave_trees(node);

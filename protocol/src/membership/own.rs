@@ -59,13 +59,15 @@ pub(super) struct Own {
     version: u64,
     drafts: BTreeMap<Slot, Standing>,
     pub(super) clock_off: bool,
+    /// This node's operator is not admitted: it only asks to be.
+    pub(super) outside: bool,
 }
 
 impl Own {
     pub(super) fn open(stored: Option<&Blob>) -> Self {
         let stored: Counters = stored.and_then(|bytes| codec::decode("own counters", bytes).ok()).unwrap_or_default();
         let incarnation = stored.incarnation.saturating_add(1);
-        Self { stored, incarnation, version: stored.floor, drafts: BTreeMap::new(), clock_off: false }
+        Self { stored, incarnation, version: stored.floor, drafts: BTreeMap::new(), clock_off: false, outside: false }
     }
 
     /// Signs it now, and again at half of its life until it is replaced or withdrawn.
@@ -77,7 +79,12 @@ impl Own {
         if self.clock_off {
             return None;
         }
-        self.drafts.values().map(|standing| standing.due).min()
+        self.sayable().map(|(_, standing)| standing.due).min()
+    }
+
+    /// What this node may sign as things are.
+    fn sayable(&self) -> impl Iterator<Item = (&Slot, &Standing)> {
+        self.drafts.iter().filter(|((kind, ..), _)| !self.outside || *kind == Kind::OPERATOR)
     }
 }
 
@@ -158,7 +165,7 @@ impl Membership {
     pub(super) fn renew(&mut self, now: Now) {
         if !self.own.clock_off {
             let due: Vec<Slot> =
-                self.own.drafts.iter().filter(|(_, it)| it.due <= now.instant).map(|(slot, _)| *slot).collect();
+                self.own.sayable().filter(|(_, it)| it.due <= now.instant).map(|(slot, _)| *slot).collect();
             for slot in due {
                 self.sign(now, slot);
             }

@@ -172,12 +172,7 @@ impl Membership {
         let Some(by) = self.set.certificate(&NodeId(record.signer().0)) else { return record.clone() };
         let mut carried = record.record.clone();
         carried.certificate = Some(by.signed.clone());
-        Shared::new(crate::record::Known {
-            record: carried,
-            body: record.body.clone(),
-            hash: record.hash,
-            word: record.word.clone(),
-        })
+        Shared::new(crate::record::Known::of(carried, record.body.clone()))
     }
 
     fn contact_of(&self, now: Now, node: NodeId, jurisdiction: Jurisdiction) -> Contact {

@@ -233,6 +233,7 @@ fn left_out_at_home(policy: &Policy, sifted: &Sifted<'_>) -> String {
             Reason::Excluded => "that said no",
             Reason::OtherCurrency { .. } => "asking in another currency",
             Reason::HasReplica => "with a replica already",
+            Reason::Dominant => "of operators that hold the charter's share already",
             // Of jurisdictions that the policy does not name, or reasons of later stages.
             Reason::Elsewhere(_) | Reason::SameOperator | Reason::SameSite | Reason::NotNeeded => continue,
         };

@@ -63,6 +63,8 @@ pub enum Reason {
     SameOperator,
     /// A voter of this app stands at its site.
     SameSite,
+    /// Its operator would hold more than the charter lets one hold.
+    Dominant,
     /// It could serve; those that were chosen are better placed, cheaper or nearer.
     NotNeeded,
 }
@@ -70,13 +72,16 @@ pub enum Reason {
 /// Sorts the inventory into who may serve and who may not.
 pub(super) fn sift<'a>(request: &Request, inventory: impl IntoIterator<Item = &'a Capacity>) -> Sifted<'a> {
     let policy = &request.policy;
-    let (mut feasible, mut rejected) = (Vec::new(), Vec::new());
+    let (mut feasible, mut rejected, mut known) = (Vec::new(), Vec::new(), BTreeSet::new());
     for capacity in inventory {
         match examine(request, capacity) {
             Ok(candidate) => feasible.push(candidate),
             Err(reason) => rejected.push((capacity.offer.node, reason)),
         }
+        known.insert(capacity.offer.node);
     }
+    let withheld = request.withheld.iter().filter(|node| !known.contains(node));
+    rejected.extend(withheld.map(|node| (*node, Reason::Dominant)));
     let currency = policy.max_price.map(|price| price.currency).or_else(|| commonest_currency(&feasible));
     feasible.retain(|candidate| {
         let asks = candidate.capacity.offer.price.currency;
@@ -147,6 +152,7 @@ impl fmt::Display for Reason {
             Self::HasReplica => f.write_str("it has a replica already"),
             Self::SameOperator => f.write_str("its operator has a vote already"),
             Self::SameSite => f.write_str("a voter stands at its site already"),
+            Self::Dominant => f.write_str("its operator would hold more than the charter's share: bocage charter show"),
             Self::NotNeeded => f.write_str("not needed: the chosen ones are better placed, cheaper or nearer"),
         }
     }

@@ -30,6 +30,8 @@ pub struct Request {
     pub want: Want,
     /// Nodes that said no, or shall not be asked.
     pub exclude: BTreeSet<NodeId>,
+    /// Nodes that are not in the inventory because of the charter's cap on dominance: only to be told.
+    pub withheld: BTreeSet<NodeId>,
     /// Offers and certificates that end by then do not count.
     pub at: Timestamp,
     /// Orders nodes that are equally good, so that apps placed at one time by one inventory do not all land on the same.

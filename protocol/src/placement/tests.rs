@@ -43,7 +43,15 @@ fn policy(home: &[&str], away: &[&str]) -> Policy {
 }
 
 fn all(policy: Policy) -> Request {
-    Request { policy, current: Vec::new(), want: Want::All, exclude: BTreeSet::new(), at: WALL, salt: 0 }
+    Request {
+        policy,
+        current: Vec::new(),
+        want: Want::All,
+        exclude: BTreeSet::new(),
+        withheld: BTreeSet::new(),
+        at: WALL,
+        salt: 0,
+    }
 }
 
 fn as_current(capacity: &Capacity, role: Role, number: u64) -> Current {
@@ -316,6 +324,22 @@ fn an_excluded_expired_or_withdrawn_offer_does_not_serve() {
     let withdrawn: Vec<_> = mesh.iter().map(|capacity| with_used(capacity, u64::MAX)).collect();
     assert!(planned(&all(nothing.clone()), &mesh).is_ok());
     assert!(planned(&all(nothing), &withdrawn).is_ok(), "a need of nothing fits beside a full core");
+}
+
+#[test]
+fn whoever_holds_the_charters_share_already_is_left_out_and_people_are_told() {
+    let mesh = mesh(&DEMO);
+    let (dominant, others) = mesh.split_first().unwrap();
+    let withheld = BTreeSet::from([dominant.offer.node]);
+    let request = Request { withheld, ..all(policy(&[], &[])) };
+    let plan = planned(&request, others).unwrap();
+    let why = plan.rejected.iter().find(|(node, _)| *node == dominant.offer.node).unwrap().1;
+    assert_eq!(why, Reason::Dominant);
+    assert!(why.to_string().contains("bocage charter show"));
+    let refused = planned(&request, &others[..2]).unwrap_err();
+    assert!(refused.message.contains("1 of operators that hold the charter's share already"), "{refused}");
+    let named = planned(&request, &mesh).unwrap();
+    assert!(named.rejected.iter().all(|(_, why)| *why != Reason::Dominant), "another gate named it: it is asked");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use super::{Message, Source};
 use crate::{
     frame::{Frame, Hello},
     id::{CellId, DiskId, NodeId},
-    identity::{NodeCertificate, NodeIdentity, Signed},
+    identity::{Admitted, Envelope, NodeCertificate, NodeIdentity, Signed},
     io::{LinkChange, Path},
     membership::Address,
     notice::Notice,
@@ -87,6 +87,10 @@ pub enum Input {
         /// What.
         frame: Frame,
     },
+    /// Who counts. The first is everybody.
+    Counted(Admitted),
+    /// By what this node's operator was admitted: part of each introduction from now on.
+    Credentials(Vec<Envelope>),
     /// What is known of keys changed.
     Keys(Arc<Keyring>),
     /// This node has a later certificate.

@@ -39,7 +39,7 @@ use crate::{
     agenda::Agenda,
     frame::{Frame, Hello, WIRE_VERSION},
     id::{DiskId, MeshId, NodeId},
-    identity::{NodeCertificate, NodeIdentity},
+    identity::{Admitted, Envelope, NodeCertificate, NodeIdentity},
     io::{LinkChange, Over, Path, PathKind},
     machine::{Deadline, Machine, Outbox},
     membership::Address,
@@ -69,6 +69,8 @@ const RELAY_ADDRESSES_MAX: usize = 2;
 const ROUND_TRIP_UNKNOWN: Duration = Duration::from_millis(100);
 /// A peer that does not introduce itself in time is hung up on.
 const HELLO_MAX: Duration = Duration::from_secs(10);
+/// Peers linked at once whose operators are not admitted; more are turned away, and may try another node.
+const OUTSIDERS_MAX: usize = 32;
 /// A clock farther off than this from the median of its peers' is wrong, and its node signs nothing.
 const CLOCK_OFF_MAX: Duration = Duration::from_secs(30);
 /// A median of fewer peers says nothing.
@@ -108,6 +110,10 @@ pub struct Reach {
     /// This node relays for others.
     offers_relay: bool,
     clock_off: bool,
+    admitted: Admitted,
+    credentials: Option<Vec<Envelope>>,
+    turned_away: Option<(NodeId, String)>,
+    last_clock_ms: Option<i64>,
     keyring: Arc<Keyring>,
     /// This node's own certificate counts no more: everybody hangs up on it, so it dials rarely.
     void: bool,
@@ -132,6 +138,10 @@ impl Reach {
             finds: Finds::default(),
             offers_relay: config.relays,
             clock_off: false,
+            admitted: Admitted::everybody(),
+            credentials: None,
+            turned_away: None,
+            last_clock_ms: None,
             keyring: Arc::default(),
             void: false,
             rng: seed.rng(),
@@ -156,6 +166,30 @@ impl Reach {
         matches!(self.peers.get(&peer), Some(Peer { state: State::Linked, .. }))
     }
 
+    /// Where this node says that it can be reached, best first.
+    #[must_use]
+    pub fn own_addresses(&self) -> Vec<Address> {
+        self.own.said().to_vec()
+    }
+
+    /// The last peer that was turned away, and why.
+    #[must_use]
+    pub const fn turned_away(&self) -> Option<&(NodeId, String)> {
+        self.turned_away.as_ref()
+    }
+
+    /// The clock of the last peer that introduced itself, whether it was let in or not, less this node's.
+    #[must_use]
+    pub const fn last_clock_ms(&self) -> Option<i64> {
+        self.last_clock_ms
+    }
+
+    /// Whether a linked peer's operator is not admitted: it may ask to be, and no more.
+    #[must_use]
+    pub fn is_outsider(&self, peer: NodeId) -> bool {
+        self.peers.get(&peer).is_some_and(|peer| !self.admitted.counts(&peer.operator))
+    }
+
     /// How long a round trip takes to a peer that is linked now.
     #[must_use]
     pub fn round_trip(&self, peer: NodeId) -> Option<Duration> {
@@ -174,7 +208,8 @@ impl Reach {
     #[must_use]
     pub fn clock_off_ms(&self) -> i64 {
         let mut offsets: Vec<i64> = self.peers.values().filter_map(|peer| peer.clock_off_ms).collect();
-        if offsets.len() < CLOCK_PEERS_MIN {
+        let is_member = self.admitted.counts(&self.identity.certificate().operator_id());
+        if offsets.len() < if is_member { CLOCK_PEERS_MIN } else { 1 } {
             return 0;
         }
         offsets.sort_unstable();
@@ -408,13 +443,18 @@ impl Reach {
             wall: now.wall,
             relays: self.offers_relay.then_some(true),
             finds: Some(true),
+            credentials: self.credentials.clone(),
         }
     }
 
     fn on_hello(&mut self, now: Now, from: NodeId, hello: Hello) {
+        let theirs = i64::try_from(hello.wall.0).unwrap_or(i64::MAX);
+        let clock_off_ms = theirs.saturating_sub(i64::try_from(now.wall.0).unwrap_or(i64::MAX));
+        self.last_clock_ms = Some(clock_off_ms);
         let certificate = match self.judge(now, from, &hello) {
             Ok(certificate) => certificate,
             Err(reason) => {
+                self.turned_away = Some((from, reason.clone()));
                 return self.turn_away(now, from, reason);
             }
         };
@@ -434,15 +474,17 @@ impl Reach {
         peer.life = Some(life);
         peer.state = State::Linked;
         peer.failures = 0;
+        peer.operator = certificate.operator_id();
         peer.certificate = Some(certificate);
         peer.finds = hello.finds == Some(true);
         peer.certified_by = hello.certificate.key();
         peer.refused = false;
         peer.void_at = None;
-        let theirs = i64::try_from(hello.wall.0).unwrap_or(i64::MAX);
-        peer.clock_off_ms = Some(theirs.saturating_sub(i64::try_from(now.wall.0).unwrap_or(i64::MAX)));
+        peer.clock_off_ms = Some(clock_off_ms);
         let waiting = std::mem::take(&mut peer.waiting);
         self.relays.is_willing(from, hello.relays == Some(true));
+        // First of all: who learns here that his clock is off says nothing to this peer.
+        self.judge_clock();
         if !known {
             let certificate = Box::new(hello.certificate);
             self.outbox.push(Output::Up { peer: from, certificate, disk: (hello.disk, hello.boots) });
@@ -451,7 +493,6 @@ impl Reach {
         for (_, frame) in waiting {
             self.outbox.push(Output::Send { to: from, frame });
         }
-        self.judge_clock();
         self.mind_relays(now);
         self.ask_now(from);
     }
@@ -471,7 +512,32 @@ impl Reach {
         }
         let counts = self.keyring.counts(&certificate, hello.certificate.key());
         counts.map_err(|why| format!("its certificate counts no more: {why}"))?;
+        let operator = certificate.operator_id();
+        if self.admitted.excluded(&operator) {
+            return Err(format!("its operator, {}, was excluded from this mesh", certificate.operator.name));
+        }
+        if !self.admitted.counts(&operator) && !self.admits(from) && self.outsiders() >= OUTSIDERS_MAX {
+            return Err(format!(
+                "{OUTSIDERS_MAX} peers that are not admitted are linked already: it may try another node"
+            ));
+        }
         Ok(certificate)
+    }
+
+    fn outsiders(&self) -> usize {
+        let linked = self.peers.values().filter(|peer| matches!(peer.state, State::Linked));
+        linked.filter(|peer| !self.admitted.counts(&peer.operator)).count()
+    }
+
+    /// Whoever was excluded is hung up on.
+    fn count(&mut self, now: Now, admitted: Admitted) {
+        self.admitted = admitted;
+        let linked = self.peers.iter().filter(|(_, peer)| matches!(peer.state, State::Linked));
+        let excluded = linked.filter(|(_, peer)| self.admitted.excluded(&peer.operator));
+        for peer in excluded.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.turn_away(now, peer, "its operator was excluded from this mesh".to_owned());
+        }
+        self.judge_clock();
     }
 
     fn judge_clock(&mut self) {
@@ -546,6 +612,11 @@ impl Machine for Reach {
             Input::Send { to, frame } => {
                 self.wait_for(now, to, frame);
                 to
+            }
+            Input::Counted(admitted) => return self.count(now, admitted),
+            Input::Credentials(statements) => {
+                self.credentials = Some(statements);
+                return;
             }
             Input::Keys(keyring) => return self.on_keys(now, keyring),
             Input::Certificate(identity) => return self.on_certificate(now, identity),

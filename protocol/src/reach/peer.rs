@@ -7,7 +7,7 @@ use std::{
 use super::io::Wanter;
 use crate::{
     frame::Frame,
-    id::DiskId,
+    id::{DiskId, OperatorId},
     identity::{NodeCertificate, PublicKey},
     io::{Over, PathKind},
     time::Instant,
@@ -63,6 +63,7 @@ pub(super) struct Peer {
     pub(super) clock_off_ms: Option<i64>,
     pub(super) round_trip: Option<Duration>,
     pub(super) certificate: Option<NodeCertificate>,
+    pub(super) operator: OperatorId,
     /// Who signed that.
     pub(super) certified_by: PublicKey,
     /// Its introduction was refused: it is not dialled again at once.
@@ -94,6 +95,7 @@ impl Peer {
             clock_off_ms: None,
             round_trip: None,
             certificate: None,
+            operator: OperatorId::default(),
             certified_by: PublicKey::default(),
             refused: false,
             void_at: None,

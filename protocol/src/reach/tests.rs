@@ -1,7 +1,9 @@
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::{
     id::CellId,
-    identity::{Genesis, Keypair, Party, PublicKey, Signed},
+    identity::{Admitted, Genesis, Keypair, Party, PublicKey, Signed},
     resources::Site,
     time::Timestamp,
 };
@@ -63,6 +65,7 @@ fn hello_of(identity: &NodeIdentity, mesh: MeshId, wall: Timestamp) -> Box<Hello
         wall,
         relays: None,
         finds: Some(true),
+        credentials: None,
     })
 }
 
@@ -393,4 +396,29 @@ fn a_peer_that_starts_anew_before_its_death_was_noticed_is_linked_afresh_at_once
     let again = Hello { boots: 2, ..*hello_of(&other, mesh(), WALL) };
     let outputs = step(&mut reach, at(6), Input::Hello { from: other.node(), hello: Box::new(again) });
     assert!(outputs.iter().any(|output| matches!(output, Output::Up { .. })), "{outputs:?}");
+}
+
+#[test]
+fn whoever_turns_a_peer_away_still_knows_how_far_their_clocks_are_apart() {
+    let mut reach = reach(&[]);
+    let other = identity(2, mesh());
+    introduce(&mut reach, &other, WALL + Duration::from_mins(10));
+    assert_eq!(reach.last_clock_ms(), Some(600_000));
+    let early = WALL - Duration::from_hours(24 * 365 * 60);
+    introduce(&mut reach, &identity(3, mesh()), early);
+    assert!(reach.last_clock_ms().is_some_and(|off| off < -600_000));
+}
+
+#[test]
+fn outsiders_get_so_many_links_and_members_all_they_want() {
+    let mut reach = reach(&[]);
+    let member = identity(1, mesh()).certificate().operator_id();
+    step(&mut reach, at(0), Input::Counted(Admitted::these(BTreeSet::from([member]), BTreeSet::new())));
+    for number in 0..=OUTSIDERS_MAX {
+        let outsider = identity(u8::try_from(number).unwrap() + 2, mesh());
+        let outputs = introduce(&mut reach, &outsider, WALL);
+        let refused = outputs.iter().any(|output| matches!(output, Output::Hangup { .. }));
+        assert_eq!(refused, number == OUTSIDERS_MAX, "{number}");
+        assert!(reach.is_outsider(outsider.node()) || refused);
+    }
 }

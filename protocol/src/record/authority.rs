@@ -37,6 +37,12 @@ pub enum Refused {
     /// The kind does not spread so far, or the signer may not speak there.
     #[error("its scope is not one that its signer may use for this kind")]
     Scope,
+    /// The signer's operator is no member of the mesh, and says more than that it asks to be one.
+    #[error("its signer's operator is not admitted to this mesh: {0}")]
+    Outsider(&'static str),
+    /// [`super::OUTSIDERS_MAX`] records of operators that are not admitted are here already.
+    #[error("too many operators ask to be admitted already")]
+    OutsidersFull,
     /// Of a jurisdiction or subject that is no concern of this node.
     #[error("it is not meant for this node")]
     NotForHere,

@@ -15,7 +15,7 @@ pub use digest::{BUCKETS, Header, Settled, Standing};
 pub use keyring::{CONTRADICTIONS_MAX, Keyring, LINEAGES_MAX, Learned, RULINGS_MAX};
 pub use keyword::{Contradiction, KeyWord};
 pub use set::{
-    BYTES_PER_JURISDICTION_MAX, BYTES_PER_SIGNER_MAX, CERTIFICATES_MAX, Certified, Inserted, Key,
+    BYTES_PER_JURISDICTION_MAX, BYTES_PER_SIGNER_MAX, CERTIFICATES_MAX, Certified, Inserted, Key, OUTSIDERS_MAX,
     RECORDS_PER_JURISDICTION_MAX, RECORDS_PER_OPERATOR_MAX, RECORDS_PER_SIGNER_MAX, RecordSet, Tier,
 };
 
@@ -24,7 +24,7 @@ use std::sync::Arc;
 use minicbor::{Decode, Encode};
 
 use crate::{
-    codec::Blob,
+    codec::{self, Blob},
     id::ordered_by_bytes,
     identity::{Envelope, Envelopes, NodeCertificate, PublicKey, Signed, Statement},
     resources::Jurisdiction,
@@ -47,9 +47,9 @@ impl Kind {
     pub const SUMMARY: Self = Self(4);
     /// Which cell answers for a host. Content: `route::Binding`.
     pub const BINDING: Self = Self(5);
-    /// An operator's admission. Reserved for the charter.
+    /// A motion about an operator, with the ballots known. Content: `charter::Papers`.
     pub const OPERATOR: Self = Self(6);
-    /// A version of the charter. Reserved.
+    /// The founding of the mesh, or a motion about the charter. Content: `charter::Papers`.
     pub const CHARTER: Self = Self(7);
     /// A party has changed its key. Content: [`KeyWord`], as of the next two. Published by whoever holds it.
     pub const LINEAGE: Self = Self(16);
@@ -57,6 +57,13 @@ impl Kind {
     pub const RULING: Self = Self(17);
     /// A node has contradicted itself.
     pub const CONTRADICTION: Self = Self(18);
+
+    /// Whether its content carries statements that others signed, whoever brings it: a structure whose field 0 is a list
+    /// of envelopes. Their signatures are checked on arrival, like the record's own.
+    #[must_use]
+    pub const fn carries_statements(self) -> bool {
+        matches!(self, Self::OPERATOR | Self::CHARTER)
+    }
 }
 
 /// How far a record spreads.
@@ -149,25 +156,38 @@ pub struct Known {
     pub hash: [u8; 32],
     /// Read from the content, where that is a word about keys.
     pub word: Option<Box<KeyWord>>,
+    /// What others signed, inside its content: see [`Kind::carries_statements`].
+    statements: Vec<Envelope>,
+}
+
+/// The part of a content that carries statements which every reader can read.
+#[derive(Decode)]
+struct Carried {
+    #[n(0)]
+    statements: Vec<Envelope>,
 }
 
 /// A shared record.
 pub type Shared = Arc<Known>;
 
 impl Known {
-    /// Reads a record whose signatures were checked.
+    /// Reads a record.
     #[must_use]
     pub fn read(record: Record) -> Option<Self> {
         let body = record.signed.open().ok()?;
         Some(Self::of(record, body))
     }
 
-    /// Puts together what this node signed itself.
+    /// A record and what was read from it.
     #[must_use]
     pub fn of(record: Record, body: RecordBody) -> Self {
         let hash = record.signed.hash();
         let word = KeyWord::read(&body).ok().flatten().map(Box::new);
-        Self { record, body, hash, word }
+        // What cannot be read has no statements, and its owner's content rule refuses it.
+        let carried =
+            body.kind.carries_statements().then(|| codec::decode::<Carried>("statements", &body.content).ok());
+        let statements = carried.flatten().map(|carried| carried.statements).unwrap_or_default();
+        Self { record, body, hash, word, statements }
     }
 
     /// Who signed.
@@ -194,6 +214,7 @@ impl std::fmt::Debug for Subject {
 impl Envelopes for Known {
     fn envelopes<'a>(&'a self, into: &mut Vec<&'a Envelope>) {
         self.record.envelopes(into);
+        into.extend(&self.statements);
         self.word.iter().for_each(|word| word.envelopes(into));
     }
 }

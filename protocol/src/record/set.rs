@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     id::{MeshId, NodeId, OperatorId},
-    identity::{CertificateError, NodeCertificate, Signed},
+    identity::{Admitted, CertificateError, NodeCertificate, Signed},
     resources::Jurisdiction,
     time::Timestamp,
 };
@@ -41,6 +41,9 @@ pub const BYTES_PER_JURISDICTION_MAX: usize = 64 << 20;
 
 /// Signers known at once; records of others are refused.
 pub const CERTIFICATES_MAX: usize = 16_384;
+
+/// Records of operators that are not admitted, each a request to be; more are refused until some expire.
+pub const OUTSIDERS_MAX: usize = 256;
 
 /// How far a record spreads, as seen from one node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
@@ -147,6 +150,10 @@ pub struct RecordSet {
     by_operator: BTreeMap<OperatorId, Held>,
     by_jurisdiction: BTreeMap<Jurisdiction, Held>,
     rules: BTreeMap<Kind, ContentRule>,
+    admitted: Admitted,
+    outsiders: Option<ContentRule>,
+    /// Requests of operators that are not admitted.
+    requests: BTreeSet<Key>,
     keyring: Arc<Keyring>,
     /// Words that changed the keyring and were not told yet.
     fresh: Vec<KeyWord>,
@@ -174,9 +181,49 @@ impl RecordSet {
             by_operator: BTreeMap::new(),
             by_jurisdiction: BTreeMap::new(),
             rules: BTreeMap::new(),
+            admitted: Admitted::everybody(),
+            outsiders: None,
+            requests: BTreeSet::new(),
             keyring: Arc::new(keyring),
             fresh: Vec::new(),
         }
+    }
+
+    /// What an operator that is not admitted may say: this of kind `OPERATOR`, and nothing else.
+    pub fn demand_of_outsiders(&mut self, rule: ContentRule) {
+        self.outsiders = Some(rule);
+    }
+
+    /// Who counts here.
+    #[must_use]
+    pub const fn admitted(&self) -> &Admitted {
+        &self.admitted
+    }
+
+    /// Counts these operators from now on; what others said is gone, and given back.
+    pub fn count_only(&mut self, admitted: Admitted) -> Vec<Shared> {
+        self.admitted = admitted;
+        let counts = |key: &Key, entry: &Entry| {
+            let by = self.certificates.get(&NodeId(entry.record.signer().0));
+            key.kind == Kind::OPERATOR || by.is_none_or(|by| self.admitted.counts(&by.operator))
+        };
+        let gone: Vec<Key> =
+            self.entries.iter().filter(|(key, entry)| !counts(key, entry)).map(|(key, _)| *key).collect();
+        let mut records = Vec::with_capacity(gone.len());
+        for key in gone {
+            let Some(entry) = self.entries.remove(&key) else { continue };
+            self.expiry.remove(&(entry.record.body.expires, key));
+            self.release_entry(&entry);
+            self.forget_signer(NodeId(entry.record.signer().0));
+            records.push(entry.record);
+        }
+        let is_request = |key: &&Key| {
+            let entry = self.entries.get(*key);
+            let by = entry.and_then(|entry| self.certificates.get(&NodeId(entry.record.signer().0)));
+            by.is_some_and(|by| !self.admitted.counts(&by.operator))
+        };
+        self.requests = self.requests.iter().filter(is_request).copied().collect();
+        records
     }
 
     /// What is known here of keys.
@@ -288,13 +335,30 @@ impl RecordSet {
         if let Some(rule) = self.rules.get(&key.kind) {
             rule(&record.body, &by.certificate).map_err(Refused::Content)?;
         }
+        let outsider = !self.admitted.counts(&by.operator);
+        if outsider {
+            self.check_outsider(key, record, &by.certificate)?;
+        }
         self.room(key, record, signer, &by)?;
         if !self.certificates.contains_key(&signer) && self.certificates.len() >= CERTIFICATES_MAX {
             return Err(Refused::SignersFull);
         }
         self.certify(signer, by);
+        if outsider {
+            self.requests.insert(key);
+        }
         if let Some(word) = &record.word {
             self.learn(word);
+        }
+        Ok(())
+    }
+
+    fn check_outsider(&self, key: Key, record: &Known, by: &NodeCertificate) -> Result<(), Refused> {
+        let rule = self.outsiders.filter(|_| key.kind == Kind::OPERATOR);
+        let rule = rule.ok_or(Refused::Outsider("it may only ask to be, until it is"))?;
+        rule(&record.body, by).map_err(Refused::Outsider)?;
+        if self.requests.len() >= OUTSIDERS_MAX && !self.requests.contains(&key) {
+            return Err(Refused::OutsidersFull);
         }
         Ok(())
     }
@@ -427,6 +491,7 @@ impl RecordSet {
             && at <= wall
         {
             self.expiry.remove(&(at, key));
+            self.requests.remove(&key);
             if let Some(floor) = self.floors.remove(&key) {
                 self.release(floor.signer, FLOOR);
                 self.forget_signer(floor.signer);

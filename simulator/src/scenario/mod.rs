@@ -27,6 +27,10 @@ pub struct Scenario {
     pub settle_s: u64,
     /// Operators with their sites and nodes.
     pub population: Vec<Population>,
+    /// So many operators founded the mesh, are its whole electorate, and are gone: they have no node. All others were
+    /// admitted by their certificates. Left out: the operators of the population founded it together.
+    #[serde(default)]
+    pub absent_founders: u32,
     /// Links.
     #[serde(default)]
     pub network: Network,

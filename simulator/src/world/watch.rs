@@ -170,7 +170,9 @@ impl Tally {
             | Notice::CellOpened { .. }
             | Notice::Leader { .. }
             | Notice::DiskFailed(_)
-            | Notice::ClockOff { .. } => {}
+            | Notice::ClockOff { .. }
+            | Notice::Operator { .. }
+            | Notice::Charter { .. } => {}
         }
         self.count(match notice {
             Notice::Applied { .. } => "notice_applied",
@@ -193,6 +195,8 @@ impl Tally {
             Notice::Instance { .. } => "notice_instance",
             Notice::DiskFailed(_) => "notice_disk_failed",
             Notice::ClockOff { .. } => "notice_clock_off",
+            Notice::Operator { .. } => "notice_operator",
+            Notice::Charter { .. } => "notice_charter",
         });
     }
 }

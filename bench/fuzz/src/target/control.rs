@@ -99,6 +99,8 @@ async fn answer(mut driver: DriverEnd, clock: Clock) {
     let config = Config {
         mesh: fixture::mesh(),
         identity: world::hosts()[0].identity(),
+        founding: None,
+        request: None,
         zone: "bocage".into(),
         bootstrap: Vec::new(),
         announce: Vec::new(),

@@ -42,6 +42,8 @@ fn config() -> Config {
     Config {
         mesh: fixture::mesh(),
         identity: world::hosts()[0].identity(),
+        founding: None,
+        request: None,
         zone: "bocage".into(),
         bootstrap: Vec::new(),
         announce: vec!["/ip4/192.0.2.9/udp/4001/quic-v1".into()],

@@ -524,6 +524,7 @@ pub(super) fn all_frames() -> Named<Frame> {
                     .iter()
                     .map(|host| (host.candidate(), vec!["/ip4/192.0.2.1/tcp/1".into()]))
                     .collect(),
+                withheld: Some(vec![NodeId([7; 32])]),
             },
         ),
         (
@@ -583,5 +584,6 @@ pub(super) fn hello(host: &Host) -> Frame {
         wall: FOUNDED,
         relays: Some(true),
         finds: Some(true),
+        credentials: None,
     }))
 }

@@ -91,7 +91,7 @@ pub(super) fn clear(nodes: &[NodeRecord]) -> Result<(), Failure> {
 fn settings(plant: &Plant, founding: &Founding, ports: &Ports) -> std::io::Result<Settings> {
     let port = ports.mesh.0.local_addr()?.port();
     Ok(Settings {
-        mesh: MeshSettings { id: founding.mesh(), zone: "localhost".to_owned(), bootstrap: Vec::new() },
+        mesh: MeshSettings { id: Some(founding.mesh()), zone: "localhost".to_owned(), bootstrap: Vec::new() },
         node: NodeSettings {
             jurisdiction: plant.jurisdiction.parse().expect("the hedge grows under real law"),
             site: Site(plant.site.to_owned()),
@@ -160,7 +160,8 @@ mod tests {
             assert_eq!(bootstrap.len(), 2);
             assert!(bootstrap.iter().all(|address| bocage_node::transport::node_of_address(address).is_some()));
             assert!(!bootstrap.iter().any(|address| address.contains(&init::peer_suffix(folder.identity.node()))));
-            meshes.push(folder.settings.mesh.id);
+            assert_eq!(folder.founding.unwrap().operators.len(), 5);
+            meshes.push(folder.mesh);
         }
         meshes.dedup();
         assert_eq!(meshes.len(), 1, "they found one mesh");

@@ -2,6 +2,7 @@
 use std::{fs, path::Path};
 
 use bocage_node::settings::{FILE, OfferSettings};
+use bocage_protocol::id::MeshId;
 use toml_edit::{Array, DocumentMut, Item, Table, Value, value};
 
 use crate::failure::{Exit, Failure};
@@ -20,6 +21,12 @@ pub(crate) fn bootstrap(folder: &Path, addresses: &[String]) -> Result<usize, Fa
         }
     })?;
     Ok(added)
+}
+
+/// Sets `mesh.id`, and adds addresses to `mesh.bootstrap`.
+pub(crate) fn mesh(folder: &Path, id: MeshId, addresses: &[String]) -> Result<(), Failure> {
+    change(folder, |document| document["mesh"]["id"] = value(id.to_string()))?;
+    bootstrap(folder, addresses).map(drop)
 }
 
 /// Replaces `[offer]`.

@@ -1,6 +1,9 @@
 //! `bocage node`: be a hoster.
+pub(crate) mod make;
+mod machine;
 pub(crate) mod init;
 mod run;
+mod attempt;
 mod join;
 mod renew;
 mod status;
@@ -10,17 +13,19 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Subcommand};
 
+pub(crate) use join::bad_token;
+
 use super::wait;
 use crate::{failure::Failure, folders, invocation::Invocation};
 
 #[derive(Debug, Subcommand)]
 #[allow(clippy::large_enum_variant, reason = "a process has one")]
 pub(crate) enum Node {
-    /// Make a node's folder: keys, certificate, settings
+    /// Make a node's folder: keys and settings
     Init(init::Init),
     /// Run the node of a folder until SIGTERM
     Run(run::Run),
-    /// Tell a node whom to dial first
+    /// Join a mesh with an invite, or tell a node whom to dial first
     Join(join::Join),
     /// Give a node a new certificate
     Renew(renew::Renew),
@@ -37,12 +42,12 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    fn path(&self) -> Result<PathBuf, Failure> {
+    pub(crate) fn path(&self) -> Result<PathBuf, Failure> {
         self.dir.clone().map_or_else(folders::node, Ok)
     }
 
     /// How the person names it in the next command.
-    fn flag(&self) -> String {
+    pub(crate) fn flag(&self) -> String {
         self.dir.as_ref().map(|dir| format!(" --dir {}", dir.display())).unwrap_or_default()
     }
 }

@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::{EnvFilter, fmt};
 
-use super::{Folder, init::refused};
+use super::{Folder, attempt::Attempt, init::refused};
 use crate::{
     failure::{Exit, Failure},
     invocation::Invocation,
@@ -52,26 +52,36 @@ impl Run {
 
     pub(super) fn run(self, at: &Invocation) -> Result<ExitCode, Failure> {
         let (path, flag) = (self.folder.path()?, self.folder.flag());
+        if Attempt::is_marked(&path) {
+            let what = format!("joining a mesh was cut short in {}, or is under way there", path.display());
+            return Err(Failure::new(Exit::Conflict, "joining", what)
+                .next(format!("run it again, it cleans up first: bocage node join INVITE{flag}")));
+        }
         if self.check_config {
             let folder = NodeFolder::open(&path, wall()).map_err(|error| refused(&error, &flag))?;
             let node = folder.identity.node();
-            let said = json!({ "dir": path, "node_id": node, "mesh": folder.settings.mesh.id, "ok": true });
+            let said = json!({ "dir": path, "node_id": node, "mesh": folder.mesh, "ok": true });
             at.say.done(&said, format!("{} is sound: node {}.", path.display(), node.short()));
             return Ok(ExitCode::SUCCESS);
         }
         log(self.log_format, at.say.verbose);
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(WORKERS)
-            .max_blocking_threads(BLOCKING_THREADS_MAX)
-            .thread_stack_size(STACK_BYTES)
-            .thread_name("bocage")
-            .enable_all()
-            .build()
-            .map_err(|error| Failure::io("this process gets no event loop from the system", &error))?;
+        let runtime = runtime()?;
         let ended = runtime.block_on(serve(&path, &flag));
         runtime.shutdown_background();
         ended
     }
+}
+
+/// What a node runs on.
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .thread_stack_size(STACK_BYTES)
+        .thread_name("bocage")
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::io("this process gets no event loop from the system", &error))
 }
 
 async fn serve(path: &Path, flag: &str) -> Result<ExitCode, Failure> {
@@ -101,14 +111,14 @@ fn tell_service_manager(state: &[sd_notify::NotifyState<'_>]) {
 }
 
 /// The signals that a daemon heeds.
-struct Signals {
+pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
 }
 
 impl Signals {
-    fn listen() -> Result<Self, Failure> {
+    pub(super) fn listen() -> Result<Self, Failure> {
         let listen = |kind| signal(kind).map_err(|error| Failure::io("signals", &error));
         Ok(Self {
             terminate: listen(SignalKind::terminate())?,
@@ -119,7 +129,7 @@ impl Signals {
 
     /// The name of the first signal that means stop. SIGHUP, which asks daemons to read their settings again, only has
     /// them checked: they are read at the start.
-    async fn stop(mut self, path: &Path) -> &'static str {
+    pub(super) async fn stop(mut self, path: &Path) -> &'static str {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return "SIGTERM",
@@ -151,7 +161,7 @@ fn log(format: LogFormat, verbose: u8) {
     }
 }
 
-fn not_started(error: &StartError, flag: &str) -> Failure {
+pub(super) fn not_started(error: &StartError, flag: &str) -> Failure {
     match error {
         StartError::Settings(error) => refused(error, flag),
         StartError::Port { what, addr, .. } => Failure::new(Exit::Failed, "port", error.to_string())

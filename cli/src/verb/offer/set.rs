@@ -66,7 +66,8 @@ impl Terms {
         }
     }
 
-    fn is_empty(&self) -> bool {
+    /// Whether no flag says anything.
+    pub(crate) fn is_empty(&self) -> bool {
         let Self { cpu, memory, disk, currency, cpu_price, memory_price, disk_price } = self;
         let quantities = cpu.is_none() && memory.is_none() && disk.is_none() && currency.is_none();
         quantities && cpu_price.is_none() && memory_price.is_none() && disk_price.is_none()

@@ -10,10 +10,10 @@ use super::{
     Refusal, Resources, Role, Seeking, Signed, TenantAction, Want, placement,
 };
 use crate::{
-    capacity::Inventory,
+    capacity::{Inventory, Named, WITHHELD_MAX},
     cell::{TenantCommand, Workload},
     id::{CellId, ContentHash, MeshId, NodeId, TenantId},
-    identity::{Endorsed, Genesis, Lineage, Succession},
+    identity::{Admitted, Endorsed, Genesis, Lineage, Succession},
     placement::{Current, Unplaceable, VoterPlace},
     record::Keyring,
     refusal::Code,
@@ -109,6 +109,8 @@ pub(super) struct Project {
     /// Who said no, and why.
     pub(super) exclude: BTreeMap<NodeId, String>,
     inventory: Inventory,
+    /// Whom the cap on dominance keeps out of it.
+    withheld: BTreeSet<NodeId>,
 }
 
 impl Stage {
@@ -183,6 +185,7 @@ impl Project {
             rounds: 0,
             exclude: BTreeMap::new(),
             inventory: Inventory::new(mesh, keyring),
+            withheld: BTreeSet::new(),
         })
     }
 
@@ -198,16 +201,22 @@ impl Project {
         }
     }
 
+    /// Nodes of other operators than these are not asked.
+    pub(super) fn count_only(&mut self, admitted: Admitted) {
+        self.inventory.count_only(admitted, None);
+    }
+
     /// Takes candidates in from a gate that was asked; what does not count is left out. One gate that names somebody is
     /// enough for its jurisdiction; one that has nobody to name leaves the word to the others.
-    pub(super) fn gathered(&mut self, now: Now, gate: NodeId, candidates: Vec<(Candidate, Vec<Address>)>) {
+    pub(super) fn gathered(&mut self, now: Now, gate: NodeId, named: Named) {
         let Stage::Gathering { pending } = &mut self.stage else { return };
         let Some(asked) = pending.iter().find(|(_, asked)| *asked == gate).copied() else { return };
         pending.remove(&asked);
-        if !candidates.is_empty() {
+        if !named.candidates.is_empty() {
             pending.retain(|(jurisdiction, _)| *jurisdiction != asked.0);
         }
-        for (candidate, addresses) in candidates {
+        self.withheld.extend(named.withheld.into_iter().take(WITHHELD_MAX));
+        for (candidate, addresses) in named.candidates {
             let _unusable = self.inventory.gather(candidate, &addresses, now.wall);
         }
     }
@@ -227,7 +236,8 @@ impl Project {
         let exclude = self.exclude.keys().copied().collect();
         let salt = self.purpose.0.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
         let policy = self.policy.clone();
-        let request = placement::Request { policy, current, want, exclude, at: now.wall, salt };
+        let withheld = self.withheld.clone();
+        let request = placement::Request { policy, current, want, exclude, withheld, at: now.wall, salt };
         placement::plan(&request, self.inventory.candidates())
     }
 

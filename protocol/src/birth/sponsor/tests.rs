@@ -55,11 +55,11 @@ impl Story {
 
     fn market_answers(&mut self, request: RequestId) {
         let candidates = vec![(self.here.candidate(), vec![self.here.address()])];
-        self.sponsor.handle_input(START, Input::Candidates { request, candidates });
+        self.sponsor.handle_input(START, Input::Candidates { request, named: Named { candidates, withheld: vec![] } });
     }
 
     fn gate_answers(&mut self, gate: NodeId, request: RequestId, candidates: Vec<(Candidate, Vec<Address>)>) {
-        let message = Message::CandidatesFound { request, candidates };
+        let message = Message::CandidatesFound { request, candidates, withheld: None };
         self.sponsor.handle_input(START, Input::Received { from: gate, message });
     }
 }

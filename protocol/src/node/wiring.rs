@@ -1,0 +1,140 @@
+//! How one part is stepped and drained: the same for each of them, so that `node.rs` shows only who listens to whom.
+use super::{HandOver, Node, Part};
+use crate::{frame::Frame, machine::Machine as _, reach, time::Now};
+
+impl Node {
+    pub(super) fn deliver(&mut self, now: Now, hand_over: HandOver) -> Option<Part> {
+        let me = self.identity.node();
+        Some(match hand_over {
+            HandOver::Reach(reach::Input::Send { to, frame: Frame::Birth(message) }) if to == me => {
+                self.on_birth(me, message);
+                return None;
+            }
+            HandOver::Reach(input) => {
+                self.reach.handle_input(now, input);
+                Part::Reach
+            }
+            HandOver::Membership(input) => {
+                self.membership.handle_input(now, input);
+                Part::Membership
+            }
+            HandOver::Roll(input) => {
+                self.roll.handle_input(now, input);
+                Part::Roll
+            }
+            HandOver::Market(input) => {
+                self.market.handle_input(now, input);
+                Part::Market
+            }
+            HandOver::Cells(input) => {
+                self.cells.handle_input(now, input);
+                Part::Cells
+            }
+            HandOver::Caller(input) => {
+                self.caller.handle_input(now, input);
+                Part::Caller
+            }
+            HandOver::Leases(input) => {
+                self.leases.handle_input(now, input);
+                Part::Leases
+            }
+            HandOver::Host(input) => {
+                self.host.handle_input(now, input);
+                Part::Host
+            }
+            HandOver::Sponsor(input) => {
+                self.sponsor.handle_input(now, input);
+                Part::Sponsor
+            }
+            HandOver::Router(input) => {
+                self.router.handle_input(now, input);
+                Part::Router
+            }
+            HandOver::Timeout(part) => {
+                self.time_out(now, part);
+                part
+            }
+        })
+    }
+
+    fn time_out(&mut self, now: Now, part: Part) {
+        match part {
+            Part::Reach => self.reach.handle_timeout(now),
+            Part::Membership => self.membership.handle_timeout(now),
+            Part::Roll => self.roll.handle_timeout(now),
+            Part::Market => self.market.handle_timeout(now),
+            Part::Cells => self.cells.handle_timeout(now),
+            Part::Caller => self.caller.handle_timeout(now),
+            Part::Leases => self.leases.handle_timeout(now),
+            Part::Host => self.host.handle_timeout(now),
+            Part::Sponsor => self.sponsor.handle_timeout(now),
+            Part::Router => self.router.handle_timeout(now),
+        }
+    }
+
+    pub(super) fn drain(&mut self, part: Part) {
+        let deadline = match part {
+            Part::Reach => {
+                while let Some(output) = self.reach.poll_output() {
+                    self.on_reach(output);
+                }
+                self.reach.poll_timeout()
+            }
+            Part::Membership => {
+                while let Some(output) = self.membership.poll_output() {
+                    self.on_membership(output);
+                }
+                self.membership.poll_timeout()
+            }
+            Part::Roll => {
+                while let Some(output) = self.roll.poll_output() {
+                    self.on_roll(output);
+                }
+                self.roll.poll_timeout()
+            }
+            Part::Market => {
+                while let Some(output) = self.market.poll_output() {
+                    self.on_market(output);
+                }
+                self.market.poll_timeout()
+            }
+            Part::Cells => {
+                while let Some(output) = self.cells.poll_output() {
+                    self.on_cells(output);
+                }
+                self.cells.poll_timeout()
+            }
+            Part::Caller => {
+                while let Some(output) = self.caller.poll_output() {
+                    self.on_caller(output);
+                }
+                self.caller.poll_timeout()
+            }
+            Part::Leases => {
+                while let Some(output) = self.leases.poll_output() {
+                    self.on_leases(output);
+                }
+                self.leases.poll_timeout()
+            }
+            Part::Host => {
+                while let Some(output) = self.host.poll_output() {
+                    self.on_host(output);
+                }
+                self.host.poll_timeout()
+            }
+            Part::Sponsor => {
+                while let Some(output) = self.sponsor.poll_output() {
+                    self.on_sponsor(output);
+                }
+                self.sponsor.poll_timeout()
+            }
+            Part::Router => {
+                while let Some(output) = self.router.poll_output() {
+                    self.on_router(output);
+                }
+                self.router.poll_timeout()
+            }
+        };
+        self.agenda.set(part, deadline);
+    }
+}
