@@ -596,7 +596,7 @@ impl Node {
     }
 
     fn start(&mut self, context: Context, goal: Goal) {
-        self.hand(HandOver::Sponsor(SponsorInput::Start { context, goal }));
+        self.hand(HandOver::Sponsor(SponsorInput::Start { context, goal: Box::new(goal) }));
     }
 
     fn call(&mut self, owner: Owner, context: Context, cell: CellId, what: What) {

@@ -85,6 +85,35 @@ fn a_quiet_mesh_violates_nothing_at_all() {
     }
 }
 
+/// Larger than a node's neighbourhood: an edge has no link to an app's instance unless it wants one.
+#[test]
+fn in_a_quiet_mesh_of_sixty_nodes_every_edge_reaches_every_app() {
+    let text = r#"
+        name = "sixty"
+        duration_s = 40
+        settle_s = 45
+        [[population]]
+        jurisdiction = "FR"
+        operators = 20
+        nodes = 2
+        [[population]]
+        jurisdiction = "DE"
+        operators = 20
+        [[app]]
+        name = "europe"
+        count = 10
+        home = ["FR", "DE"]
+        [workload]
+        clients = 2
+        think_ms = 500
+    "#;
+    let report = run(&Scenario::parse(text).unwrap(), 1);
+    assert_eq!(report.violations, [], "{}", report.to_text());
+    assert_eq!(report.counts.get("refused_unreachable"), None, "{}", report.to_text());
+    assert!(report.measures["silent_app_max_ms"] < 5_000.0, "{}", report.to_text());
+    assert!(report.counts["writes_acknowledged"] > 500, "{}", report.to_text());
+}
+
 /// The founders of this mesh, its whole electorate, have no node: nobody is there who could decide on anything. What was
 /// decided is proven by certificates, so deploys, routes, renewals and restarts read no one.
 #[test]

@@ -140,7 +140,10 @@ impl Hoster {
     pub(crate) fn log(&self) -> String {
         let log = std::fs::read_to_string(self.folder.join("log")).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
-        format!("--- {}\n{}\n", self.name, lines[lines.len().saturating_sub(60)..].join("\n"))
+        let mut doctor = self.host.command(env!("CARGO_BIN_EXE_bocage"));
+        let doctor = doctor.args(["doctor", "--output", "json", "--node"]).arg(&self.folder).output().expect("it runs");
+        let doctor = String::from_utf8_lossy(&doctor.stdout).into_owned();
+        format!("--- {}\n{}\n{doctor}\n", self.name, lines[lines.len().saturating_sub(60)..].join("\n"))
     }
 }
 

@@ -150,7 +150,12 @@ impl Host {
             .command(env!("CARGO_BIN_EXE_bocage"))
             .args(["node", "run", "--dir"])
             .arg(folder)
-            .env("BOCAGE_LOG", "info,bocage_node::transport=debug,libp2p_dcutr=debug,libp2p_relay=debug")
+            .env(
+                "BOCAGE_LOG",
+                std::env::var("BOCAGE_LOG")
+                    .as_deref()
+                    .unwrap_or("info,bocage_node::transport=debug,libp2p_dcutr=debug,libp2p_relay=debug"),
+            )
             .stdout(log.try_clone().expect("a log"))
             .stderr(log)
             .spawn()

@@ -215,7 +215,15 @@ impl Mesh {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(thread)?;
         let swarm = {
             let _inside = runtime.enter();
-            swarm::Task::new(config, keys, Arc::clone(&shared), inlet, incoming)?
+            swarm::Task::new(config, keys, Arc::clone(&shared), inlet, incoming)
+        };
+        let swarm = match swarm {
+            Ok(swarm) => swarm,
+            Err(error) => {
+                // Its end may not be waited for on the caller's runtime.
+                runtime.shutdown_background();
+                return Err(error);
+            }
         };
         let work = async move {
             swarm.run(order_receiver).await;
@@ -333,6 +341,12 @@ impl Mesh {
 
     fn order(&self, order: Order) {
         self.0.order(order);
+    }
+
+    /// As a machine that loses its power does: the peer hears nothing more, not even that the link ends.
+    #[cfg(test)]
+    fn freeze(&self) {
+        self.order(Order::Freeze);
     }
 }
 

@@ -69,6 +69,8 @@ pub(super) enum Order {
     Drop {
         link: Arc<Link>,
     },
+    #[cfg(test)]
+    Freeze,
 }
 
 /// Where streams that peers open go.
@@ -173,6 +175,10 @@ impl Task {
             Order::Dial { peer, path, addresses } => self.dial(peer, path, addresses).await,
             Order::Reserve { relay, wanted } => self.reserve(relay, wanted).await,
             Order::Hangup { peer } => self.drop_link(peer).await,
+            #[cfg(test)]
+            Order::Freeze => loop {
+                std::thread::park();
+            },
             Order::Drop { link } => {
                 if self.shared.links.of(link.peer).is_some_and(|current| Arc::ptr_eq(&current, &link)) {
                     self.drop_link(link.peer).await;

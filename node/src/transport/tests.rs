@@ -499,43 +499,21 @@ fn a_taken_port_is_named() {
     });
 }
 
-/// A peer whose process is killed: its tasks and sockets are gone at once and say nothing.
-struct Mortal {
-    runtime: tokio::runtime::Runtime,
-    peer: Peer,
-}
-
-/// A peer on a runtime of its own, whose port answers nothing and reports nothing once it is killed.
-fn mortal(seed: u8, listen: &'static [&'static str]) -> Mortal {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let peer = std::thread::scope(|scope| scope.spawn(|| runtime.block_on(peer(seed, listen))).join().unwrap());
-    Mortal { runtime, peer }
-}
-
-impl Mortal {
-    /// Stops its world without a word to anybody: no task of it runs again, and its sockets stay open but unread, as on
-    /// a machine that lost its power.
-    fn freeze(self) {
-        self.runtime.spawn(async { std::thread::sleep(Duration::from_hours(1)) });
-        std::mem::forget(self);
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_watched_peer_that_falls_silent_is_down_long_before_quic_would_notice() {
     for carrier in [&[QUIC], &[TCP]] {
         let mut one = peer(1, &[]).await;
-        let mut two = mortal(2, carrier);
-        linked(&mut one, &mut two.peer).await;
+        let mut two = peer(2, carrier).await;
+        linked(&mut one, &mut two).await;
         // Both have said something: a stranger would be hung up on for another reason.
-        two.peer.mesh.send(one.node(), WIRE_NEWEST, &control(1));
+        two.mesh.send(one.node(), WIRE_NEWEST, &control(1));
         one.frame().await;
-        let _guard = one.mesh.watch(two.peer.node());
+        let _guard = one.mesh.watch(two.node());
         sleep(Duration::from_millis(1500)).await;
-        assert!(one.mesh.is_up(two.peer.node()), "a peer that answers is not given up");
+        assert!(one.mesh.is_up(two.node()), "a peer that answers is not given up");
 
         let begin = Instant::now();
-        two.freeze();
+        two.mesh.freeze();
         one.down().await;
         assert!(begin.elapsed() < Duration::from_secs(5), "noticed by the pulse: {:?}", begin.elapsed());
         assert_eq!(one.metrics.silent.get(), 1);
@@ -545,12 +523,12 @@ async fn a_watched_peer_that_falls_silent_is_down_long_before_quic_would_notice(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_peer_that_does_not_answer_a_request_is_given_up_without_a_watch() {
     let mut one = peer(1, &[]).await;
-    let mut two = mortal(2, &[QUIC]);
-    linked(&mut one, &mut two.peer).await;
-    two.peer.mesh.send(one.node(), WIRE_NEWEST, &control(1));
+    let mut two = peer(2, &[QUIC]).await;
+    linked(&mut one, &mut two).await;
+    two.mesh.send(one.node(), WIRE_NEWEST, &control(1));
     one.frame().await;
-    let node = two.peer.node();
-    two.freeze();
+    let node = two.node();
+    two.mesh.freeze();
     one.mesh.send(node, WIRE_NEWEST, &request(1));
     let begin = Instant::now();
     one.down().await;

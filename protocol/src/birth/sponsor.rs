@@ -66,7 +66,7 @@ pub enum Input {
         /// Until when; its request is answered.
         context: Context,
         /// What.
-        goal: Goal,
+        goal: Box<Goal>,
     },
     /// What is known of keys changed.
     Keys(Arc<Keyring>),
@@ -572,7 +572,7 @@ impl Machine for Sponsor {
     fn handle_input(&mut self, now: Now, input: Input) {
         self.outbox.begin_step();
         match input {
-            Input::Start { context, goal } => self.start(now, context, goal),
+            Input::Start { context, goal } => self.start(now, context, *goal),
             Input::Keys(keyring) => self.keyring = keyring,
             Input::Gates(gates) => self.gates = gates.into_iter().collect(),
             Input::Counted(admitted) => self.admitted = admitted,

@@ -146,9 +146,9 @@ pub struct RaftMessage {
     /// Term of that entry.
     #[n(8)]
     pub commit_term: u64,
-    /// Of a `MsgSnapshot`.
+    /// Of a `MsgSnapshot`. In a box, for it is rare, and large beside the rest.
     #[n(9)]
-    pub snapshot: Option<SnapshotOffer>,
+    pub snapshot: Option<Box<SnapshotOffer>>,
     /// A no.
     #[n(10)]
     pub reject: bool,

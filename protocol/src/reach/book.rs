@@ -12,8 +12,9 @@ use crate::{id::NodeId, membership::Address};
 const NODES_MAX: usize = 4_096;
 /// Addresses that a node signs; the rest is not read.
 const SIGNED_MAX: usize = 8;
-/// Addresses that others say; of more, the oldest are forgotten.
-const HINTS_MAX: usize = 4;
+/// Addresses that others say; of more, the oldest are forgotten. As many as a node signs, so that all of what it last said
+/// is kept when another, or this node's own peer cache, repeats it.
+const HINTS_MAX: usize = SIGNED_MAX;
 /// Longer addresses are not written down.
 const ADDRESS_BYTES_MAX: usize = 256;
 
@@ -37,6 +38,15 @@ struct Entry {
 }
 
 impl Entry {
+    /// Somebody says this; it was said last.
+    fn hint(&mut self, address: Address) {
+        self.hints.retain(|known| *known != address);
+        if self.hints.len() == HINTS_MAX {
+            self.hints.pop_front();
+        }
+        self.hints.push_back(address);
+    }
+
     fn changed(&mut self) {
         let elsewhere = |at: &Address| address::scope(at) != address::Scope::Loopback;
         self.elsewhere = self.worked.iter().chain(&self.signed).chain(&self.hints).any(elsewhere);
@@ -60,13 +70,8 @@ impl AddressBook {
         match source {
             Source::Signed => entry.signed = fresh.by_ref().take(SIGNED_MAX).cloned().collect(),
             Source::Hint => {
-                for address in fresh.take(SIGNED_MAX) {
-                    if !entry.hints.contains(address) {
-                        if entry.hints.len() == HINTS_MAX {
-                            entry.hints.pop_front();
-                        }
-                        entry.hints.push_back(address.clone());
-                    }
+                for address in fresh.take(HINTS_MAX) {
+                    entry.hint(address.clone());
                 }
             }
         }
@@ -86,18 +91,14 @@ impl AddressBook {
     pub(super) fn doubt(&mut self, node: NodeId) {
         if let Some(entry) = self.entries.get_mut(&node)
             && let Some(address) = entry.worked.take()
-            && !entry.hints.contains(&address)
         {
             // Kept behind: a node that was away for a while comes back where it was.
-            if entry.hints.len() == HINTS_MAX {
-                entry.hints.pop_front();
-            }
-            entry.hints.push_back(address);
+            entry.hint(address);
             entry.changed();
         }
     }
 
-    /// All that is known, the best first. At most 13.
+    /// All that is known, the best first. At most 17.
     pub(super) fn of(&self, node: NodeId) -> Vec<Address> {
         let Some(entry) = self.entries.get(&node) else { return Vec::new() };
         let mut said = entry.signed.clone();
@@ -162,6 +163,18 @@ mod tests {
         let known = book.of(NODE);
         assert_eq!(known[0], at(1), "what it signed goes first");
         assert_eq!(known.len(), 1 + HINTS_MAX);
+    }
+
+    /// A peer cache repeats what a node signed: public addresses, this machine's own, and through relays that may be dead.
+    #[test]
+    fn no_address_of_a_word_pushes_out_another_of_the_same_word() {
+        let said: Vec<Address> = (1..=SIGNED_MAX).map(at).collect();
+        let mut book = AddressBook::default();
+        for _ in 0..3 {
+            book.learn(NODE, &said, Source::Hint);
+        }
+        assert_eq!(book.of(NODE).len(), SIGNED_MAX);
+        assert!(said.iter().all(|address| book.of(NODE).contains(address)));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     birth::host_of,
     codec,
-    id::{CellId, NodeId, TenantId},
+    id::{CellId, InstanceId, NodeId, TenantId},
     identity::{Keypair, Signed},
     machine::Machine,
     record::{Kind, Known, Order, Record, RecordBody, Scope, Shared, Subject},
@@ -88,4 +88,45 @@ fn a_cell_that_no_voter_knows_is_asked_for_once_a_second() {
     router.handle_timeout(at(1_000));
     let outputs: Vec<_> = std::iter::from_fn(|| router.poll_output()).collect();
     assert_eq!(subscriptions(&outputs), 1);
+}
+
+/// Which links the router asks for, and gives up.
+fn wants(outputs: &[Output]) -> Vec<(NodeId, bool)> {
+    outputs
+        .iter()
+        .filter_map(|it| if let Output::Want { peer, wanted, .. } = it { Some((*peer, *wanted)) } else { None })
+        .collect()
+}
+
+#[test]
+fn an_edge_wants_links_to_some_of_the_instances_that_it_routes_to_and_gives_them_up_with_the_app() {
+    let (cell, voter) = (CellId::of(b"cell"), Keypair::from_secret(&[3; 32]));
+    let mut router = Router::new(NodeId::of(b"me"), "zone".into());
+    step(&mut router, at(0), Input::Locate(cell));
+    step(&mut router, at(0), Input::Learned(binding(cell, &voter)));
+    let host = |number: u8| NodeId([number; 32]);
+    let update = |applied, hosts: &[u8]| {
+        let instance = |number: &u8| (InstanceId { cell, number: u64::from(*number) }, 1, host(*number));
+        let update = Update {
+            cell,
+            line: 1,
+            applied,
+            instances: hosts.iter().map(instance).collect(),
+            voters: vec![voter.node()],
+            leader: Some(voter.node()),
+            hosts: vec!["app".into()],
+            removed: false,
+        };
+        Input::Received { from: voter.node(), message: Message::Update(update) }
+    };
+    assert_eq!(wants(&step(&mut router, at(1), update(1, &[1, 2]))), [(host(1), true), (host(2), true)]);
+    assert_eq!(wants(&step(&mut router, at(2), update(2, &[1, 2]))), []);
+    assert_eq!(wants(&step(&mut router, at(3), update(3, &[2, 7]))), [(host(7), true), (host(1), false)]);
+    let many: Vec<u8> = (1..=100).collect();
+    let links = wants(&step(&mut router, at(4), update(4, &many)));
+    let more = links.iter().filter(|(_, wanted)| *wanted).count();
+    assert!(more <= 8 && links.len() < 12, "an edge has links to a few of many: {links:?}");
+    let given_up = wants(&step(&mut router, at(5), Input::Closed(cell)));
+    assert_eq!(given_up.len(), 8);
+    assert!(given_up.iter().all(|(_, wanted)| !wanted));
 }

@@ -375,7 +375,7 @@ pub(super) fn letters() -> Named<Vec<u8>> {
     let vote = cell::RaftMessage { kind: 5, index: last.index, log_term: last.term, ..base.clone() };
     let snapshot = cell::RaftMessage {
         kind: 7,
-        snapshot: Some(cell::SnapshotOffer {
+        snapshot: Some(Box::new(cell::SnapshotOffer {
             meta: bocage_protocol::store::SnapshotMeta {
                 index: last.index + 10,
                 term: term + 1,
@@ -384,7 +384,7 @@ pub(super) fn letters() -> Named<Vec<u8>> {
             },
             content: ContentHash([3; 32]),
             size_bytes: 1_000,
-        }),
+        })),
         ..base.clone()
     };
     let granted = cell::RaftMessage { kind: 6, ..base.clone() };

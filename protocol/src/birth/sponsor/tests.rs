@@ -36,7 +36,7 @@ impl Story {
         assert_eq!(sponsor.poll_output(), None);
         let context = Context::until(RequestId(7), START.instant + Duration::from_secs(10));
         let goal = Goal::Plan { policy: Box::new(policy()) };
-        sponsor.handle_input(START, Input::Start { context, goal });
+        sponsor.handle_input(START, Input::Start { context, goal: Box::new(goal) });
         Self { sponsor, here, gates }
     }
 

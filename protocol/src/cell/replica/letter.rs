@@ -231,7 +231,7 @@ pub(super) fn write(message: Message, offer: Option<SnapshotOffer>, bytes_max: u
         entries: Vec::with_capacity(message.entries.len()),
         commit: message.commit,
         commit_term: message.commit_term,
-        snapshot: offer,
+        snapshot: offer.map(Box::new),
         reject: message.reject,
         reject_hint: message.reject_hint,
         request_snapshot: message.request_snapshot,

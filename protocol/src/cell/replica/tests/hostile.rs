@@ -47,7 +47,7 @@ fn message() -> impl Strategy<Value = RaftMessage> {
         prop::collection::vec(entry(), 0..4),
         number(),
         number(),
-        prop::option::of(offer()),
+        prop::option::of(offer().prop_map(Box::new)),
         any::<bool>(),
         number(),
         prop_oneof![9 => Just(0), 1 => number()],
