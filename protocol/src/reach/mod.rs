@@ -68,6 +68,9 @@ const FAILURES_BEFORE_FIND: u32 = 2;
 const RELAY_ADDRESSES_MAX: usize = 2;
 /// A round trip that was not measured yet, when relays are compared.
 const ROUND_TRIP_UNKNOWN: Duration = Duration::from_millis(100);
+/// An introduction that was not answered is made again after so long: where both sides dial at once, it may have gone down
+/// with the connection that was one too many.
+const HELLO_AGAIN: Duration = Duration::from_millis(500);
 /// A peer that does not introduce itself in time is hung up on.
 const HELLO_MAX: Duration = Duration::from_secs(10);
 /// Peers linked at once whose operators are not admitted; more are turned away, and may try another node.
@@ -257,7 +260,9 @@ impl Reach {
             State::Idle { dial_at } => {
                 (peer.is_needed() && self.book.knows(id)).then_some(Deadline { at: dial_at, reason: "dial" })
             }
-            State::Greeting { until } => Some(Deadline { at: until, reason: "greeting" }),
+            State::Greeting { until } => {
+                Some(Deadline { at: until.min(peer.greeted + HELLO_AGAIN), reason: "greeting" })
+            }
             State::Dialling { relayed: Way::At(at), .. } => Some(Deadline { at, reason: "dial through a relay" }),
             State::Dialling { .. } => None,
             State::Linked => {
@@ -320,9 +325,9 @@ impl Reach {
                     return;
                 }
                 peer.state = State::Greeting { until: now.instant + HELLO_MAX };
+                peer.up_at = now.instant;
                 peer.failures = 0;
-                let frame = Frame::Hello(Box::new(self.hello(now)));
-                self.outbox.push(Output::Send { to: id, wire: WIRE_HELLO, frame });
+                self.greet(now, id);
             }
             LinkChange::Moved { address, over } => {
                 self.worked(id, address, over);
@@ -458,6 +463,13 @@ impl Reach {
         }
     }
 
+    /// Introduces this node to whoever is at the other end of a link.
+    fn greet(&mut self, now: Now, id: NodeId) {
+        let frame = Frame::Hello(Box::new(self.hello(now)));
+        self.peer(id, now.instant).greeted = now.instant;
+        self.outbox.push(Output::Send { to: id, wire: WIRE_HELLO, frame });
+    }
+
     fn on_hello(&mut self, now: Now, from: NodeId, hello: Hello) {
         let theirs = i64::try_from(hello.wall.0).unwrap_or(i64::MAX);
         let clock_off_ms = theirs.saturating_sub(i64::try_from(now.wall.0).unwrap_or(i64::MAX));
@@ -494,6 +506,11 @@ impl Reach {
         peer.void_at = None;
         peer.clock_off_ms = Some(clock_off_ms);
         let waiting = std::mem::take(&mut peer.waiting);
+        // Who introduces himself twice has not heard this node's own introduction.
+        let unheard = known && now.instant >= peer.greeted + HELLO_AGAIN && now.instant < peer.up_at + HELLO_MAX;
+        if unheard {
+            self.greet(now, from);
+        }
         self.relays.is_willing(from, hello.relays == Some(true));
         // First of all: who learns here that his clock is off says nothing to this peer.
         self.judge_clock();
@@ -652,6 +669,11 @@ impl Machine for Reach {
             };
             let Some(peer) = self.peers.get_mut(&id) else { continue };
             if let State::Greeting { until } = peer.state
+                && now.instant < until
+                && now.instant >= peer.greeted + HELLO_AGAIN
+            {
+                self.greet(now, id);
+            } else if let State::Greeting { until } = peer.state
                 && until <= now.instant
             {
                 let reason =

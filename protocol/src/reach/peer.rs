@@ -56,6 +56,9 @@ pub(super) enum State {
 pub(super) struct Peer {
     pub(super) state: State,
     pub(super) wanted_by: BTreeSet<Wanter>,
+    /// When its link came up, and when this node last introduced itself over it.
+    pub(super) up_at: Instant,
+    pub(super) greeted: Instant,
     /// Failed dials since the last link.
     pub(super) failures: u32,
     /// Frames that wait for the introduction, with the time they came.
@@ -93,6 +96,8 @@ impl Peer {
         Self {
             state: State::Idle { dial_at: now },
             wanted_by: BTreeSet::new(),
+            up_at: now,
+            greeted: now,
             failures: 0,
             waiting: VecDeque::new(),
             clock_off_ms: None,

@@ -107,6 +107,33 @@ fn a_frame_for_somebody_new_waits_until_he_has_introduced_himself() {
     assert!(reach.admits(other.node()));
 }
 
+/// Both dial at once, two connections are made, and with the one that is closed an introduction is lost.
+#[test]
+fn a_lost_introduction_is_made_again_until_both_have_heard_each_other() {
+    let (me, other) = (identity(1, mesh()), identity(2, mesh()));
+    let mut ours = reach(&[]);
+    let mut theirs = Reach::open(Seed([2; 32]), identity(2, mesh()), mesh(), (DiskId::default(), 1), Config::default());
+    let up = |peer: NodeId| Input::Link { peer, change: LinkChange::Up { address: None, over: Over::Quic } };
+    let hello = |outputs: &[Output]| {
+        outputs.iter().find_map(|it| match it {
+            Output::Send { frame: Frame::Hello(hello), .. } => Some(hello.clone()),
+            _ => None,
+        })
+    };
+    let lost = hello(&step(&mut ours, at(0), up(other.node())));
+    let heard = hello(&step(&mut theirs, at(0), up(me.node())));
+    assert!(lost.is_some());
+    step(&mut ours, at(1), Input::Hello { from: other.node(), hello: heard.unwrap() });
+    assert!(ours.admits(other.node()), "this side has heard the other");
+    theirs.handle_timeout(at(500));
+    let again = hello(&drain(&mut theirs)).expect("the other says it again");
+    let answer = hello(&step(&mut ours, at(501), Input::Hello { from: other.node(), hello: again }));
+    let answer = answer.expect("who introduces himself twice was not answered");
+    step(&mut theirs, at(502), Input::Hello { from: me.node(), hello: answer.clone() });
+    assert!(theirs.admits(me.node()));
+    assert_eq!(hello(&step(&mut theirs, at(503), Input::Hello { from: me.node(), hello: answer })), None, "no echo");
+}
+
 #[test]
 fn a_node_of_another_mesh_or_with_a_borrowed_certificate_is_turned_away_with_the_reason() {
     let other = identity(2, MeshId::of(b"another"));
