@@ -24,6 +24,10 @@ const SUBSCRIBERS_MAX: usize = 4_096;
 /// Lapsed subscriptions are noticed so much later at most.
 const SWEEP: Duration = Duration::from_secs(5);
 
+/// So many of those who heard a record pass it on to a subscriber, beside its signer. With one of them, a liar keeps a node
+/// dead for whoever asked about it.
+const TELLERS: usize = 3;
+
 /// Linked peers of another jurisdiction that are told a verdict, which spreads it there.
 const TOLD_ABROAD: usize = 3;
 
@@ -130,7 +134,7 @@ impl Membership {
     }
 
     /// A record is new here: those who asked hear it, if the tree does not bring it to them. Who signed it tells them all;
-    /// of those who only heard it, about one a subscriber.
+    /// of those who only heard it, about three a subscriber.
     pub(super) fn tell_subscribers(&mut self, record: &Shared, from: Option<NodeId>) {
         if record.body.scope == Scope::Mesh {
             return;
@@ -139,7 +143,7 @@ impl Membership {
         let tier = self.set.tier(record.body.scope);
         let own = record.signer().0 == self.me.0;
         let is_told = |node: &NodeId| {
-            Some(*node) != from && !self.shares(tier, *node) && (own || self.is_first_here_after(*node))
+            Some(*node) != from && !self.shares(tier, *node) && (own || self.is_early_here_after(*node))
         };
         let told: Vec<NodeId> = peers.keys().copied().filter(is_told).collect();
         for node in told {
@@ -147,21 +151,19 @@ impl Membership {
         }
     }
 
-    /// Whether this node comes first after another in the circle of ids, among those of its jurisdiction that it has links to.
-    /// Where all are linked exactly one says yes; where few are, several may.
-    fn is_first_here_after(&self, node: NodeId) -> bool {
+    /// Whether this node is one of the first after another in the circle of ids, among those of its jurisdiction that it has
+    /// links to. Where all are linked exactly [`TELLERS`] say yes; where few are, more may.
+    fn is_early_here_after(&self, node: NodeId) -> bool {
         use std::ops::Bound::{Excluded, Unbounded};
         let here = |(_, link): &(&NodeId, &Link)| link.jurisdiction == self.home;
-        let mut before = if node < self.me {
-            self.links.range((Excluded(node), Excluded(self.me)))
+        let before = if node < self.me {
+            self.links.range((Excluded(node), Excluded(self.me))).filter(here).take(TELLERS).count()
         } else {
             // The circle closes: first whoever comes after it, then from the beginning up to this node.
-            if self.links.range((Excluded(node), Unbounded)).any(|it| here(&it)) {
-                return false;
-            }
-            self.links.range(..self.me)
+            let after = self.links.range((Excluded(node), Unbounded)).filter(here);
+            after.chain(self.links.range(..self.me).filter(here)).take(TELLERS).count()
         };
-        !before.any(|it| here(&it))
+        before < TELLERS
     }
 
     /// A record as readers far away need it: with its signer's certificate.

@@ -6,7 +6,7 @@
 //! way prune by two different trees, and what is left is only what both have in common. One sender, one tree.
 //!
 //! The root is the node with the lowest rank that beats, as in spanning trees of bridges. Beats are not signed: a liar
-//! bends the tree, and headers beside the tree (`broadcast`) make up for it.
+//! bends the tree, and headers beside the tree make up for it, the sooner the more often the tree fails (`broadcast`).
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{Membership, Timer, wire::Message};
@@ -109,6 +109,10 @@ impl Membership {
         // A root that beats ahead of time would outlive itself; numbers are its wall milliseconds.
         let ahead = number > now.wall.0.saturating_add(60_000);
         if root == self.me || ahead || !self.shares(tier, from) || !self.overlay.active.contains_key(&from) {
+            return;
+        }
+        // Nobody takes a place in this jurisdiction's tree under a name that was never certified.
+        if tier == Tier::Home && !self.present.contains_key(&root) {
             return;
         }
         let tree = self.tree(tier);

@@ -14,7 +14,7 @@ fn last_verdict(world: &World, at: NodeId, about: NodeId) -> Option<Liveness> {
     world.hosts[&at].verdicts.iter().rev().find(|(_, node, ..)| *node == about).map(|(_, _, state, _)| *state)
 }
 
-fn lie(world: &mut World, liar: NodeId, about: NodeId, incarnation: u64) {
+pub(crate) fn lie(world: &mut World, liar: NodeId, about: NodeId, incarnation: u64) {
     let verdict = Verdict { about, incarnation, state: Liveness::Down, observer: liar };
     let draft = Draft {
         kind: Kind::VERDICT,

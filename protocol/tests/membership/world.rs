@@ -289,7 +289,7 @@ impl World {
         }
     }
 
-    fn dial(&mut self, from: NodeId, to: NodeId) {
+    pub(crate) fn dial(&mut self, from: NodeId, to: NodeId) {
         if self.linked(from, to) || !self.hosts.contains_key(&from) {
             return;
         }
