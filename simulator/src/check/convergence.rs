@@ -38,9 +38,10 @@ impl Convergence {
         self.silent.contains(app)
     }
 
-    /// All nodes that live were asked. `living`: how many live in each jurisdiction.
-    pub(crate) fn views(&mut self, at: u64, views: &[View], living: &BTreeMap<Jurisdiction, usize>) {
-        self.apart = apart(views, living);
+    /// All honest nodes that live were asked. `living`: how many live in each jurisdiction. `alike`: nobody lies, so all
+    /// must know exactly the same.
+    pub(crate) fn views(&mut self, at: u64, views: &[View], living: &BTreeMap<Jurisdiction, usize>, alike: bool) {
+        self.apart = apart(views, living, alike);
         if self.apart.is_none() && self.silent.is_empty() {
             self.converged_at.get_or_insert(at);
         }
@@ -63,7 +64,7 @@ impl Convergence {
 }
 
 /// How the views differ, if they do. Within a jurisdiction all know the same nodes, and those that live are among them.
-fn apart(views: &[View], living: &BTreeMap<Jurisdiction, usize>) -> Option<String> {
+fn apart(views: &[View], living: &BTreeMap<Jurisdiction, usize>, alike: bool) -> Option<String> {
     let mut first: BTreeMap<Jurisdiction, &View> = BTreeMap::new();
     for view in views {
         let View { node, jurisdiction, known_nodes, peers } = view;
@@ -75,7 +76,7 @@ fn apart(views: &[View], living: &BTreeMap<Jurisdiction, usize>) -> Option<Strin
             return Some(format!("node {node} knows {known_nodes} nodes, and {live} live in {jurisdiction}"));
         }
         let other = first.entry(*jurisdiction).or_insert(view);
-        if other.known_nodes != *known_nodes {
+        if alike && other.known_nodes != *known_nodes {
             return Some(format!(
                 "nodes {} and {node} of {jurisdiction} know {} and {known_nodes} nodes",
                 other.node, other.known_nodes
@@ -103,7 +104,7 @@ mod tests {
         checker.faults_over(["a".to_owned()].into_iter());
         assert!(checker.ended().is_err());
         checker.wrote("a");
-        checker.views(7, &[view(0, "FR", 2), view(1, "FR", 2), view(2, "DE", 1)], &living());
+        checker.views(7, &[view(0, "FR", 2), view(1, "FR", 2), view(2, "DE", 1)], &living(), true);
         assert_eq!((checker.converged_at(), checker.ended()), (Some(7), Ok(())));
     }
 
@@ -112,15 +113,17 @@ mod tests {
         let mut checker = Convergence::default();
         checker.faults_over(["a".to_owned()].into_iter());
         let agreed = [view(0, "FR", 2), view(1, "FR", 2)];
-        checker.views(7, &agreed, &living());
+        checker.views(7, &agreed, &living(), true);
         assert!(checker.ended().unwrap_err().contains("took no write"));
         checker.wrote("a");
-        checker.views(8, &[view(0, "FR", 2), view(1, "FR", 3)], &living());
+        checker.views(8, &[view(0, "FR", 2), view(1, "FR", 3)], &living(), true);
         assert!(checker.ended().unwrap_err().contains("nodes 0 and 1"));
-        checker.views(9, &[view(0, "FR", 1), view(1, "FR", 1)], &living());
+        checker.views(9, &[view(0, "FR", 1), view(1, "FR", 1)], &living(), true);
         assert!(checker.ended().unwrap_err().contains("knows 1 nodes"));
+        checker.views(9, &[view(0, "FR", 2), view(1, "FR", 3)], &living(), false);
+        assert_eq!(checker.ended(), Ok(()), "where somebody lies, honest nodes may have heard of more");
         let lonely = View { peers: 0, ..view(1, "FR", 2) };
-        checker.views(10, &[view(0, "FR", 2), lonely], &living());
+        checker.views(10, &[view(0, "FR", 2), lonely], &living(), true);
         assert!(checker.ended().unwrap_err().contains("no peer"));
     }
 }

@@ -202,8 +202,15 @@ impl<D: Daemon> World<D> {
         }
     }
 
-    /// A node sends a frame.
+    /// A node sends a frame; a liar perhaps another one, or none.
     pub(super) fn send(&mut self, node: u32, to: NodeId, frame: Frame) {
+        if let Some(frame) = self.as_told(node, to, frame) {
+            self.carry(node, to, frame);
+        }
+    }
+
+    /// A frame goes on its way.
+    pub(super) fn carry(&mut self, node: u32, to: NodeId, frame: Frame) {
         let mark = FrameMark::of(&frame);
         self.tally.sent(mark.size_bytes);
         let mut digest = trace::Mixer::default();
@@ -239,8 +246,10 @@ impl<D: Daemon> World<D> {
             Ok(frame) => {
                 self.tally.count("frames_received");
                 self.carried_to(node, &carried);
-                let from = self.hosts[from as usize].id;
-                self.give_frame(node, Input::Received { from, frame }, mark);
+                if self.hears(node, from, &frame) {
+                    let from = self.hosts[from as usize].id;
+                    self.give_frame(node, Input::Received { from, frame }, mark);
+                }
             }
             Err(_) => self.tally.count("frames_with_bad_signatures"),
         }
