@@ -29,9 +29,13 @@ struct Demo {
 
 impl Demo {
     fn start(dir: &str) -> Self {
+        Self::start_with(dir, &[])
+    }
+
+    fn start_with(dir: &str, more: &[&str]) -> Self {
         let person = Person::new();
         let dir = person.path(dir);
-        let said = person.asks(&["demo", "--detach", "--dir", dir.to_str().unwrap()]);
+        let said = person.asks(&[&["demo", "--detach", "--dir", dir.to_str().unwrap()], more].concat());
         Self { person, dir, said }
     }
 
@@ -112,6 +116,26 @@ fn five_hosters_run_an_app_that_outlives_the_one_who_led_it() {
     for node in demo.nodes() {
         assert!(!runs(node["pid"].as_u64().unwrap()), "{node}");
     }
+}
+
+/// Hosters who have never met do not upgrade on one day.
+#[test]
+fn hosters_of_this_and_of_the_previous_version_run_an_app_together() {
+    let demo = Demo::start_with("mixed", &["--mixed-wire"]);
+    let mut spoken = BTreeSet::new();
+    for (number, node) in demo.nodes().iter().enumerate() {
+        let status = demo.person.asks(&["node", "status", "--node", node["control"].as_str().unwrap()]);
+        let at = |peer: &Value| demo.nodes().iter().position(|node| node["node_id"] == peer["node_id"]).unwrap();
+        for peer in status["peers"].as_array().unwrap() {
+            let both_new = number % 2 == 0 && at(peer) % 2 == 0;
+            assert_eq!(peer["wire"], if both_new { 2 } else { 1 }, "{number} to {}", at(peer));
+            spoken.insert(peer["wire"].as_u64());
+        }
+    }
+    assert_eq!(spoken.len(), 2, "links of both versions: {spoken:?}");
+    entries_go_in_at_one_edge_and_come_out_at_another(&demo);
+    every_verb_does_what_it_says(&demo);
+    the_leader_dies_under_a_client_that_writes(&demo);
 }
 
 fn the_document_is_as_promised(demo: &Demo) {

@@ -137,6 +137,7 @@ impl Daemon {
             listen: settings.listen.mesh.clone(),
             mdns: settings.listen.mdns,
             relay: settings.relay.as_ref().and_then(RelaySettings::config),
+            wire: settings.mesh.wire(),
             ..transport::Config::default()
         };
         let mesh = Mesh::start(&config, &folder.node_key.keys, inlet.clone(), metrics.clone())?;
@@ -237,6 +238,7 @@ fn machine_config(folder: &Folder) -> Result<Config, StartError> {
         relays: settings.relay.is_some_and(|relay| relay.offer),
         offer: settings.offer.map(|offer| offer.terms()),
         cell: bocage_protocol::cell::CellConfig::default(),
+        wire: settings.mesh.wire(),
         membership: bocage_protocol::membership::Config::default(),
     })
 }

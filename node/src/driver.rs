@@ -291,7 +291,7 @@ where
             }
             Output::Reserve { relay, wanted } => effects.network.reserve(relay, wanted),
             Output::Hangup { peer } => effects.network.hangup(peer),
-            Output::Send { to, frame } => match effects.network.send(to, &frame) {
+            Output::Send { to, wire, frame } => match effects.network.send(to, wire, &frame) {
                 Sent::Full => self.follow_link(to, LinkChange::Full),
                 // The machine knows: it was told `Down`, or `Full` before.
                 Sent::Queued | Sent::StillFull | Sent::NoLink => {}

@@ -52,7 +52,7 @@ impl Machine for Toy {
             }
             Input::Command { context, command: Command::Cells } => {
                 let frame = Frame::Gossip(membership::Message::Records(vec![]));
-                self.outbox.push(Output::Send { to: PEER, frame });
+                self.outbox.push(Output::Send { to: PEER, wire: 1, frame });
                 self.outbox.push(Output::Reply { request: context.request, result: Ok(Reply::Done) });
             }
             Input::Command { context, command: Command::Resolve { .. } } => {
@@ -167,7 +167,7 @@ impl Network for Fake {
         self.note("hangup");
     }
 
-    fn send(&self, _: NodeId, _: &Frame) -> Sent {
+    fn send(&self, _: NodeId, _: u16, _: &Frame) -> Sent {
         self.note("send");
         self.sent
     }

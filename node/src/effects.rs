@@ -23,7 +23,7 @@ pub trait Network: Send {
     /// See [`Mesh::hangup`].
     fn hangup(&self, peer: NodeId);
     /// See [`Mesh::send`].
-    fn send(&self, to: NodeId, frame: &Frame) -> Sent;
+    fn send(&self, to: NodeId, wire: u16, frame: &Frame) -> Sent;
 }
 
 /// The disk under the store.
@@ -95,7 +95,7 @@ impl Network for Mesh {
         Self::hangup(self, peer);
     }
 
-    fn send(&self, to: NodeId, frame: &Frame) -> Sent {
-        Self::send(self, to, frame)
+    fn send(&self, to: NodeId, wire: u16, frame: &Frame) -> Sent {
+        Self::send(self, to, wire, frame)
     }
 }

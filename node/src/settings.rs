@@ -24,8 +24,9 @@ use bocage_protocol::{
     membership::Address,
     resources::{Currency, Jurisdiction, Price, Resources, Site},
     time::Timestamp,
+    wire::{WIRE_NEWEST, WIRE_OLDEST, WireRange},
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{
     keyfile::{KeyFile, KeyFileError, Kind},
@@ -100,6 +101,9 @@ pub struct MeshSettings {
     /// Multiaddresses that end in `/p2p/<peer id>`.
     #[serde(default)]
     pub bootstrap: Vec<String>,
+    /// Speak wire versions no newer than this, as a node that was not upgraded yet; left out: all that this one can.
+    #[serde(default, deserialize_with = "spoken", skip_serializing_if = "Option::is_none")]
+    pub wire_newest: Option<u16>,
 }
 
 /// `[node]`
@@ -196,6 +200,23 @@ pub enum SettingsError {
         /// What the disk said.
         source: std::io::Error,
     },
+}
+
+fn spoken<'de, D: Deserializer<'de>>(d: D) -> Result<Option<u16>, D::Error> {
+    let newest = u16::deserialize(d)?;
+    WireRange::up_to(newest).map(|_| Some(newest)).ok_or_else(|| {
+        serde::de::Error::custom(format!(
+            "wire_newest = {newest}: this version speaks wire versions {WIRE_OLDEST} to {WIRE_NEWEST}; leave it out for all"
+        ))
+    })
+}
+
+impl MeshSettings {
+    /// The wire versions that are spoken.
+    #[must_use]
+    pub fn wire(&self) -> WireRange {
+        self.wire_newest.and_then(WireRange::up_to).unwrap_or_default()
+    }
 }
 
 impl Settings {
@@ -478,4 +499,21 @@ const HEAD: &str = "\
 pub fn wall() -> Timestamp {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     Timestamp(since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wire_version_that_is_not_spoken_is_refused_with_those_that_are() {
+        let read = |newest: &str| {
+            let id = MeshId::of(b"mesh");
+            toml::from_str::<MeshSettings>(&format!("id = \"{id}\"\nzone = \"localhost\"\n{newest}"))
+        };
+        assert_eq!(read("").unwrap().wire(), WireRange::default());
+        assert_eq!(read("wire_newest = 1").unwrap().wire().newest(), 1);
+        let error = read("wire_newest = 9").unwrap_err().to_string();
+        assert!(error.contains("this version speaks wire versions 1 to 2; leave it out for all"), "{error}");
+    }
 }

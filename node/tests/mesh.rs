@@ -48,7 +48,12 @@ async fn start_all(folder: &Path) -> Vec<Daemon> {
     for ((name, jurisdiction, site), operator) in PLACES.iter().zip(&operators) {
         let port = free_port();
         let settings = Settings {
-            mesh: MeshSettings { id: Some(founding.mesh()), zone: "localhost".into(), bootstrap: bootstrap.clone() },
+            mesh: MeshSettings {
+                id: Some(founding.mesh()),
+                zone: "localhost".into(),
+                bootstrap: bootstrap.clone(),
+                wire_newest: None,
+            },
             node: NodeSettings {
                 jurisdiction: jurisdiction.parse().unwrap(),
                 site: Site((*site).to_owned()),

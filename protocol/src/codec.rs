@@ -26,13 +26,32 @@ pub fn encode<T: Encode<()>>(value: &T) -> Blob {
     Blob(out.into())
 }
 
+/// The encoding of a value that asks its context how.
+pub fn encode_in<C, T: Encode<C>>(value: &T, context: &mut C) -> Blob {
+    let mut out = Vec::with_capacity(128);
+    minicbor::encode_with(value, &mut out, context).expect("writing to a Vec cannot fail");
+    Blob(out.into())
+}
+
 /// Decodes all of `bytes`; trailing bytes are an error, so that one value has one encoding.
 ///
 /// # Errors
 /// When the bytes are malformed, or something follows the value.
 pub fn decode<'b, T: Decode<'b, ()>>(what: &'static str, bytes: &'b [u8]) -> Result<T, DecodeError> {
+    decode_in(what, bytes, &mut ())
+}
+
+/// As [`decode`], of a value that asks its context how.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_in<'b, C, T: Decode<'b, C>>(
+    what: &'static str,
+    bytes: &'b [u8],
+    context: &mut C,
+) -> Result<T, DecodeError> {
     let mut decoder = Decoder::new(bytes);
-    let value = decoder.decode().map_err(|error| DecodeError { what, why: error.to_string() })?;
+    let value = decoder.decode_with(context).map_err(|error| DecodeError { what, why: error.to_string() })?;
     if decoder.position() != bytes.len() {
         return Err(DecodeError { what, why: format!("{} bytes follow it", bytes.len() - decoder.position()) });
     }

@@ -256,4 +256,6 @@ pub struct PeerShown {
     pub site: Site,
     /// Of the link, in microseconds; 0 when not measured yet.
     pub round_trip_us: u64,
+    /// The wire version of the link.
+    pub wire: u16,
 }

@@ -5,6 +5,7 @@ use crate::{
     id::{MeshId, NodeId},
     identity::{Envelope, Founding, NodeIdentity},
     membership::Address,
+    wire::WireRange,
 };
 
 /// What a node is told when it opens.
@@ -30,6 +31,8 @@ pub struct Config {
     pub offer: Option<Terms>,
     /// How its cells behave.
     pub cell: CellConfig,
+    /// The wire versions that it speaks. Less than all: to stand for a node that was not upgraded yet.
+    pub wire: WireRange,
     /// How it gossips.
     pub membership: crate::membership::Config,
 }

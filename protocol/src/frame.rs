@@ -2,7 +2,7 @@
 //!
 //! A frame is `[version, body]` in CBOR, at most [`FRAME_BYTES_MAX`] long. The driver reads the length, then the bytes,
 //! then calls [`Frame::decode`] and [`Frame::check`] in its bounded pool; only a `Verified<Frame>` enters a machine.
-use minicbor::{Decode, Encode};
+use minicbor::{Decode, Decoder, Encode};
 
 use crate::{
     birth, cell,
@@ -11,19 +11,18 @@ use crate::{
     identity::{BadSignature, Envelope, Envelopes, NodeCertificate, Signed, Verified},
     membership, reach, route,
     time::Timestamp,
+    wire::{Versioned, WIRE_HELLO, Wire, WireRange},
 };
 
 /// No frame is longer: larger things go by transfer.
 pub const FRAME_BYTES_MAX: usize = 2 << 20;
-
-/// The newest wire version that this code speaks. Each side of a link uses the lower of the two.
-pub const WIRE_VERSION: u16 = 1;
 
 /// What the question where somebody is counts for in a peer's quota of records: some 0.3 ms with a full address book.
 const FIND_WORTH_RECORDS: usize = 16;
 
 /// One message from node to node.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(context_bound = "Versioned")]
 pub enum Frame {
     /// First on every link, in both directions.
     #[n(0)]
@@ -100,23 +99,31 @@ pub enum Urgency {
 }
 
 impl Frame {
-    /// The bytes that go on the wire, without a length.
+    /// The bytes that go on a link of this version, without a length.
     #[must_use]
-    pub fn encode(&self) -> Blob {
-        codec::encode(&(WIRE_VERSION, self))
+    pub fn encode(&self, version: u16) -> Blob {
+        codec::encode_in(&(version, self), &mut Wire(version))
     }
 
     /// Reads the bytes of one frame. Allocates no more than what arrived.
     ///
     /// # Errors
-    /// When they are not one frame of a version we know.
-    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let (version, frame): (u16, Self) = codec::decode("frame", bytes)?;
-        if version == 0 || version > WIRE_VERSION {
-            let why = format!("wire version {version} is not spoken here, only up to {WIRE_VERSION}");
-            return Err(DecodeError { what: "frame", why });
+    /// When they are not one frame of a version that is spoken here. A Hello of version 1 is always read: it may say why
+    /// there is no common one.
+    pub fn decode(bytes: &[u8], spoken: WireRange) -> Result<Self, DecodeError> {
+        let failed = |why: String| DecodeError { what: "frame", why };
+        let mut decoder = Decoder::new(bytes);
+        let (fields, version) = (decoder.array(), decoder.u16());
+        let (Ok(Some(2..)), Ok(version)) = (fields, version) else { return Err(failed("it has no version".into())) };
+        if !spoken.reads(version) && version != WIRE_HELLO {
+            let (oldest, newest) = (spoken.oldest(), spoken.newest());
+            return Err(failed(format!("wire version {version} is not spoken here, only {oldest} to {newest}")));
         }
-        Ok(frame)
+        let (_, frame): (u16, Self) = codec::decode_in("frame", bytes, &mut Wire(version))?;
+        if spoken.reads(version) || matches!(frame, Self::Hello(_)) {
+            return Ok(frame);
+        }
+        Err(failed(format!("wire version {version} is spoken here for a Hello only")))
     }
 
     /// Checks every signature in it, asking `known` first: a memo of envelopes that were checked before.

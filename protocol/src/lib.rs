@@ -10,6 +10,7 @@ pub mod agenda;
 pub mod random;
 pub mod id;
 pub mod codec;
+pub mod wire;
 pub mod context;
 pub mod refusal;
 pub mod resources;
@@ -40,3 +41,6 @@ pub mod io;
 pub mod notice;
 pub mod config;
 pub mod node;
+
+#[cfg(test)]
+mod vectors;

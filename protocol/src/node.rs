@@ -130,10 +130,22 @@ impl Node {
     #[must_use]
     pub fn open(config: Config, seed: Seed, boot: Boot, now: Now) -> Self {
         let Boot { disk, boots, keyed, cells, rot } = boot;
-        let Config { mesh, identity, founding, request, zone, bootstrap, announce, relays, offer, cell, membership } =
-            config;
+        let Config {
+            mesh,
+            identity,
+            founding,
+            request,
+            zone,
+            bootstrap,
+            announce,
+            relays,
+            offer,
+            cell,
+            wire,
+            membership,
+        } = config;
         let membership = membership::Config { relays, ..membership };
-        let reach = reach::Config { bootstrap, announce, relays };
+        let reach = reach::Config { bootstrap, announce, relays, wire };
         let me = identity.node();
         let id = || identity.clone();
         let mut this = Self {
@@ -328,7 +340,7 @@ impl Node {
             reach::Output::Dial { peer, via } => self.outbox.push(Output::Dial { peer, via }),
             reach::Output::Reserve { relay, wanted } => self.outbox.push(Output::Reserve { relay, wanted }),
             reach::Output::Hangup { peer } => self.outbox.push(Output::Hangup { peer }),
-            reach::Output::Send { to, frame } => self.outbox.push(Output::Send { to, frame }),
+            reach::Output::Send { to, wire, frame } => self.outbox.push(Output::Send { to, wire, frame }),
             reach::Output::Up { peer, certificate, disk: _ } => {
                 self.hand(HandOver::Membership(membership::Input::PeerUp { peer, certificate }));
                 self.hand(HandOver::Router(route::Input::PeerUp(peer)));

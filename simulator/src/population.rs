@@ -14,6 +14,7 @@ use bocage_protocol::{
     random::Seed,
     resources::{Jurisdiction, Price, Resources, Site},
     time::Timestamp,
+    wire::{WIRE_NEWEST, WireRange},
 };
 
 use crate::{
@@ -194,6 +195,7 @@ impl Population {
     pub(crate) fn config(
         &self,
         number: u32,
+        life: u32,
         place: &Place,
         identity: &NodeIdentity,
         bootstrap: &[(u32, NodeId)],
@@ -221,6 +223,7 @@ impl Population {
             relays: !place.at_home && self.places.iter().any(|place| place.at_home),
             offer: Some(terms()),
             cell,
+            wire: self.wire(number, life),
             membership,
         }
     }
@@ -228,6 +231,21 @@ impl Population {
     /// Whether the electorate admitted a place's operator.
     pub(crate) fn is_admitted(&self, place: &Place) -> bool {
         self.operators[place.operator as usize].admitted
+    }
+
+    /// Whether not all nodes speak the same wire versions.
+    pub(crate) fn is_mixed(&self) -> bool {
+        self.knobs.previous_wire_per_mille > 0
+    }
+
+    /// What the node with this number speaks in this life, counted from 1.
+    pub(crate) fn wire(&self, number: u32, life: u32) -> WireRange {
+        let share = u64::from(self.knobs.previous_wire_per_mille.min(1_000));
+        let before = |number: u64| number * share / 1_000;
+        let upgraded = self.knobs.upgraded_at_restart && life > 1;
+        let is_previous = !upgraded && before(u64::from(number) + 1) > before(u64::from(number));
+        let newest = if is_previous { WIRE_NEWEST - 1 } else { WIRE_NEWEST };
+        WireRange::up_to(newest).expect("this code speaks the previous version")
     }
 
     /// The tenant of an app.

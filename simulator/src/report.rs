@@ -99,6 +99,8 @@ pub enum Property {
     Fault,
     /// The mesh never stood, or an app was not deployed.
     Founding,
+    /// A node was sent what it cannot read.
+    Wire,
     /// A measure lies outside what the scenario expects.
     Expectation,
 }

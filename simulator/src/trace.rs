@@ -7,6 +7,7 @@ use bocage_protocol::{
     frame::Frame,
     io::{Input, LinkChange, Output},
     store,
+    wire::{WIRE_NEWEST, Wire},
 };
 use minicbor::{Encode, encode};
 
@@ -128,9 +129,12 @@ pub(crate) struct FrameMark {
 }
 
 impl FrameMark {
-    pub(crate) fn of(frame: &Frame) -> Self {
+    pub(crate) fn of(wire: u16, frame: &Frame) -> Self {
         let mut mixer = Mixer::default();
-        mixer.value(frame);
+        match minicbor::encode_with((wire, frame), &mut mixer, &mut Wire(wire)) {
+            Ok(()) => {}
+            Err(_) => unreachable!("a mixer takes every byte"),
+        }
         Self { digest: mixer.finish(), size_bytes: mixer.len() }
     }
 }
@@ -183,7 +187,7 @@ pub(crate) fn of_input(input: &Input, mark: Option<FrameMark>) -> u128 {
         Input::Received { from, frame } => {
             mixer.word(1);
             mixer.bytes(&from.0);
-            add_frame(&mut mixer, mark.unwrap_or_else(|| FrameMark::of(frame)));
+            add_frame(&mut mixer, mark.unwrap_or_else(|| FrameMark::of(WIRE_NEWEST, frame)));
         }
         Input::Persisted(write) => {
             mixer.word(2);
@@ -209,10 +213,10 @@ pub(crate) fn of_input(input: &Input, mark: Option<FrameMark>) -> u128 {
 pub(crate) fn of_output(output: &Output, mark: Option<FrameMark>) -> u128 {
     let mut mixer = Mixer::default();
     match output {
-        Output::Send { to, frame } => {
+        Output::Send { to, wire, frame } => {
             mixer.word(1);
             mixer.bytes(&to.0);
-            add_frame(&mut mixer, mark.unwrap_or_else(|| FrameMark::of(frame)));
+            add_frame(&mut mixer, mark.unwrap_or_else(|| FrameMark::of(*wire, frame)));
         }
         Output::Persist { write, batch } => {
             mixer.word(2);

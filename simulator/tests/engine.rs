@@ -107,7 +107,7 @@ impl Machine for Toy {
         self.dial();
         for to in self.peers.clone() {
             let frame = Frame::Route(route::Message::Subscribe { cell: CellId(self.me.0) });
-            self.outbox.push(Output::Send { to, frame });
+            self.outbox.push(Output::Send { to, wire: 1, frame });
         }
     }
 

@@ -79,9 +79,11 @@ impl Machine for Liar {
         if to.0[0] % 2 == 0 {
             return Some(output);
         }
-        let Output::Send { to, frame: Frame::Gossip(Message::Records(parcels)) } = output else { return Some(output) };
+        let Output::Send { to, wire, frame: Frame::Gossip(Message::Records(parcels)) } = output else {
+            return Some(output);
+        };
         let parcels = parcels.into_iter().map(|parcel| twisted(identity, parcel)).collect();
-        Some(Output::Send { to, frame: Frame::Gossip(Message::Records(parcels)) })
+        Some(Output::Send { to, wire, frame: Frame::Gossip(Message::Records(parcels)) })
     }
 
     fn poll_timeout(&self) -> Option<Deadline> {

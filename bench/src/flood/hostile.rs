@@ -16,12 +16,13 @@ use bocage_node::{
 };
 use bocage_protocol::{
     codec::Blob,
-    frame::{Frame, Hello, WIRE_VERSION},
+    frame::{Frame, Hello},
     id::{DiskId, NodeId},
     identity::{Keypair, NodeCertificate, Signed},
     io::Path as Via,
     membership::{self, Parcel},
     record::{Kind as RecordKind, Known, Order, Record, RecordBody, Scope, Subject},
+    wire::WIRE_NEWEST,
 };
 use clap::ValueEnum;
 use tokio::{io::AsyncWriteExt as _, net::TcpSocket};
@@ -211,7 +212,7 @@ impl Attack {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         let hello = Hello {
-            wire: WIRE_VERSION,
+            wire: WIRE_NEWEST,
             wire_min: 1,
             mesh: self.certificate.mesh,
             certificate: certificate.clone(),
@@ -222,7 +223,7 @@ impl Attack {
             finds: None,
             credentials: None,
         };
-        mesh.send(self.target, &Frame::Hello(Box::new(hello)));
+        mesh.send(self.target, WIRE_NEWEST, &Frame::Hello(Box::new(hello)));
         tokio::time::sleep(Duration::from_millis(200)).await;
         Ok((mesh, keys, certificate, inbox))
     }
@@ -236,7 +237,7 @@ impl Attack {
                 1 => Frame::Gossip(membership::Message::Subscribe(vec![Subject(self.target.0)])),
                 _ => Frame::Gossip(membership::Message::Shuffle { answer: false, contacts: Vec::new() }),
             };
-            match mesh.send(self.target, &frame) {
+            match mesh.send(self.target, WIRE_NEWEST, &frame) {
                 Sent::Queued => queued += 1,
                 Sent::Full | Sent::StillFull => {
                     full += 1;
@@ -266,7 +267,7 @@ impl Attack {
                 let parcels = (0..100).map(|n| record(keys, certificate, made + n)).collect();
                 let frame = Frame::Gossip(membership::Message::Records(parcels));
                 made += 100;
-                while Instant::now() < until && mesh.send(self.target, &frame) != Sent::Queued {
+                while Instant::now() < until && mesh.send(self.target, WIRE_NEWEST, &frame) != Sent::Queued {
                     waits += 1;
                     tokio::time::sleep(Duration::from_millis(5)).await;
                     if !mesh.is_up(self.target) {

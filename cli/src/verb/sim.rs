@@ -30,12 +30,18 @@ pub(crate) struct Run {
     /// Run so many seeds, from --seed up, on all cores, and sum them up
     #[arg(long, value_name = "N")]
     seeds: Option<NonZero<u64>>,
+    /// So many of a thousand nodes speak the previous wire version, whatever the scenario says
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1_000))]
+    previous_wire_per_mille: Option<u32>,
 }
 
 impl Sim {
     pub(crate) fn run(self, at: &Invocation) -> Result<ExitCode, Failure> {
-        let Self::Run(Run { scenario: path, seed, seeds }) = self;
-        let scenario = Scenario::load(&path).map_err(|error| wrong(&path, &error))?;
+        let Self::Run(Run { scenario: path, seed, seeds, previous_wire_per_mille }) = self;
+        let mut scenario = Scenario::load(&path).map_err(|error| wrong(&path, &error))?;
+        if let Some(share) = previous_wire_per_mille {
+            scenario.knobs.previous_wire_per_mille = share;
+        }
         if let Some(count) = seeds {
             at.say.step(format!("{} with {count} seeds from {seed}", scenario.name));
             let cores = thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);

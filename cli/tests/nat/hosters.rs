@@ -53,7 +53,12 @@ pub(crate) fn found(home: &Path, plans: Vec<Plan>) -> Vec<Hoster> {
         let at = format!("/ip4/{}/udp/{MESH_PORT}/quic-v1", plan.host.ip);
         let announce = if plan.relay { vec![at.clone()] } else { Vec::new() };
         let settings = Settings {
-            mesh: MeshSettings { id: Some(founding.mesh()), zone: "localhost".into(), bootstrap: bootstrap.clone() },
+            mesh: MeshSettings {
+                id: Some(founding.mesh()),
+                zone: "localhost".into(),
+                bootstrap: bootstrap.clone(),
+                wire_newest: None,
+            },
             node: NodeSettings {
                 jurisdiction: plan.jurisdiction.parse().expect("a jurisdiction"),
                 site: Site(plan.name.to_owned()),

@@ -311,6 +311,8 @@ pub struct Peer {
     pub site: String,
     /// Of the link; 0: not measured yet.
     pub round_trip_us: u64,
+    /// The wire version of the link; lower than this node's newest: the peer was not upgraded yet.
+    pub wire: u16,
 }
 
 /// The result of a tenant's command.
@@ -506,6 +508,7 @@ impl Node {
                     jurisdiction: peer.jurisdiction.to_string(),
                     site: peer.site.to_string(),
                     round_trip_us: peer.round_trip_us,
+                    wire: peer.wire,
                 })
                 .collect(),
             known_nodes: status.known_nodes,

@@ -10,6 +10,7 @@ use bocage_protocol::{
     frame::{FRAME_BYTES_MAX, Frame, Hello, Urgency},
     identity::{NodeCertificate, Verified},
     io::Input,
+    wire::WireRange,
 };
 use futures::{AsyncRead, AsyncReadExt as _, io::BufReader};
 use tokio::{
@@ -59,11 +60,19 @@ pub(super) struct Checker {
 }
 
 impl Checker {
-    pub(super) fn new(inlet: Inlet, metrics: Metrics) -> Self {
+    pub(super) fn new(inlet: Inlet, metrics: Metrics, wire: WireRange) -> Self {
         let checks = || Semaphore::new(CHECKS_MAX);
         let memory = Arc::new(Semaphore::new(BYTES_MAX));
         let (urgent_checks, other_checks) = (checks(), checks());
-        Self { inlet, metrics, known: Known::default(), urgent_checks, other_checks, memory, shares: Shares::default() }
+        Self {
+            inlet,
+            metrics,
+            known: Known { wire, halves: Mutex::default() },
+            urgent_checks,
+            other_checks,
+            memory,
+            shares: Shares::default(),
+        }
     }
 
     /// Reads the frames of one stream of that urgency until it ends.
@@ -189,8 +198,10 @@ impl Checker {
 }
 
 /// Which envelopes were valid when last seen, so that a record that comes from six neighbours is checked once.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Known {
+    /// The versions that frames are read in.
+    wire: WireRange,
     halves: Mutex<Halves>,
 }
 
@@ -202,7 +213,7 @@ struct Halves {
 
 impl Known {
     fn check(&self, bytes: &[u8]) -> Result<(Verified<Frame>, u32), Refused> {
-        let frame = Frame::decode(bytes).map_err(|error| {
+        let frame = Frame::decode(bytes, self.wire).map_err(|error| {
             tracing::debug!(%error, "a frame does not decode");
             Refused::Malformed
         })?;

@@ -24,6 +24,7 @@ use bocage_protocol::{
     identity::Keypair,
     io::{Over, Path},
     membership::Address,
+    wire::WireRange,
 };
 use libp2p::{Multiaddr, Stream};
 use tokio::{
@@ -87,6 +88,8 @@ pub struct Config {
     pub connections_max: u32,
     /// How often the round trip to each peer is measured. Default 5 s.
     pub ping: Duration,
+    /// The wire versions that are read. A frame of another one closes the connection. Default: all that this code speaks.
+    pub wire: WireRange,
     /// Relay for members that cannot dial each other, within these bounds. Default no.
     pub relay: Option<RelayConfig>,
 }
@@ -102,7 +105,14 @@ impl Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { listen: Vec::new(), mdns: false, connections_max: 1024, ping: Duration::from_secs(5), relay: None }
+        Self {
+            listen: Vec::new(),
+            mdns: false,
+            connections_max: 1024,
+            ping: Duration::from_secs(5),
+            wire: WireRange::default(),
+            relay: None,
+        }
     }
 }
 
@@ -260,10 +270,10 @@ impl Mesh {
         self.order(Order::Hangup { peer });
     }
 
-    /// Queues a frame: best effort, in order with others of its urgency to that peer.
-    pub fn send(&self, to: NodeId, frame: &Frame) -> Sent {
+    /// Queues a frame, encoded in this wire version: best effort, in order with others of its urgency to that peer.
+    pub fn send(&self, to: NodeId, wire: u16, frame: &Frame) -> Sent {
         let urgency = frame.urgency();
-        let sent = self.0.links.send(to, urgency, || frame.encode());
+        let sent = self.0.links.send(to, urgency, || frame.encode(wire));
         if sent != Sent::Queued {
             self.0.metrics.dropped(urgency);
         }

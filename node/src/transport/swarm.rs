@@ -107,7 +107,7 @@ impl Task {
         for address in &config.listen {
             setup::listen(&mut swarm, address)?;
         }
-        let checker = Arc::new(Checker::new(inlet.clone(), shared.metrics.clone()));
+        let checker = Arc::new(Checker::new(inlet.clone(), shared.metrics.clone(), config.wire));
         let (book, dialing) = (Book::new(shared.node), Dialing::default());
         let reserved = BTreeMap::new();
         Ok(Self { swarm, shared, inlet, incoming, checker, book, dialing, reserved, settle_at: Instant::now() })

@@ -13,6 +13,7 @@ use bocage_protocol::{
     record::{Kind, Known, Order, Record, RecordBody, Scope, Subject},
     resources::Site,
     time::Timestamp,
+    wire::{WIRE_NEWEST, WireRange},
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -159,7 +160,7 @@ async fn frames_of_every_urgency_arrive_over_quic() {
 
     let sent = [control(1), request(1), bulk()];
     for frame in &sent {
-        assert_eq!(one.mesh.send(two.node(), frame), Sent::Queued);
+        assert_eq!(one.mesh.send(two.node(), WIRE_NEWEST, frame), Sent::Queued);
     }
     let mut received = Vec::new();
     while received.len() < sent.len() {
@@ -168,7 +169,7 @@ async fn frames_of_every_urgency_arrive_over_quic() {
         received.push(frame);
     }
     assert!(sent.iter().all(|frame| received.contains(frame)));
-    assert_eq!(two.mesh.send(one.node(), &control(2)), Sent::Queued, "a link works both ways");
+    assert_eq!(two.mesh.send(one.node(), WIRE_NEWEST, &control(2)), Sent::Queued, "a link works both ways");
     assert_eq!(one.frame().await, (two.node(), control(2)));
     assert_eq!(two.metrics.frames_in(Urgency::Control), 1);
 }
@@ -178,7 +179,7 @@ async fn frames_of_one_urgency_keep_their_order() {
     let (mut one, mut two) = (peer(1, &[]).await, peer(2, &[QUIC]).await);
     linked(&mut one, &mut two).await;
     for term in 1..=500 {
-        one.mesh.send(two.node(), &control(term));
+        one.mesh.send(two.node(), WIRE_NEWEST, &control(term));
     }
     for term in 1..=500 {
         assert_eq!(two.frame().await.1, control(term));
@@ -193,7 +194,7 @@ async fn tcp_carries_where_quic_is_not_listened_to() {
     let quic = format!("/ip4/127.0.0.1/udp/{}/quic-v1", hole.local_addr().unwrap().port());
     two.addresses.insert(0, quic);
     linked(&mut one, &mut two).await;
-    one.mesh.send(two.node(), &request(7));
+    one.mesh.send(two.node(), WIRE_NEWEST, &request(7));
     assert_eq!(two.frame().await.1, request(7));
 }
 
@@ -229,7 +230,7 @@ async fn both_dialling_at_once_is_one_link() {
     let mut number = 0;
     while Instant::now() < end {
         number += 1;
-        one.mesh.send(two.node(), &control(number));
+        one.mesh.send(two.node(), WIRE_NEWEST, &control(number));
         assert_eq!(two.frame().await.1, control(number), "no frame is lost when the connections are settled");
         sleep(Duration::from_millis(20)).await;
     }
@@ -247,7 +248,7 @@ async fn a_hangup_is_a_link_down_on_both_sides() {
     linked(&mut one, &mut two).await;
     one.mesh.hangup(two.node());
     tokio::join!(one.down(), two.down());
-    assert_eq!(one.mesh.send(two.node(), &bulk()), Sent::NoLink);
+    assert_eq!(one.mesh.send(two.node(), WIRE_NEWEST, &bulk()), Sent::NoLink);
     linked(&mut one, &mut two).await;
 }
 
@@ -259,17 +260,17 @@ async fn a_signed_record_is_checked_once_and_a_forged_one_ends_the_link() {
     let frame = |records| Frame::Gossip(membership::Message::Records(records));
     let (short, long) = (frame(records(&keys, 10)), frame(records(&keys, 10_000)));
     for expected in [&short, &long, &short, &long] {
-        one.mesh.send(two.node(), expected);
+        one.mesh.send(two.node(), WIRE_NEWEST, expected);
         assert_eq!(two.frame().await.1, *expected);
     }
     assert_eq!(two.metrics.signatures.get(), 2, "each signature is checked the first time only");
 
     // The same record with one bit of its content changed.
-    let mut bytes = long.encode().to_vec();
+    let mut bytes = long.encode(WIRE_NEWEST).to_vec();
     let at = bytes.windows(4).position(|window| window == [7; 4]).unwrap() + 100;
     bytes[at] ^= 1;
-    let forged = Frame::decode(&bytes).unwrap();
-    one.mesh.send(two.node(), &forged);
+    let forged = Frame::decode(&bytes, WireRange::default()).unwrap();
+    one.mesh.send(two.node(), WIRE_NEWEST, &forged);
     two.down().await;
     assert_eq!(two.metrics.refused(Refused::Signature), 1);
 }
@@ -300,7 +301,7 @@ async fn a_frame_of_the_longest_length_arrives() {
     let keys = Keypair::from_secret(&[5; 32]);
     let frame = Frame::Gossip(membership::Message::Records(records(&keys, FRAME_BYTES_MAX - 1024)));
     for _ in 0..8 {
-        one.mesh.send(two.node(), &frame);
+        one.mesh.send(two.node(), WIRE_NEWEST, &frame);
         assert_eq!(two.frame().await.1, frame);
     }
 }
@@ -339,7 +340,7 @@ async fn random_bytes_on_the_ports_cost_a_counter_and_harm_nobody() {
         sleep(Duration::from_millis(10)).await;
     }
     linked(&mut one, &mut two).await;
-    one.mesh.send(two.node(), &control(1));
+    one.mesh.send(two.node(), WIRE_NEWEST, &control(1));
     assert_eq!(two.frame().await.1, control(1));
 }
 
@@ -367,13 +368,13 @@ async fn random_datagrams_by_the_thousand_disturb_no_link_and_let_new_ones_in() 
     let mut number = 0;
     while !flood.is_finished() || number < 20 {
         number += 1;
-        one.mesh.send(two.node(), &control(number));
+        one.mesh.send(two.node(), WIRE_NEWEST, &control(number));
         assert_eq!(two.frame().await.1, control(number));
     }
     flood.join().unwrap();
     let mut three = peer(3, &[]).await;
     linked(&mut three, &mut two).await;
-    three.mesh.send(two.node(), &control(7));
+    three.mesh.send(two.node(), WIRE_NEWEST, &control(7));
     assert_eq!(two.frame().await, (three.node(), control(7)));
     assert!(one.mesh.is_up(two.node()), "the link that there was is still the one");
 }
@@ -383,7 +384,7 @@ async fn a_peer_that_has_not_said_who_it_is_reaches_no_machine() {
     let (mut one, mut two) = (peer(1, &[]).await, peer(2, &[QUIC]).await);
     one.dial(&two);
     tokio::join!(one.up(), two.up());
-    one.mesh.send(two.node(), &control(1));
+    one.mesh.send(two.node(), WIRE_NEWEST, &control(1));
     let end = Instant::now() + PATIENT;
     while two.metrics.refused(Refused::Stranger) < 1 {
         assert!(Instant::now() < end, "its frame is counted and dropped");
@@ -401,9 +402,9 @@ async fn a_peer_that_has_not_said_who_it_is_reaches_no_machine() {
         finds: None,
         credentials: None,
     };
-    one.mesh.send(two.node(), &Frame::Hello(Box::new(hello)));
+    one.mesh.send(two.node(), WIRE_NEWEST, &Frame::Hello(Box::new(hello)));
     assert!(matches!(two.frame().await.1, Frame::Hello(_)), "it introduces itself, and is heard");
-    one.mesh.send(two.node(), &control(2));
+    one.mesh.send(two.node(), WIRE_NEWEST, &control(2));
     assert_eq!(two.frame().await.1, control(2));
 }
 
@@ -505,7 +506,7 @@ async fn a_watched_peer_that_falls_silent_is_down_long_before_quic_would_notice(
         let mut two = peer(2, carrier).await;
         linked(&mut one, &mut two).await;
         // Both have said something: a stranger would be hung up on for another reason.
-        two.mesh.send(one.node(), &control(1));
+        two.mesh.send(one.node(), WIRE_NEWEST, &control(1));
         one.frame().await;
         let _guard = one.mesh.watch(two.node());
         sleep(Duration::from_millis(1500)).await;
@@ -524,11 +525,11 @@ async fn a_peer_that_does_not_answer_a_request_is_given_up_without_a_watch() {
     let mut one = peer(1, &[]).await;
     let mut two = peer(2, &[QUIC]).await;
     linked(&mut one, &mut two).await;
-    two.mesh.send(one.node(), &control(1));
+    two.mesh.send(one.node(), WIRE_NEWEST, &control(1));
     one.frame().await;
     let node = two.node();
     two.mesh.freeze();
-    one.mesh.send(node, &request(1));
+    one.mesh.send(node, WIRE_NEWEST, &request(1));
     let begin = Instant::now();
     one.down().await;
     assert!(begin.elapsed() < Duration::from_secs(5), "noticed by the pulse: {:?}", begin.elapsed());
@@ -539,9 +540,9 @@ async fn a_peer_that_does_not_answer_a_request_is_given_up_without_a_watch() {
 async fn frames_sent_to_a_peer_that_says_nothing_do_not_end_a_live_link() {
     let (mut one, mut two) = (peer(1, &[]).await, peer(2, &[QUIC]).await);
     linked(&mut one, &mut two).await;
-    two.mesh.send(one.node(), &control(1));
+    two.mesh.send(one.node(), WIRE_NEWEST, &control(1));
     for number in 0..100 {
-        one.mesh.send(two.node(), &request(number));
+        one.mesh.send(two.node(), WIRE_NEWEST, &request(number));
         sleep(Duration::from_millis(30)).await;
     }
     assert!(one.mesh.is_up(two.node()), "its pulse answers for it");
@@ -593,7 +594,7 @@ async fn a_link_through_a_relay_moves_to_a_direct_connection_and_is_never_down()
         }
     }
     assert_eq!(one.mesh.over(two.node()), Some(Over::Quic));
-    assert_eq!(one.mesh.send(two.node(), &control(2)), Sent::Queued);
+    assert_eq!(one.mesh.send(two.node(), WIRE_NEWEST, &control(2)), Sent::Queued);
     // What was under way goes on where it was.
     there.write_all(b"after!").await.unwrap();
     here.read_exact(&mut read).await.unwrap();

@@ -7,6 +7,7 @@
 mod config;
 mod verdict;
 mod wire;
+mod packed;
 mod io;
 mod overlay;
 mod tree;

@@ -6,7 +6,7 @@ use minicbor::{
     encode::{self, Write},
 };
 
-use super::io::Address;
+use super::{io::Address, packed};
 use crate::{
     frame::{FRAME_BYTES_MAX, Urgency},
     id::NodeId,
@@ -14,6 +14,7 @@ use crate::{
     record::{BUCKETS, Header, Known, Record, Settled, Shared, Subject, Tier},
     resources::Jurisdiction,
     time::Timestamp,
+    wire::Versioned,
 };
 
 /// Records in one message; the rest goes in the next.
@@ -61,6 +62,7 @@ pub struct Contact {
 
 /// A frame of gossip.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(context_bound = "Versioned")]
 pub enum Message {
     /// Down the broadcast tree. A receiver who does not count the link to the tree answers
     /// a duplicate with `Prune`.
@@ -68,7 +70,7 @@ pub enum Message {
     Records(#[n(0)] Vec<Parcel>),
     /// Beside the tree: what the sender has. A receiver whom the tree does not bring it answers `Fetch`.
     #[n(1)]
-    Announce(#[n(0)] Vec<Header>),
+    Announce(#[cbor(n(0), with = "packed::headers")] Vec<Header>),
     /// The receiver is the sender's parent in the tree of a tier.
     #[n(2)]
     Graft(#[n(0)] Tier),
@@ -98,12 +100,12 @@ pub enum Message {
         #[n(2)]
         buckets: Vec<u8>,
         /// All in them.
-        #[n(3)]
+        #[cbor(n(3), with = "packed::headers")]
         headers: Vec<Header>,
     },
     /// What the sender lacks: of what was announced, or as the third step of repair.
     #[n(6)]
-    Fetch(#[n(0)] Vec<Header>),
+    Fetch(#[cbor(n(0), with = "packed::headers")] Vec<Header>),
     /// Records that were asked for or lacked. Known ones are no reason to prune.
     #[n(7)]
     Found(#[n(0)] Vec<Parcel>),

@@ -16,6 +16,7 @@ impl Node {
             operator_name: certificate.operator.name.clone(),
             jurisdiction: certificate.jurisdiction,
             site: certificate.site.clone(),
+            wire: self.reach.wire(node).unwrap_or_default(),
             round_trip_us: round_trip.map_or(0, |time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX)),
         });
         NodeStatus {

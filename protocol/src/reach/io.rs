@@ -123,6 +123,8 @@ pub enum Output {
     Send {
         /// To whom.
         to: NodeId,
+        /// The version of this link, to encode it in.
+        wire: u16,
         /// What.
         frame: Frame,
     },

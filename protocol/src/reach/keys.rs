@@ -9,6 +9,7 @@ use crate::{
     notice::Notice,
     record::Keyring,
     time::Now,
+    wire::WIRE_HELLO,
 };
 
 /// A peer whose operator has a new key has so long to show a certificate by it.
@@ -75,7 +76,7 @@ impl Reach {
         let linked = self.peers.iter().filter(|(_, peer)| matches!(peer.state, State::Linked | State::Greeting { .. }));
         for to in linked.map(|(id, _)| *id).collect::<Vec<_>>() {
             let frame = Frame::Hello(Box::new(self.hello(now)));
-            self.outbox.push(Output::Send { to, frame });
+            self.outbox.push(Output::Send { to, wire: WIRE_HELLO, frame });
         }
     }
 }

@@ -37,7 +37,7 @@ use self::{
 };
 use crate::{
     agenda::Agenda,
-    frame::{Frame, Hello, WIRE_VERSION},
+    frame::{Frame, Hello},
     id::{DiskId, MeshId, NodeId},
     identity::{Admitted, Envelope, NodeCertificate, NodeIdentity},
     io::{LinkChange, Over, Path, PathKind},
@@ -47,6 +47,7 @@ use crate::{
     random::{Rng, Seed},
     record::Keyring,
     time::{Instant, Now, millis},
+    wire::{WIRE_HELLO, WireRange},
 };
 
 /// Frames that wait for one peer; beyond it the oldest is dropped.
@@ -93,6 +94,8 @@ pub struct Config {
     pub announce: Vec<Address>,
     /// This node relays for members that cannot be dialled.
     pub relays: bool,
+    /// The wire versions that it speaks.
+    pub wire: WireRange,
 }
 
 /// See the module.
@@ -101,6 +104,7 @@ pub struct Reach {
     identity: NodeIdentity,
     mesh: MeshId,
     disk: (DiskId, u64),
+    wire: WireRange,
     peers: BTreeMap<NodeId, Peer>,
     agenda: Agenda<Timer>,
     book: AddressBook,
@@ -130,6 +134,7 @@ impl Reach {
             identity,
             mesh,
             disk,
+            wire: config.wire,
             peers: BTreeMap::new(),
             agenda: Agenda::default(),
             book: AddressBook::default(),
@@ -214,6 +219,12 @@ impl Reach {
         }
         offsets.sort_unstable();
         -offsets[offsets.len() / 2]
+    }
+
+    /// The wire version of the link to a peer that is linked now.
+    #[must_use]
+    pub fn wire(&self, peer: NodeId) -> Option<u16> {
+        self.peers.get(&peer).filter(|peer| matches!(peer.state, State::Linked)).map(|peer| peer.wire)
     }
 
     /// Where a peer was last said to be.
@@ -311,7 +322,7 @@ impl Reach {
                 peer.state = State::Greeting { until: now.instant + HELLO_MAX };
                 peer.failures = 0;
                 let frame = Frame::Hello(Box::new(self.hello(now)));
-                self.outbox.push(Output::Send { to: id, frame });
+                self.outbox.push(Output::Send { to: id, wire: WIRE_HELLO, frame });
             }
             LinkChange::Moved { address, over } => {
                 self.worked(id, address, over);
@@ -434,8 +445,8 @@ impl Reach {
 
     fn hello(&self, now: Now) -> Hello {
         Hello {
-            wire: WIRE_VERSION,
-            wire_min: 1,
+            wire: self.wire.newest(),
+            wire_min: self.wire.oldest(),
             mesh: self.mesh,
             certificate: self.identity.signed_certificate().clone(),
             disk: self.disk.0,
@@ -451,8 +462,8 @@ impl Reach {
         let theirs = i64::try_from(hello.wall.0).unwrap_or(i64::MAX);
         let clock_off_ms = theirs.saturating_sub(i64::try_from(now.wall.0).unwrap_or(i64::MAX));
         self.last_clock_ms = Some(clock_off_ms);
-        let certificate = match self.judge(now, from, &hello) {
-            Ok(certificate) => certificate,
+        let (certificate, wire) = match self.judge(now, from, &hello) {
+            Ok(judged) => judged,
             Err(reason) => {
                 self.turned_away = Some((from, reason.clone()));
                 return self.turn_away(now, from, reason);
@@ -477,6 +488,7 @@ impl Reach {
         peer.operator = certificate.operator_id();
         peer.certificate = Some(certificate);
         peer.finds = hello.finds == Some(true);
+        peer.wire = wire;
         peer.certified_by = hello.certificate.key();
         peer.refused = false;
         peer.void_at = None;
@@ -491,20 +503,18 @@ impl Reach {
             self.outbox.push(Output::Notice(Notice::PeerUp(from)));
         }
         for (_, frame) in waiting {
-            self.outbox.push(Output::Send { to: from, frame });
+            self.outbox.push(Output::Send { to: from, wire, frame });
         }
         self.mind_relays(now);
         self.ask_now(from);
     }
 
-    /// What its certificate says, or why this peer is turned away.
-    fn judge(&self, now: Now, from: NodeId, hello: &Hello) -> Result<NodeCertificate, String> {
+    /// What its certificate says and what its link speaks, or why this peer is turned away.
+    fn judge(&self, now: Now, from: NodeId, hello: &Hello) -> Result<(NodeCertificate, u16), String> {
         if hello.mesh != self.mesh {
             return Err(format!("it is of another mesh, {}; this is {}", hello.mesh.short(), self.mesh.short()));
         }
-        if hello.wire_min > WIRE_VERSION {
-            return Err(format!("it speaks wire versions from {} up; this node up to {WIRE_VERSION}", hello.wire_min));
-        }
+        let wire = self.wire.common(WireRange::claimed(hello.wire_min, hello.wire))?;
         let certificate =
             NodeCertificate::accept(&hello.certificate, self.mesh, now.wall).map_err(|error| error.to_string())?;
         if certificate.node != from {
@@ -521,7 +531,7 @@ impl Reach {
                 "{OUTSIDERS_MAX} peers that are not admitted are linked already: it may try another node"
             ));
         }
-        Ok(certificate)
+        Ok((certificate, wire))
     }
 
     fn outsiders(&self) -> usize {
@@ -608,8 +618,10 @@ impl Machine for Reach {
                 self.on_message(now, from, message);
                 from
             }
-            Input::Send { to, frame } if self.admits(to) => return self.outbox.push(Output::Send { to, frame }),
             Input::Send { to, frame } => {
+                if let Some(wire) = self.wire(to) {
+                    return self.outbox.push(Output::Send { to, wire, frame });
+                }
                 self.wait_for(now, to, frame);
                 to
             }

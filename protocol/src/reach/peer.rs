@@ -11,6 +11,7 @@ use crate::{
     identity::{NodeCertificate, PublicKey},
     io::{Over, PathKind},
     time::Instant,
+    wire::WIRE_HELLO,
 };
 
 /// A relayed link is tried directly for the first time after so long: the peer's other addresses may work from here.
@@ -63,6 +64,8 @@ pub(super) struct Peer {
     pub(super) clock_off_ms: Option<i64>,
     pub(super) round_trip: Option<Duration>,
     pub(super) certificate: Option<NodeCertificate>,
+    /// What its link speaks, once it is linked.
+    pub(super) wire: u16,
     pub(super) operator: OperatorId,
     /// Who signed that.
     pub(super) certified_by: PublicKey,
@@ -95,6 +98,7 @@ impl Peer {
             clock_off_ms: None,
             round_trip: None,
             certificate: None,
+            wire: WIRE_HELLO,
             operator: OperatorId::default(),
             certified_by: PublicKey::default(),
             refused: false,

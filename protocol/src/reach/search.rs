@@ -64,8 +64,13 @@ impl Reach {
 
     fn ask(&mut self, peer: NodeId, target: NodeId) {
         if self.peers.get(&peer).is_some_and(|peer| peer.finds) {
-            let frame = Frame::Reach(Message::Find(target));
-            self.outbox.push(Output::Send { to: peer, frame });
+            self.say(peer, Message::Find(target));
+        }
+    }
+
+    fn say(&mut self, to: NodeId, message: Message) {
+        if let Some(wire) = self.wire(to) {
+            self.outbox.push(Output::Send { to, wire, frame: Frame::Reach(message) });
         }
     }
 
@@ -92,8 +97,8 @@ impl Reach {
         }
         match message {
             Message::Find(target) => {
-                let frame = Frame::Reach(Message::Found { target, places: self.closest(target, from) });
-                self.outbox.push(Output::Send { to: from, frame });
+                let places = self.closest(target, from);
+                self.say(from, Message::Found { target, places });
             }
             Message::Found { target, places } => {
                 let named = places.iter().map(|place| place.node);

@@ -103,7 +103,7 @@ fn a_frame_for_somebody_new_waits_until_he_has_introduced_himself() {
     let outputs = step(&mut reach, at(0), Input::Send { to: other.node(), frame: frame.clone() });
     assert!(matches!(outputs[..], [Output::Dial { .. }]), "{outputs:?}");
     let outputs = introduce(&mut reach, &other, WALL);
-    assert!(outputs.contains(&Output::Send { to: other.node(), frame }), "{outputs:?}");
+    assert!(outputs.contains(&Output::Send { to: other.node(), wire: WIRE_HELLO, frame }), "{outputs:?}");
     assert!(reach.admits(other.node()));
 }
 
@@ -317,7 +317,7 @@ fn who_lies_about_where_others_are_costs_a_bounded_number_of_dials() {
     let want = Input::Want { by: Wanter::Membership, peer: other, addresses: vec![], wanted: true };
     let outputs = step(&mut reach, at(0), want);
     let [Output::Dial { via, .. }] = &outputs[..] else { panic!("{outputs:?}") };
-    assert!(via.addresses().len() <= 4, "{via:?}");
+    assert!(via.addresses().len() <= 8, "{via:?}");
     // However often it lies while they fail, the dials keep their distance.
     let mut dialled = 0;
     let mut now = at(0);
@@ -343,7 +343,10 @@ fn a_node_whose_address_nobody_here_knows_is_found_by_asking_those_closest_to_it
     let want = Input::Want { by: Wanter::Membership, peer: lost, addresses: vec![], wanted: true };
     let outputs = step(&mut reach, at(10), want);
     let find = Frame::Reach(Message::Find(lost));
-    assert!(outputs.contains(&Output::Send { to: friend.node(), frame: find.clone() }), "{outputs:?}");
+    assert!(
+        outputs.contains(&Output::Send { to: friend.node(), wire: WIRE_HELLO, frame: find.clone() }),
+        "{outputs:?}"
+    );
 
     let place = |node: NodeId, at: &str| Place { node, addresses: vec![at.to_owned()] };
     let answer = Message::Found { target: lost, places: vec![place(far.node(), PUBLIC)] };
@@ -354,7 +357,7 @@ fn a_node_whose_address_nobody_here_knows_is_found_by_asking_those_closest_to_it
     step(&mut reach, at(12), Input::Link { peer: far.node(), change: up });
     let hello = hello_of(&far, mesh(), WALL);
     let outputs = step(&mut reach, at(13), Input::Hello { from: far.node(), hello });
-    assert!(outputs.contains(&Output::Send { to: far.node(), frame: find }), "{outputs:?}");
+    assert!(outputs.contains(&Output::Send { to: far.node(), wire: WIRE_HELLO, frame: find }), "{outputs:?}");
 
     let answer = Message::Found { target: lost, places: vec![place(lost, "/ip4/198.51.100.7/tcp/1")] };
     let outputs = step(&mut reach, at(14), Input::Received { from: far.node(), message: answer });
@@ -396,6 +399,60 @@ fn a_peer_that_starts_anew_before_its_death_was_noticed_is_linked_afresh_at_once
     let again = Hello { boots: 2, ..*hello_of(&other, mesh(), WALL) };
     let outputs = step(&mut reach, at(6), Input::Hello { from: other.node(), hello: Box::new(again) });
     assert!(outputs.iter().any(|output| matches!(output, Output::Up { .. })), "{outputs:?}");
+}
+
+/// What a link to a peer that says this is given to carry.
+fn said_to(mine: WireRange, (oldest, newest): (u16, u16)) -> Vec<Output> {
+    let mut reach = reach_of(Config { wire: mine, ..Config::default() });
+    let other = identity(2, mesh());
+    let up = Input::Link { peer: other.node(), change: LinkChange::Up { address: None, over: Over::Quic } };
+    let greeting = step(&mut reach, at(1), up);
+    let [Output::Send { wire, frame: Frame::Hello(hello), .. }] = &greeting[..] else { panic!("{greeting:?}") };
+    assert_eq!((*wire, hello.wire_min, hello.wire), (WIRE_HELLO, mine.oldest(), mine.newest()));
+    let mut hello = hello_of(&other, mesh(), WALL);
+    (hello.wire_min, hello.wire) = (oldest, newest);
+    let mut outputs = step(&mut reach, at(2), Input::Hello { from: other.node(), hello });
+    let frame = Frame::Route(crate::route::Message::Unknown { cell: CellId::default() });
+    outputs.extend(step(&mut reach, at(3), Input::Send { to: other.node(), frame }));
+    outputs
+}
+
+#[test]
+fn each_link_speaks_the_newest_version_of_both_its_ends() {
+    let versions = |mine, theirs| -> Vec<u16> {
+        let sent = said_to(mine, theirs);
+        sent.iter()
+            .filter_map(|output| if let Output::Send { wire, .. } = output { Some(*wire) } else { None })
+            .collect()
+    };
+    let (all, previous) = (WireRange::default(), WireRange::up_to(1).unwrap());
+    assert_eq!(versions(all, (1, 2)), [2]);
+    assert_eq!(versions(all, (1, 1)), [1]);
+    assert_eq!(versions(previous, (1, 2)), [1]);
+    assert_eq!(versions(all, (2, 7)), [2], "a newer one that still speaks ours");
+}
+
+#[test]
+fn two_nodes_without_a_common_version_both_say_who_has_to_upgrade() {
+    for (mine, theirs, what) in [
+        (
+            WireRange::default(),
+            (3, 4),
+            "it speaks wire versions 3 to 4, this node 1 to 2; this node is too old: upgrade it",
+        ),
+        (
+            WireRange::claimed(3, 4),
+            (1, 2),
+            "it speaks wire versions 1 to 2, this node 3 to 4; it is too old: it must be upgraded",
+        ),
+        (WireRange::default(), (2, 1), "it says that it speaks wire versions 2 to 1"),
+    ] {
+        let outputs = said_to(mine, theirs);
+        let [Output::Notice(Notice::PeerRefused { reason, .. }), Output::Hangup { .. }] = &outputs[..] else {
+            panic!("{outputs:?}")
+        };
+        assert_eq!(reason, what);
+    }
 }
 
 #[test]

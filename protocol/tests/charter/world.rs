@@ -23,6 +23,7 @@ use bocage_protocol::{
     resources::{Price, Resources, Site},
     store::{Boot, StoreOp},
     time::{Instant, Now, Timestamp},
+    wire::WireRange,
 };
 
 pub(crate) const FOUNDED: Timestamp = Timestamp(1_800_000_000_000);
@@ -158,6 +159,7 @@ impl World {
             relays: false,
             offer: Some(terms()),
             cell: CellConfig::default(),
+            wire: WireRange::default(),
             membership: membership::Config::default(),
         }
     }
@@ -223,8 +225,8 @@ impl World {
             match output {
                 Output::Dial { peer, via } => self.dial(id, peer, &via),
                 Output::Hangup { peer } => self.hang_up(id, peer),
-                Output::Send { to, frame } => {
-                    let bytes = frame.encode();
+                Output::Send { to, wire, frame } => {
+                    let bytes = frame.encode(wire);
                     self.push(DELAY, Event::Frame { from: id, to, bytes });
                 }
                 Output::Persist { write, batch } => {
@@ -294,7 +296,7 @@ impl World {
                 Event::Frame { from, to, bytes } => {
                     let linked = self.hosts.get(&to).is_some_and(|host| host.linked.contains(&from));
                     if linked && !(self.cut)(from, to) {
-                        let frame = Frame::decode(&bytes).expect("a node's frame reads");
+                        let frame = Frame::decode(&bytes, WireRange::default()).expect("a node's frame reads");
                         let frame = frame.check(|_| false).expect("a node's signatures hold");
                         self.input(to, Input::Received { from, frame });
                     }

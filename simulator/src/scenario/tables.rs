@@ -228,6 +228,10 @@ pub struct Knobs {
     pub probe_ms: Option<u64>,
     /// See `membership::Config::repair`.
     pub repair_ms: Option<u64>,
+    /// Of all nodes, spread evenly: they speak the previous wire version. Frames are then encoded and read on every link.
+    pub previous_wire_per_mille: u32,
+    /// Those of them that are started again speak all versions: an upgrade under way.
+    pub upgraded_at_restart: bool,
 }
 
 /// Which checkers watch. All, unless said otherwise.

@@ -57,7 +57,7 @@ impl<D: Daemon> World<D> {
         let at = self.at;
         let peers = self.bootstrap(node);
         let host = &self.hosts[node as usize];
-        let config = self.population.config(node, self.network.place(node), &host.identity, &peers);
+        let config = self.population.config(node, host.life, self.network.place(node), &host.identity, &peers);
         let mut of = [0; 8];
         of[..4].copy_from_slice(&node.to_be_bytes());
         of[4..].copy_from_slice(&host.life.to_be_bytes());
@@ -217,8 +217,8 @@ impl<D: Daemon> World<D> {
     /// Does what a node asks for.
     fn act(&mut self, node: u32, mut outputs: Vec<Output>) {
         for output in outputs.drain(..) {
-            if let Output::Send { to, frame } = output {
-                self.send(node, to, frame);
+            if let Output::Send { to, wire, frame } = output {
+                self.send(node, to, wire, frame);
                 continue;
             }
             self.trace.note(self.at, node, Way::Output, trace::of_output(&output, None));

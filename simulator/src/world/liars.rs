@@ -1,7 +1,7 @@
 //! Who lies in this world: lies are told between a liar's node and its links, so the node inside is the one that ships.
 use std::collections::{BTreeMap, BTreeSet};
 
-use bocage_protocol::{frame::Frame, id::NodeId, io::Path, random::Rng};
+use bocage_protocol::{frame::Frame, id::NodeId, io::Path, random::Rng, wire::WIRE_NEWEST};
 
 use super::{Beat, SECOND, WORLD, World};
 use crate::{
@@ -171,7 +171,10 @@ impl<D: Daemon> World<D> {
     fn act_on(&mut self, node: u32, acts: Vec<Act>) {
         for act in acts {
             match act {
-                Act::Send(to, frame) => self.carry(node, to, frame),
+                Act::Send(to, frame) => {
+                    let wire = self.numbers.get(&to).map_or(WIRE_NEWEST, |peer| self.spoken_between(node, *peer));
+                    self.carry(node, to, wire, frame);
+                }
                 Act::Dial(peer) => {
                     if let Some(number) = self.numbers.get(&peer).copied() {
                         self.dial(node, peer, &Path::Direct(vec![address(number)]));
@@ -179,6 +182,12 @@ impl<D: Daemon> World<D> {
                 }
             }
         }
+    }
+
+    /// The wire version of a link, as its two ends agree on it.
+    fn spoken_between(&self, node: u32, peer: u32) -> u16 {
+        let newest = |node: u32| self.population.wire(node, self.hosts[node as usize].life).newest();
+        newest(node).min(newest(peer))
     }
 
     /// A declared lie that changed nothing is told.

@@ -5,13 +5,15 @@ use bocage_protocol::{
     io::{Input, LinkChange, Over, Path, PathKind},
     membership::Address,
     reach::address::relay_of,
+    wire::WIRE_NEWEST,
 };
 
-use super::{Event, World};
+use super::{Bug, Event, World};
 use crate::{
     host::Daemon,
     network::end,
     population::{address, number_of},
+    report::Property,
     trace::{self, FrameMark, Way},
 };
 
@@ -202,16 +204,16 @@ impl<D: Daemon> World<D> {
         }
     }
 
-    /// A node sends a frame; a liar perhaps another one, or none.
-    pub(super) fn send(&mut self, node: u32, to: NodeId, frame: Frame) {
+    /// A node sends a frame on a link of this wire version; a liar perhaps another frame, or none.
+    pub(super) fn send(&mut self, node: u32, to: NodeId, wire: u16, frame: Frame) {
         if let Some(frame) = self.as_told(node, to, frame) {
-            self.carry(node, to, frame);
+            self.carry(node, to, wire, frame);
         }
     }
 
     /// A frame goes on its way.
-    pub(super) fn carry(&mut self, node: u32, to: NodeId, frame: Frame) {
-        let mark = FrameMark::of(&frame);
+    pub(super) fn carry(&mut self, node: u32, to: NodeId, wire: u16, frame: Frame) {
+        let mark = FrameMark::of(wire, &frame);
         self.tally.sent(mark.size_bytes);
         let mut digest = trace::Mixer::default();
         digest.bytes(&to.0);
@@ -225,6 +227,21 @@ impl<D: Daemon> World<D> {
         if self.network.loses(node, peer) {
             return self.tally.count("frames_lost");
         }
+        let frame = if self.population.is_mixed() {
+            let wire = if self.bug == Some(Bug::ForgottenVersion) { WIRE_NEWEST } else { wire };
+            let bytes = frame.encode(wire);
+            self.tally.count(if wire == WIRE_NEWEST { "frames_of_this_version" } else { "frames_of_an_older_version" });
+            match Frame::decode(&bytes, self.population.wire(peer, self.hosts[peer as usize].life)) {
+                Ok(frame) => frame,
+                Err(error) => {
+                    let what =
+                        format!("it sent node {peer} a frame of wire version {wire} that it cannot read: {error}");
+                    return self.violated(Property::Wire, Some(node), what);
+                }
+            }
+        } else {
+            frame
+        };
         let mut arrival = self.network.arrival(node, peer, self.at);
         if let Some(left) = &mut self.nudge {
             arrival += u64::from(*left == 0);

@@ -162,6 +162,8 @@ pub enum Bug {
     FalseProof,
     /// No node ever says that another contradicted itself.
     BlindEye,
+    /// Frames are encoded as the newest version has them, whatever their link agreed on.
+    ForgottenVersion,
 }
 
 /// How a run departs from the plain one.

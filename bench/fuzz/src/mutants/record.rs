@@ -15,6 +15,7 @@ use bocage_protocol::{
     },
     resources::Resources,
     time::Timestamp,
+    wire::{WIRE_NEWEST, WireRange},
 };
 
 use super::{
@@ -84,7 +85,7 @@ impl Records {
 
     /// Hands bytes to the set as a peer's; whether something is in force now that nobody said.
     fn offer(&mut self, bytes: &[u8]) -> bool {
-        let Ok(frame) = Frame::decode(bytes) else { return false };
+        let Ok(frame) = Frame::decode(bytes, WireRange::default()) else { return false };
         let Ok(frame) = frame.check(|_| false) else { return false };
         let Frame::Gossip(Message::Records(parcels)) = frame.into_inner() else { return false };
         let mut changed = false;
@@ -118,9 +119,9 @@ impl Records {
 fn frame(record: &Record) -> Blob {
     let known = Known::read(record.clone());
     match known {
-        Some(known) => Frame::Gossip(Message::Records(vec![Parcel(Arc::new(known))])).encode(),
+        Some(known) => Frame::Gossip(Message::Records(vec![Parcel(Arc::new(known))])).encode(WIRE_NEWEST),
         // Unreadable inside: as bytes a peer can send it all the same.
-        None => codec::encode(&(bocage_protocol::frame::WIRE_VERSION, Raw(record))),
+        None => codec::encode(&(WIRE_NEWEST, Raw(record))),
     }
 }
 

@@ -107,6 +107,7 @@ async fn answer(mut driver: DriverEnd, clock: Clock) {
         relays: false,
         offer: None,
         cell: CellConfig::default(),
+        wire: bocage_protocol::wire::WireRange::default(),
         membership: membership::Config::default(),
     };
     let now = || Now { instant: clock.instant(), wall: FOUNDED };

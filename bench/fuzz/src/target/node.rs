@@ -21,6 +21,7 @@ use bocage_protocol::{
     resources::Resources,
     store::Boot,
     time::{Instant, Now},
+    wire::{WIRE_OLDEST, WireRange},
 };
 
 use super::{Target, world};
@@ -50,6 +51,7 @@ fn config() -> Config {
         relays: false,
         offer: Some(Terms { total, price: fixture::price() }),
         cell: CellConfig::default(),
+        wire: WireRange::default(),
         membership: membership::Config::default(),
     }
 }
@@ -71,7 +73,7 @@ fn run(bytes: &[u8]) {
         now = Now { instant: now.instant + after, wall: now.wall + after };
         node.handle_timeout(now);
         drain(&mut node, now);
-        let Ok(frame) = Frame::decode(&frame) else { continue };
+        let Ok(frame) = Frame::decode(&frame, WireRange::default()) else { continue };
         let Ok(frame) = frame.check(|_| true) else { continue };
         let from = world::hosts()[1 + usize::from(peer) % 2].node();
         node.handle_input(now, Input::Received { from, frame });
@@ -123,10 +125,13 @@ fn seeds() -> Vec<(String, Vec<u8>)> {
         let frames = world::all_frames();
         let mut seeds: Vec<_> = frames
             .iter()
-            .map(|(name, frame)| (name.clone(), codec::encode(&vec![(0_u8, 100_u64, frame.encode())]).to_vec()))
+            .map(|(name, frame)| {
+                (name.clone(), codec::encode(&vec![(0_u8, 100_u64, frame.encode(WIRE_OLDEST))]).to_vec())
+            })
             .collect();
         for (nth, some) in frames.chunks(8).enumerate() {
-            let some: Vec<_> = (0_u8..).zip(some).map(|(n, (_, frame))| (n, 300_u64, frame.encode())).collect();
+            let some: Vec<_> =
+                (0_u8..).zip(some).map(|(n, (_, frame))| (n, 300_u64, frame.encode(WIRE_OLDEST))).collect();
             seeds.push((format!("some-{nth}"), codec::encode(&some).to_vec()));
         }
         // A cell is founded here, and its other members talk to it.
@@ -134,7 +139,7 @@ fn seeds() -> Vec<(String, Vec<u8>)> {
             |(name, _): &&(String, Frame)| name == "found" || name.starts_with("raft-") || name.starts_with("propose-");
         let mut cell: Vec<_> = frames.iter().filter(founded).collect();
         cell.sort_by_key(|(name, _)| name != "found");
-        let cell: Vec<_> = cell.into_iter().map(|(_, frame)| (0_u8, 50_u64, frame.encode())).collect();
+        let cell: Vec<_> = cell.into_iter().map(|(_, frame)| (0_u8, 50_u64, frame.encode(WIRE_OLDEST))).collect();
         seeds.push(("a-cell".into(), codec::encode(&cell).to_vec()));
         seeds
     };

@@ -28,6 +28,7 @@ use bocage_protocol::{
     route,
     store::{CellBoot, CellSnapshot, LogEntry, StoreOp},
     time::{Instant, Now},
+    wire::{WIRE_NEWEST, WIRE_OLDEST},
 };
 
 type Named<T> = Vec<(String, T)>;
@@ -425,9 +426,18 @@ pub(super) fn letters() -> Named<Vec<u8>> {
     seeds.into_iter().map(|(name, letters)| (name, codec::encode(&letters).to_vec())).collect()
 }
 
-/// One frame of each kind.
+/// One frame of each kind, and of those that the newest wire version packs a second one.
 pub(super) fn frames() -> Named<Vec<u8>> {
-    all_frames().into_iter().map(|(name, frame)| (name, frame.encode().to_vec())).collect()
+    let mut all = Named::new();
+    for (name, frame) in all_frames() {
+        let (plain, packed) = (frame.encode(WIRE_OLDEST).to_vec(), frame.encode(WIRE_NEWEST).to_vec());
+        // Behind the version.
+        if plain[2..] != packed[2..] {
+            all.push((format!("{name}-packed"), packed));
+        }
+        all.push((name, plain));
+    }
+    all
 }
 
 /// The same, not encoded yet.
@@ -575,7 +585,7 @@ pub(super) fn all_frames() -> Named<Frame> {
 /// How a host introduces itself.
 pub(super) fn hello(host: &Host) -> Frame {
     Frame::Hello(Box::new(Hello {
-        wire: bocage_protocol::frame::WIRE_VERSION,
+        wire: WIRE_NEWEST,
         wire_min: 1,
         mesh: fixture::mesh(),
         certificate: host.certificate.clone(),

@@ -8,7 +8,7 @@ use std::{
 use bocage_node::settings::{
     Folder, ListenSettings, MeshSettings, NodeSettings, OfferSettings, Settings, SettingsError, wall,
 };
-use bocage_protocol::{id::NodeId, identity::Founding, resources::Site};
+use bocage_protocol::{id::NodeId, identity::Founding, resources::Site, wire::WIRE_NEWEST};
 
 use super::{
     hedge::{PLANTS, Plant},
@@ -36,8 +36,9 @@ struct Ports {
     control: TcpListener,
 }
 
-/// Makes the folders of `count` operators' nodes; nothing runs yet.
-pub(super) fn lay_out(dir: &Path, count: usize) -> Result<Vec<NodeRecord>, Failure> {
+/// Makes the folders of `count` operators' nodes; nothing runs yet. `mixed_wire`: every second one speaks the previous wire
+/// version.
+pub(super) fn lay_out(dir: &Path, count: usize, mixed_wire: bool) -> Result<Vec<NodeRecord>, Failure> {
     let plants = &PLANTS[..count];
     let ports: Vec<_> = plants
         .iter()
@@ -57,7 +58,8 @@ pub(super) fn lay_out(dir: &Path, count: usize) -> Result<Vec<NodeRecord>, Failu
     let mut nodes = Vec::new();
     for ((plant, key), ports) in plants.iter().zip(&keys).zip(&ports) {
         let folder = folder(plant);
-        let settings = settings(plant, &founding, ports).map_err(|error| Failure::io("a port", &error))?;
+        let mut settings = settings(plant, &founding, ports).map_err(|error| Failure::io("a port", &error))?;
+        settings.mesh.wire_newest = (mixed_wire && nodes.len() % 2 == 1).then_some(WIRE_NEWEST - 1);
         let node = Folder::create(&folder, &settings, key, wall()).map_err(|error| no_folder(&error))?;
         init::keep(&folder.join("keys/founding"), &founding)?;
         let listens = settings.listen.mesh.first().expect("a node of the demo listens on QUIC");
@@ -91,7 +93,12 @@ pub(super) fn clear(nodes: &[NodeRecord]) -> Result<(), Failure> {
 fn settings(plant: &Plant, founding: &Founding, ports: &Ports) -> std::io::Result<Settings> {
     let port = ports.mesh.0.local_addr()?.port();
     Ok(Settings {
-        mesh: MeshSettings { id: Some(founding.mesh()), zone: "localhost".to_owned(), bootstrap: Vec::new() },
+        mesh: MeshSettings {
+            id: Some(founding.mesh()),
+            zone: "localhost".to_owned(),
+            bootstrap: Vec::new(),
+            wire_newest: None,
+        },
         node: NodeSettings {
             jurisdiction: plant.jurisdiction.parse().expect("the hedge grows under real law"),
             site: Site(plant.site.to_owned()),
@@ -148,7 +155,7 @@ mod tests {
     #[test]
     fn every_node_has_a_folder_ports_of_its_own_and_two_others_to_dial() {
         let dir = tempfile::tempdir().unwrap();
-        let nodes = lay_out(dir.path(), 5).unwrap();
+        let nodes = lay_out(dir.path(), 5, false).unwrap();
         let mut ports: Vec<_> = nodes.iter().flat_map(|node| [node.control.clone(), node.edge.clone()]).collect();
         ports.sort_unstable();
         ports.dedup();

@@ -60,6 +60,9 @@ struct Start {
     /// Where to keep it; a demo that stopped there goes on [default: a new folder in `$XDG_CACHE_HOME/bocage/demos`]
     #[arg(long, value_name = "FOLDER")]
     dir: Option<PathBuf>,
+    /// Every second node speaks the previous wire version, as if it had not been upgraded yet
+    #[arg(long)]
+    mixed_wire: bool,
     /// Return once the app answers; the nodes go on
     #[arg(long)]
     detach: bool,
@@ -88,7 +91,7 @@ impl Start {
             raised = async {
                 match before {
                     Some(before) => raise::again(before, &mut farm, at).await,
-                    None => raise::anew(&dir, self.operators, &mut farm, at).await,
+                    None => raise::anew(&dir, self.operators, self.mixed_wire, &mut farm, at).await,
                 }
             } => raised,
             () = interrupted.next() => Err(interruption()),

@@ -44,12 +44,18 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 const PORT_TRIES: usize = 3;
 
 /// A new mesh in an empty folder.
-pub(super) async fn anew(dir: &Path, operators: usize, farm: &mut Farm, at: &Invocation) -> Result<Record, Failure> {
+pub(super) async fn anew(
+    dir: &Path,
+    operators: usize,
+    mixed_wire: bool,
+    farm: &mut Farm,
+    at: &Invocation,
+) -> Result<Record, Failure> {
     let tenant = at.tenant_at_first_use()?;
     let mut tries = 0;
     let mut record = loop {
         tries += 1;
-        let nodes = layout::lay_out(dir, operators)?;
+        let nodes = layout::lay_out(dir, operators, mixed_wire)?;
         let mut record = Record { dir: dir.to_owned(), nodes, app: None, leader: None };
         match start(&mut record, farm).await {
             Err(failure) if failure.code == "port" && tries < PORT_TRIES => {

@@ -150,6 +150,7 @@ impl Make {
                 id: mesh,
                 zone: self.zone.clone().unwrap_or_else(|| "localhost".to_owned()),
                 bootstrap: self.bootstrap.clone(),
+                wire_newest: None,
             },
             node: NodeSettings { jurisdiction, site: Site(site), domains: self.domains.clone() },
             listen: ListenSettings {

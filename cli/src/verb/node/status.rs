@@ -52,14 +52,14 @@ fn shown(node: &Node) -> String {
     text.push_str(&keys(&node.keys));
     text.push_str("\nlinks\n");
     text.push_str(&say::table(
-        ["NODE", "OPERATOR", "LAW", "SITE", "ROUND TRIP"],
+        ["NODE", "OPERATOR", "LAW", "SITE", "ROUND TRIP", "WIRE"],
         node.peers.iter().map(|peer| {
             let trip = match peer.round_trip_us {
                 0 => "?".to_owned(),
                 us => format!("{}.{:03} ms", us / 1_000, us % 1_000),
             };
             let short = say::short(&peer.node_id);
-            [short, peer.operator.clone(), peer.jurisdiction.clone(), peer.site.clone(), trip]
+            [short, peer.operator.clone(), peer.jurisdiction.clone(), peer.site.clone(), trip, peer.wire.to_string()]
         }),
     ));
     match &node.offer {

@@ -60,14 +60,14 @@ pub(super) async fn run(
     let driven = wasmtime_wasi::runtime::spawn(driven);
 
     let between_bytes = options.between_bytes_timeout.unwrap_or(BETWEEN_BYTES_MAX).min(BETWEEN_BYTES_MAX);
-    let (mut head, body) = request.into_parts();
-    let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
-    head.uri = path.parse().map_err(|_| Refused::Malformed("its path is no path"))?;
+    let (mut parts, body) = request.into_parts();
+    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+    parts.uri = path.parse().map_err(|_| Refused::Malformed("its path is no path"))?;
     // What was judged is what is asked for.
     let host = authority.parse().map_err(|_| Refused::Malformed("its host is no host"))?;
-    head.headers.insert(http::header::HOST, host);
+    parts.headers.insert(http::header::HOST, host);
     let request = http::Request::from_parts(
-        head,
+        parts,
         Counted::new(body, REQUEST_BYTES_MAX, between_bytes, budget.clone(), Side::Request),
     );
 
