@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Link, Membership, Timer,
+    Membership, Timer,
     observe::{ASKED_FOR, inner_of},
     wants::Reason,
     wire::{CONTACTS_MAX, Contact, Message, Parcel, SUBJECTS_MAX},
@@ -129,39 +129,19 @@ impl Membership {
         presence.into_iter().chain(verdicts).chain(others).map(|known| Parcel(known.clone())).collect()
     }
 
-    /// A record is new here: those who asked hear it, if the tree does not bring it to them. Who signed it tells them all;
-    /// of those who only heard it, about one a subscriber.
+    /// A record is new here: those who asked hear it, if the tree does not bring it to them. Each linked node of the subject's
+    /// jurisdiction says so: which others the subscriber has links to, and who of them lies or is cut off, nobody here knows.
     pub(super) fn tell_subscribers(&mut self, record: &Shared, from: Option<NodeId>) {
         if record.body.scope == Scope::Mesh {
             return;
         }
         let Some(peers) = self.subscriptions.theirs.get(&Self::subjects_of(record)) else { return };
         let tier = self.set.tier(record.body.scope);
-        let own = record.signer().0 == self.me.0;
-        let is_told = |node: &NodeId| {
-            Some(*node) != from && !self.shares(tier, *node) && (own || self.is_first_here_after(*node))
-        };
-        let told: Vec<NodeId> = peers.keys().copied().filter(is_told).collect();
+        let told: Vec<NodeId> =
+            peers.keys().copied().filter(|node| Some(*node) != from && !self.shares(tier, *node)).collect();
         for node in told {
             self.send(node, Message::Found(vec![Parcel(self.with_certificate(record))]));
         }
-    }
-
-    /// Whether this node comes first after another in the circle of ids, among those of its jurisdiction that it has links to.
-    /// Where all are linked exactly one says yes; where few are, several may.
-    fn is_first_here_after(&self, node: NodeId) -> bool {
-        use std::ops::Bound::{Excluded, Unbounded};
-        let here = |(_, link): &(&NodeId, &Link)| link.jurisdiction == self.home;
-        let mut before = if node < self.me {
-            self.links.range((Excluded(node), Excluded(self.me)))
-        } else {
-            // The circle closes: first whoever comes after it, then from the beginning up to this node.
-            if self.links.range((Excluded(node), Unbounded)).any(|it| here(&it)) {
-                return false;
-            }
-            self.links.range(..self.me)
-        };
-        !before.any(|it| here(&it))
     }
 
     /// A record as readers far away need it: with its signer's certificate.
