@@ -158,7 +158,12 @@ pub(crate) fn is_id(id: &str, text: &str) -> bool {
 
 /// A request whose invite does not count, and that no elector wants: whoever made it was told so, and is gone.
 pub(crate) fn is_void(motion: &MotionShown) -> bool {
-    motion.yes.is_empty() && matches!(motion.invite.as_deref(), Some("used" | "expired"))
+    motion.yes.is_empty() && void_invite(motion).is_some()
+}
+
+/// Why its invite does not count, if it has one that does not.
+fn void_invite(motion: &MotionShown) -> Option<&str> {
+    motion.invite.as_deref().filter(|invite| matches!(*invite, "used" | "expired"))
 }
 
 /// How a motion stands, in a few words.
@@ -166,25 +171,14 @@ pub(crate) fn stands(motion: &MotionShown, now_ms: u64) -> String {
     match motion.effective_ms {
         Some(at) if at <= now_ms => "carried".to_owned(),
         Some(at) => format!("carried, from {}", crate::say::time(at)),
-        None if motion.invite.as_deref().is_some_and(|invite| invite == "used" || invite == "expired") => {
-            format!(
-                "{} of {}, invite {}",
-                motion.yes.len(),
-                motion.needed,
-                motion.invite.as_deref().unwrap_or_default()
-            )
+        None => {
+            let invite = void_invite(motion).map(|why| format!(", invite {why}")).unwrap_or_default();
+            format!("{} of {}{invite}", motion.yes.len(), motion.needed)
         }
-        None => format!("{} of {}", motion.yes.len(), motion.needed),
     }
 }
 
 /// Names, in one line.
 pub(crate) fn names(parties: &[bocage_node::control::roll::Party]) -> String {
     parties.iter().map(|party| party.name.as_str()).collect::<Vec<_>>().join(", ")
-}
-
-/// The electorate of a next version: members that are electors already or are named.
-pub(crate) fn genesis_of(operator: &Operator) -> Result<(OperatorId, Genesis), Failure> {
-    let genesis: Genesis = read(&operator.genesis)?;
-    Ok((genesis.operator(), genesis))
 }

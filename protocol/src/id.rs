@@ -132,6 +132,17 @@ ids! {
     DiskId: "a disk id";
 }
 
+impl NodeId {
+    /// How far two nodes are apart by exclusive or, as [Kademlia] has it: nobody is near everybody, and no two are equally
+    /// far from a third.
+    ///
+    /// [Kademlia]: https://pdos.csail.mit.edu/~petar/papers/maymounkov-kademlia-lncs.pdf
+    #[must_use]
+    pub fn distance(self, other: Self) -> Self {
+        Self(std::array::from_fn(|at| self.0[at] ^ other.0[at]))
+    }
+}
+
 impl From<OperatorId> for PartyId {
     fn from(operator: OperatorId) -> Self {
         Self(operator.0)
@@ -245,5 +256,22 @@ mod tests {
         assert_eq!(text.len(), 52);
         assert_eq!(text.parse::<NodeId>().unwrap(), id);
         assert!("not an id".parse::<NodeId>().unwrap_err().to_string().contains("a node id"));
+        assert_eq!(id.short(), text[..8], "its first eight characters");
+    }
+
+    #[test]
+    fn ids_are_in_the_order_of_their_bytes_wherever_those_differ() {
+        for at in 0..32 {
+            let mut bytes = [7; 32];
+            let middle = NodeId(bytes);
+            bytes[at] = 6;
+            if at < 31 {
+                bytes[at + 1..].fill(255);
+            }
+            let (less, more) = (NodeId(bytes), NodeId(std::array::from_fn(|it| if it == at { 200 } else { 7 })));
+            assert!(less < middle && middle < more, "byte {at}");
+            assert_eq!(less.cmp(&more), less.0.cmp(&more.0));
+            assert_eq!(middle.cmp(&middle), std::cmp::Ordering::Equal);
+        }
     }
 }

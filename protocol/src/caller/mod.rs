@@ -222,6 +222,7 @@ impl Caller {
         };
         call.asked = Some(to);
         call.attempts += 1;
+        call.hops += u32::from(hint.is_some());
         call.sent = true;
         call.retry_at = now.instant + ATTEMPT_MAX;
         let context = Context { request: RequestId(id), ..call.context };
@@ -279,7 +280,7 @@ impl Caller {
                     && call.asked == Some(from)
                     && !is_lost(&self.lost, now, hint) =>
             {
-                self.hop(now, id, hint);
+                self.attempt(now, id, Some(hint));
             }
             Reached::No(_) | Reached::NotLeader(_) => {
                 let Some(call) = self.calls.get_mut(&id).filter(|call| call.asked == Some(from)) else { return };
@@ -294,13 +295,6 @@ impl Caller {
                 self.arm(id);
             }
         }
-    }
-
-    fn hop(&mut self, now: Now, id: u64, hint: NodeId) {
-        if let Some(call) = self.calls.get_mut(&id) {
-            call.hops += 1;
-        }
-        self.attempt(now, id, Some(hint));
     }
 
     /// Asks again whatever was asked of somebody other than the leader, or of nobody.

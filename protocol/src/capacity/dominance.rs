@@ -18,8 +18,9 @@ pub(super) fn dominating<'a>(
     let mut total = Resources::default();
     let mut used = BTreeMap::<OperatorId, Resources>::new();
     for capacity in capacities {
-        add(&mut total, &capacity.offer.total);
-        add(used.entry(capacity.standing.operator).or_default(), &capacity.offer.used);
+        total = total.plus(&capacity.offer.total);
+        let held: &mut Resources = used.entry(capacity.standing.operator).or_default();
+        *held = held.plus(&capacity.offer.used);
     }
     if used.len() < OPERATORS_MIN {
         return BTreeSet::new();
@@ -33,10 +34,4 @@ pub(super) fn dominating<'a>(
             || exceeds(held.disk_bytes, need.disk_bytes, total.disk_bytes)
     });
     over.map(|(operator, _)| operator).collect()
-}
-
-fn add(sum: &mut Resources, more: &Resources) {
-    sum.cpu_millis = sum.cpu_millis.saturating_add(more.cpu_millis);
-    sum.memory_bytes = sum.memory_bytes.saturating_add(more.memory_bytes);
-    sum.disk_bytes = sum.disk_bytes.saturating_add(more.disk_bytes);
 }

@@ -27,7 +27,7 @@ pub struct Values {
     /// Operators admitted in any 24 hours; whoever comes later waits his turn. At least 1.
     #[n(1)]
     pub admissions_per_day: u32,
-    /// From four operators on, none gets more than so many thousandths of what the mesh offers.
+    /// From four operators on, none gets more than so many thousandths of what its jurisdiction offers.
     #[n(2)]
     pub dominance_permille: u32,
     /// A new version is in force so long after it was carried: time to read it, and to leave.
@@ -53,7 +53,7 @@ pub struct Charter {
     /// [`Charter::hash`] of the version before; zeros in version 0.
     #[cbor(n(2), with = "minicbor::bytes")]
     pub previous: [u8; 32],
-    /// Whose majority carries motions: every operator that signed anything in the 30 days before.
+    /// Whose majority carries motions: whom the version before voted in.
     #[n(3)]
     pub electorate: Vec<Genesis>,
     /// What was agreed.

@@ -73,7 +73,7 @@ pub enum Input {
 pub enum Output {
     /// For membership to sign and spread once.
     Say(Draft),
-    /// Who counts from now on, and how many thousandths of the mesh one of them may hold.
+    /// Who counts from now on, and how many thousandths of a jurisdiction one of them may hold.
     Counted {
         /// Who.
         admitted: Admitted,

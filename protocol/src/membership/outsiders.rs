@@ -75,24 +75,6 @@ impl Membership {
 
     /// What an outsider may say here.
     pub(super) fn hears_from_outsider(message: &Message) -> bool {
-        match message {
-            Message::Records(_) | Message::Found(_) | Message::Ping(_) | Message::Ack(_) => true,
-            Message::Announce(_)
-            | Message::Graft(_)
-            | Message::Prune(_)
-            | Message::Digest { .. }
-            | Message::Have { .. }
-            | Message::Fetch(_)
-            | Message::Neighbour { .. }
-            | Message::Welcome { .. }
-            | Message::Part
-            | Message::Shuffle { .. }
-            | Message::Probe(_)
-            | Message::Probed(_)
-            | Message::Watch(_)
-            | Message::Subscribe(_)
-            | Message::Observers { .. }
-            | Message::Beat { .. } => false,
-        }
+        matches!(message, Message::Records(_) | Message::Found(_) | Message::Ping(_) | Message::Ack(_))
     }
 }

@@ -213,8 +213,8 @@ impl Membership {
         self.outbox.push(Output::Notice(Notice::RecordRefused { from, reason }));
     }
 
-    /// Wakes when the next record expires, by the wall clock; looks again every 10 s, for that may jump.
-    /// Wakes for the record that expires next. At every step it is asked, and nearly always it is the same as before.
+    /// Wakes when the next record expires, by the wall clock; looks again every 10 s, for that may jump. It is asked at every
+    /// step, and nearly always that record is the same as before.
     pub(super) fn schedule_expiry(&mut self, now: Now) {
         const AGAIN_MAX: Duration = Duration::from_secs(10);
         let next = self.set.next_expiry();

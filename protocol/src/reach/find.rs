@@ -77,15 +77,10 @@ impl Message {
     }
 }
 
-/// How far two ids are apart.
-pub(super) fn distance(a: NodeId, b: NodeId) -> [u8; 32] {
-    std::array::from_fn(|at| a.0[at] ^ b.0[at])
-}
-
 #[derive(Debug, Default)]
 struct Find {
     /// By distance: who may be asked.
-    candidates: BTreeSet<([u8; 32], NodeId)>,
+    candidates: BTreeMap<NodeId, NodeId>,
     asked: BTreeSet<NodeId>,
     awaited: BTreeMap<NodeId, Instant>,
 }
@@ -117,7 +112,7 @@ impl Finds {
     /// Begins to look for somebody, from those who might know.
     pub(super) fn begin(&mut self, target: NodeId, known: impl Iterator<Item = NodeId>) {
         let find = self.under_way.entry(target).or_default();
-        find.candidates = known.filter(|node| *node != target).map(|node| (distance(node, target), node)).collect();
+        find.candidates = known.filter(|node| *node != target).map(|node| (node.distance(target), node)).collect();
         while find.candidates.len() > ASKED_MAX {
             find.candidates.pop_last();
         }
@@ -151,10 +146,10 @@ impl Finds {
         if find.awaited.remove(&from).is_none() {
             return false;
         }
-        let reached = distance(from, target);
-        let closer = |node: &NodeId| *node != target && !find.asked.contains(node) && distance(*node, target) < reached;
+        let reached = from.distance(target);
+        let closer = |node: &NodeId| *node != target && !find.asked.contains(node) && node.distance(target) < reached;
         let fresh: Vec<NodeId> = named.filter(closer).collect();
-        find.candidates.extend(fresh.into_iter().map(|node| (distance(node, target), node)));
+        find.candidates.extend(fresh.into_iter().map(|node| (node.distance(target), node)));
         while find.candidates.len() > ASKED_MAX {
             find.candidates.pop_last();
         }

@@ -3,13 +3,11 @@ use std::{sync::Arc, time::Duration};
 
 use super::{Output, Reach, peer::State};
 use crate::{
-    frame::Frame,
     id::NodeId,
     identity::{NodeIdentity, Void},
     notice::Notice,
     record::Keyring,
     time::Now,
-    wire::WIRE_HELLO,
 };
 
 /// A peer whose operator has a new key has so long to show a certificate by it.
@@ -73,10 +71,9 @@ impl Reach {
     pub(super) fn on_certificate(&mut self, now: Now, identity: NodeIdentity) {
         self.identity = identity;
         self.judge_own();
-        let linked = self.peers.iter().filter(|(_, peer)| matches!(peer.state, State::Linked | State::Greeting { .. }));
+        let linked = self.peers.iter().filter(|(_, peer)| peer.has_link());
         for to in linked.map(|(id, _)| *id).collect::<Vec<_>>() {
-            let frame = Frame::Hello(Box::new(self.hello(now)));
-            self.outbox.push(Output::Send { to, wire: WIRE_HELLO, frame });
+            self.greet(now, to);
         }
     }
 }

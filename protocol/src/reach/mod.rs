@@ -76,7 +76,7 @@ const HELLO_MAX: Duration = Duration::from_secs(10);
 /// Peers linked at once whose operators are not admitted; more are turned away, and may try another node.
 const OUTSIDERS_MAX: usize = 32;
 /// A clock farther off than this from the median of its peers' is wrong, and its node signs nothing.
-const CLOCK_OFF_MAX: Duration = Duration::from_secs(30);
+pub const CLOCK_OFF_MAX: Duration = Duration::from_secs(30);
 /// A median of fewer peers says nothing.
 const CLOCK_PEERS_MIN: usize = 2;
 
@@ -260,8 +260,8 @@ impl Reach {
             State::Idle { dial_at } => {
                 (peer.is_needed() && self.book.knows(id)).then_some(Deadline { at: dial_at, reason: "dial" })
             }
-            State::Greeting { until } => {
-                Some(Deadline { at: until.min(peer.greeted + HELLO_AGAIN), reason: "greeting" })
+            State::Greeting => {
+                Some(Deadline { at: peer.turned_away_at().min(peer.greeted + HELLO_AGAIN), reason: "greeting" })
             }
             State::Dialling { relayed: Way::At(at), .. } => Some(Deadline { at, reason: "dial through a relay" }),
             State::Dialling { .. } => None,
@@ -311,7 +311,7 @@ impl Reach {
                     self.outbox.push(Output::Dial { peer: id, via: Path::Direct(direct) });
                 }
             }
-            State::Idle { .. } | State::Dialling { .. } | State::Greeting { .. } | State::Linked => {}
+            State::Idle { .. } | State::Dialling { .. } | State::Greeting | State::Linked => {}
         }
     }
 
@@ -324,7 +324,7 @@ impl Reach {
                 if peer.has_link() {
                     return;
                 }
-                peer.state = State::Greeting { until: now.instant + HELLO_MAX };
+                peer.state = State::Greeting;
                 peer.up_at = now.instant;
                 peer.failures = 0;
                 self.greet(now, id);
@@ -507,7 +507,7 @@ impl Reach {
         peer.clock_off_ms = Some(clock_off_ms);
         let waiting = std::mem::take(&mut peer.waiting);
         // Who introduces himself twice has not heard this node's own introduction.
-        let unheard = known && now.instant >= peer.greeted + HELLO_AGAIN && now.instant < peer.up_at + HELLO_MAX;
+        let unheard = known && now.instant >= peer.greeted + HELLO_AGAIN && now.instant < peer.turned_away_at();
         if unheard {
             self.greet(now, from);
         }
@@ -584,7 +584,7 @@ impl Reach {
     /// A frame for somebody who is not linked: it waits for him, if he may come.
     fn wait_for(&mut self, now: Now, to: NodeId, frame: Frame) {
         let queued = self.peers.values().filter(|peer| !peer.waiting.is_empty()).count();
-        let under_way = |peer: &Peer| matches!(peer.state, State::Greeting { .. } | State::Dialling { .. });
+        let under_way = |peer: &Peer| matches!(peer.state, State::Greeting | State::Dialling { .. });
         let may_come = self.book.knows(to) || self.peers.get(&to).is_some_and(under_way) || self.is_looked_for(now, to);
         let peer = self.peer(to, now.instant);
         if !may_come || (peer.waiting.is_empty() && queued >= WAITING_PEERS_MAX) {
@@ -668,21 +668,18 @@ impl Machine for Reach {
                 }
             };
             let Some(peer) = self.peers.get_mut(&id) else { continue };
-            if let State::Greeting { until } = peer.state
-                && now.instant < until
-                && now.instant >= peer.greeted + HELLO_AGAIN
-            {
-                self.greet(now, id);
-            } else if let State::Greeting { until } = peer.state
-                && until <= now.instant
-            {
-                let reason =
-                    "it did not introduce itself in time; does another process run with this node's key? A peer \
-                              answers only one of the two"
-                        .to_owned();
-                self.outbox.push(Output::Notice(Notice::PeerRefused { peer: id, reason }));
-                self.outbox.push(Output::Hangup { peer: id });
-                peer.state = State::Idle { dial_at: now.instant + BACK_OFF_MAX };
+            match peer.state {
+                State::Greeting if peer.turned_away_at() <= now.instant => {
+                    let reason =
+                        "it did not introduce itself in time; does another process run with this node's key? A peer \
+                                  answers only one of the two"
+                            .to_owned();
+                    self.outbox.push(Output::Notice(Notice::PeerRefused { peer: id, reason }));
+                    self.outbox.push(Output::Hangup { peer: id });
+                    peer.state = State::Idle { dial_at: now.instant + BACK_OFF_MAX };
+                }
+                State::Greeting if now.instant >= peer.greeted + HELLO_AGAIN => self.greet(now, id),
+                State::Idle { .. } | State::Dialling { .. } | State::Greeting | State::Linked => {}
             }
             self.end_void(now, id);
             self.dial_if_due(now, id);

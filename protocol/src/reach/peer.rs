@@ -47,7 +47,7 @@ pub(super) enum State {
     /// The transport is dialling, one way or both.
     Dialling { direct: Way, relayed: Way },
     /// Linked, not introduced yet.
-    Greeting { until: Instant },
+    Greeting,
     /// Linked and introduced.
     Linked,
 }
@@ -119,7 +119,12 @@ impl Peer {
     }
 
     pub(super) const fn has_link(&self) -> bool {
-        matches!(self.state, State::Greeting { .. } | State::Linked)
+        matches!(self.state, State::Greeting | State::Linked)
+    }
+
+    /// When it is hung up on, unless it has introduced itself over this link.
+    pub(super) fn turned_away_at(&self) -> Instant {
+        self.up_at + super::HELLO_MAX
     }
 
     pub(super) fn is_needed(&self) -> bool {
@@ -137,7 +142,7 @@ impl Peer {
             State::Idle { dial_at } => now >= dial_at && self.is_needed(),
             State::Dialling { direct, relayed: Way::At(at) } => now >= at || direct.is_over(),
             State::Linked => self.direct_at.is_some_and(|at| now >= at),
-            State::Dialling { .. } | State::Greeting { .. } => false,
+            State::Dialling { .. } | State::Greeting => false,
         }
     }
 

@@ -131,7 +131,7 @@ impl Reach {
     fn closest(&self, target: NodeId, asker: NodeId) -> Vec<Place> {
         let mut closest: BTreeMap<NodeId, NodeId> = BTreeMap::new();
         for node in self.book.nodes().filter(|node| *node != asker) {
-            let distance = NodeId(find::distance(node, target));
+            let distance = node.distance(target);
             let full = closest.len() >= find::PLACES_MAX;
             if full && closest.last_key_value().is_some_and(|(farthest, _)| distance > *farthest) {
                 continue;

@@ -364,7 +364,7 @@ fn who_lies_about_where_others_are_costs_a_bounded_number_of_dials() {
 fn a_node_whose_address_nobody_here_knows_is_found_by_asking_those_closest_to_it_and_whom_they_name() {
     let (mut reach, lost) = (reach(&[]), identity(4, mesh()).node());
     let mut others = [identity(2, mesh()), identity(3, mesh())];
-    others.sort_by_key(|other| std::cmp::Reverse(find::distance(other.node(), lost)));
+    others.sort_by_key(|other| std::cmp::Reverse(other.node().distance(lost)));
     let [friend, far] = others;
     introduce(&mut reach, &friend, WALL);
     let want = Input::Want { by: Wanter::Membership, peer: lost, addresses: vec![], wanted: true };

@@ -152,8 +152,6 @@ pub struct RecordSet {
     rules: BTreeMap<Kind, ContentRule>,
     admitted: Admitted,
     outsiders: Option<ContentRule>,
-    /// Requests of operators that are not admitted.
-    requests: BTreeSet<Key>,
     keyring: Arc<Keyring>,
     /// Words that changed the keyring and were not told yet.
     fresh: Vec<KeyWord>,
@@ -183,7 +181,6 @@ impl RecordSet {
             rules: BTreeMap::new(),
             admitted: Admitted::everybody(),
             outsiders: None,
-            requests: BTreeSet::new(),
             keyring: Arc::new(keyring),
             fresh: Vec::new(),
         }
@@ -209,21 +206,22 @@ impl RecordSet {
         };
         let gone: Vec<Key> =
             self.entries.iter().filter(|(key, entry)| !counts(key, entry)).map(|(key, _)| *key).collect();
-        let mut records = Vec::with_capacity(gone.len());
-        for key in gone {
+        let records = self.take_out(gone);
+        for record in &records {
+            self.forget_signer(NodeId(record.signer().0));
+        }
+        records
+    }
+
+    fn take_out(&mut self, keys: Vec<Key>) -> Vec<Shared> {
+        let mut gone = Vec::with_capacity(keys.len());
+        for key in keys {
             let Some(entry) = self.entries.remove(&key) else { continue };
             self.expiry.remove(&(entry.record.body.expires, key));
             self.release_entry(&entry);
-            self.forget_signer(NodeId(entry.record.signer().0));
-            records.push(entry.record);
+            gone.push(entry.record);
         }
-        let is_request = |key: &&Key| {
-            let entry = self.entries.get(*key);
-            let by = entry.and_then(|entry| self.certificates.get(&NodeId(entry.record.signer().0)));
-            by.is_some_and(|by| !self.admitted.counts(&by.operator))
-        };
-        self.requests = self.requests.iter().filter(is_request).copied().collect();
-        records
+        gone
     }
 
     /// What is known here of keys.
@@ -260,13 +258,7 @@ impl RecordSet {
         };
         let keys: Vec<Key> =
             self.entries.iter().filter(|(_, entry)| is_void(&entry.record)).map(|(key, _)| *key).collect();
-        let mut gone = Vec::new();
-        for key in keys {
-            let Some(entry) = self.entries.remove(&key) else { continue };
-            self.expiry.remove(&(entry.record.body.expires, key));
-            self.release_entry(&entry);
-            gone.push(entry.record);
-        }
+        let gone = self.take_out(keys);
         for node in void {
             self.pinned.remove(&node);
             self.certificates.remove(&node);
@@ -335,8 +327,7 @@ impl RecordSet {
         if let Some(rule) = self.rules.get(&key.kind) {
             rule(&record.body, &by.certificate).map_err(Refused::Content)?;
         }
-        let outsider = !self.admitted.counts(&by.operator);
-        if outsider {
+        if !self.admitted.counts(&by.operator) {
             self.check_outsider(key, record, &by.certificate)?;
         }
         self.room(key, record, signer, &by)?;
@@ -344,9 +335,6 @@ impl RecordSet {
             return Err(Refused::SignersFull);
         }
         self.certify(signer, by);
-        if outsider {
-            self.requests.insert(key);
-        }
         if let Some(word) = &record.word {
             self.learn(word);
         }
@@ -357,7 +345,11 @@ impl RecordSet {
         let rule = self.outsiders.filter(|_| key.kind == Kind::OPERATOR);
         let rule = rule.ok_or(Refused::Outsider("it may only ask to be, until it is"))?;
         rule(&record.body, by).map_err(Refused::Outsider)?;
-        if self.requests.len() >= OUTSIDERS_MAX && !self.requests.contains(&key) {
+        let is_another = |known: &&Shared| {
+            let signer = self.certificates.get(&NodeId(known.signer().0));
+            known.body.subject != key.subject && signer.is_some_and(|by| !self.admitted.counts(&by.operator))
+        };
+        if self.of_kind(key.tier, Kind::OPERATOR).filter(is_another).count() >= OUTSIDERS_MAX {
             return Err(Refused::OutsidersFull);
         }
         Ok(())
@@ -491,7 +483,6 @@ impl RecordSet {
             && at <= wall
         {
             self.expiry.remove(&(at, key));
-            self.requests.remove(&key);
             if let Some(floor) = self.floors.remove(&key) {
                 self.release(floor.signer, FLOOR);
                 self.forget_signer(floor.signer);

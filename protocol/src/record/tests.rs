@@ -1,11 +1,11 @@
 //! What the set takes in, what it refuses, and that its bytes stay what they are.
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use super::*;
 use crate::{
     codec,
     id::{MeshId, NodeId},
-    identity::{Genesis, Keypair, Party},
+    identity::{Admitted, Genesis, Keypair, Party},
     resources::Site,
 };
 
@@ -25,8 +25,16 @@ fn mesh() -> MeshId {
 }
 
 fn signer_in(number: u8, operator: u8, jurisdiction: &str) -> Signer {
-    let keys = Keypair::from_secret(&[number; 32]);
-    let by = Keypair::from_secret(&[operator; 32]);
+    signer_of(Keypair::from_secret(&[number; 32]), &Keypair::from_secret(&[operator; 32]), jurisdiction)
+}
+
+/// Of an operator of its own, one of many.
+fn signer_in_pair(hundreds: u8, ones: u8) -> Signer {
+    let key = |of: u8| Keypair::from_secret(&std::array::from_fn(|at| [of, hundreds, ones][at % 3]));
+    signer_of(key(1), &key(2), "FR")
+}
+
+fn signer_of(keys: Keypair, by: &Keypair, jurisdiction: &str) -> Signer {
     let certificate = NodeCertificate {
         mesh: mesh(),
         operator: Genesis::new(Party::Operator, "op", by.public(), Timestamp(1)),
@@ -40,7 +48,7 @@ fn signer_in(number: u8, operator: u8, jurisdiction: &str) -> Signer {
         sealing: PublicKey([0; 32]),
         successions: None,
     };
-    Signer { certificate: Signed::seal(&by, &certificate), keys }
+    Signer { certificate: Signed::seal(by, &certificate), keys }
 }
 
 fn signer(number: u8) -> Signer {
@@ -327,4 +335,28 @@ fn the_bytes_of_a_record_are_those_of_the_golden_file() {
     let read: Record = codec::decode("record", &bytes).unwrap();
     assert!(read.signed.verify().is_ok());
     assert_eq!(Known::read(read).unwrap(), *record);
+}
+
+/// Who is not admitted may ask to be, and there is room for so many who ask. Also for those who were members once, and again
+/// for one more when somebody who asked is admitted.
+#[test]
+fn only_so_many_strangers_wait_to_be_admitted() {
+    let stranger =
+        |number: usize| signer_in_pair(u8::try_from(number / 200).unwrap(), u8::try_from(number % 200).unwrap());
+    let asks = |of: &Signer| of.says(&body(Kind::OPERATOR, Scope::Mesh, Subject(of.node().0), WALL.0));
+    let operator = |of: &Signer| of.certificate.open().unwrap().operator_id();
+    let mut set = set();
+    set.demand_of_outsiders(|_, _| Ok(()));
+    let (once, member) = (stranger(0), stranger(1));
+    assert_eq!(set.insert(&asks(&once), WALL), Inserted::Fresh, "while everybody counts");
+    set.count_only(Admitted::these([operator(&member)].into(), BTreeSet::new()));
+    for number in 2..=OUTSIDERS_MAX {
+        assert_eq!(set.insert(&asks(&stranger(number)), WALL), Inserted::Fresh, "{number}");
+    }
+    let late = stranger(OUTSIDERS_MAX + 1);
+    assert_eq!(set.insert(&asks(&late), WALL), Inserted::Refused(Refused::OutsidersFull));
+    assert_eq!(set.insert(&asks(&member), WALL), Inserted::Fresh, "a member does not wait");
+    let now = [operator(&member), operator(&stranger(7))].into();
+    set.count_only(Admitted::these(now, BTreeSet::new()));
+    assert_eq!(set.insert(&asks(&late), WALL), Inserted::Fresh, "one who waited was admitted");
 }

@@ -368,14 +368,14 @@ impl Router {
     /// An edge reaches instances only over links: it wants some to each app's, other edges to others.
     fn want_instances(&mut self, cell: CellId) {
         let update = self.apps.get(&cell).and_then(|known| known.update.as_ref()).filter(|update| !update.removed);
-        let nodes: BTreeSet<NodeId> = update.into_iter().flat_map(|update| &update.instances).map(|it| it.2).collect();
-        let mut nodes: Vec<NodeId> = nodes.into_iter().filter(|node| *node != self.me).collect();
+        let nodes = update.into_iter().flat_map(|update| &update.instances).map(|(_, _, node)| *node);
+        let mut nodes: BTreeSet<NodeId> = nodes.filter(|node| *node != self.me).collect();
         if nodes.len() > LINKS_PER_APP_MAX {
-            let distance = |node: &NodeId| NodeId(std::array::from_fn(|at| node.0[at] ^ self.me.0[at]));
-            nodes.sort_by_key(distance);
-            nodes.truncate(LINKS_PER_APP_MAX);
+            let by_distance: BTreeMap<NodeId, NodeId> =
+                nodes.iter().map(|node| (node.distance(self.me), *node)).collect();
+            nodes = by_distance.into_values().take(LINKS_PER_APP_MAX).collect();
         }
-        for Change { node: peer, needed: wanted, .. } in self.ties.keep(cell, nodes.into_iter().collect()) {
+        for Change { node: peer, needed: wanted, .. } in self.ties.keep(cell, nodes) {
             self.outbox.push(Output::Want { cell, peer, wanted });
         }
     }

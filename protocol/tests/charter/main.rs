@@ -116,7 +116,7 @@ fn a_newcomer_whose_clock_is_off_learns_it_and_is_nowhere_half_admitted() {
 }
 
 #[test]
-fn a_thousand_strangers_fill_the_waiting_room_and_nothing_else() {
+fn more_strangers_than_there_is_room_for_fill_the_waiting_room_and_nothing_else() {
     let mut world = World::of(&["alder", "birch"]);
     for n in 0..120 {
         let name = format!("sock puppet {n}");

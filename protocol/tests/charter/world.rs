@@ -79,7 +79,7 @@ pub(crate) struct World {
     requests: u64,
     /// By how many seconds clocks are ahead of the others'.
     ahead: BTreeMap<NodeId, i64>,
-    /// Frames of each kind that were sent.
+    /// Whether nothing gets from one to another.
     pub(crate) cut: Box<dyn Fn(NodeId, NodeId) -> bool>,
 }
 

@@ -1,6 +1,6 @@
 //! `bocage charter amend`: moves the next version, with the mover's own ballot. Without flags it only brings the electorate
 //! up to date: every member that is not excluded.
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use bocage_node::settings::wall;
 use bocage_protocol::{
@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::{
     failure::{Exit, Failure},
     invocation::Invocation,
-    roll::{Elector, ballot, genesis_of, names, stands},
+    roll::{Elector, ballot, names, read, stands},
     say,
     verb::mesh::time,
 };
@@ -44,16 +44,11 @@ impl Amend {
     pub(super) async fn run(self, at: &Invocation) -> Result<(), Failure> {
         let known = self.elector.known(at).await?;
         let key = self.elector.elector_key(&known)?;
-        for name in &self.without {
-            known.find_operator(name)?;
-        }
-        let mut electorate: Vec<Genesis> = Vec::new();
-        for operator in known.roll.operators.iter().filter(|it| it.excluded_ms.is_none()) {
-            let leaves = self.without.iter().any(|name| *name == operator.name || *name == operator.operator_id);
-            if !leaves {
-                electorate.push(genesis_of(operator)?.1);
-            }
-        }
+        let leave = self.without.iter().map(|name| Ok(known.find_operator(name)?.operator_id.clone()));
+        let leave: BTreeSet<String> = leave.collect::<Result<_, Failure>>()?;
+        let stay =
+            known.roll.operators.iter().filter(|it| it.excluded_ms.is_none() && !leave.contains(&it.operator_id));
+        let electorate: Vec<Genesis> = stay.map(|operator| read(&operator.genesis)).collect::<Result<_, Failure>>()?;
         let old = known.charter.values;
         let values = Values {
             quorum_permille: self.quorum.unwrap_or(old.quorum_permille),

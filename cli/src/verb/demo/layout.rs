@@ -19,8 +19,7 @@ use crate::{
     failure::{Exit, Failure},
     verb::{
         keys::make,
-        node::{edit, init},
-        offer::set::euro,
+        node::{edit, init, make::modest},
     },
 };
 
@@ -111,15 +110,7 @@ fn settings(plant: &Plant, founding: &Founding, ports: &Ports) -> std::io::Resul
             control: ports.control.local_addr()?,
             mdns: false,
         },
-        offer: Some(OfferSettings {
-            cpu_millis: 2_000,
-            memory_mib: 1_024,
-            disk_gib: 10,
-            currency: euro(),
-            cpu_core_month: 400,
-            memory_gib_month: 150,
-            disk_gib_month: 5,
-        }),
+        offer: Some(OfferSettings { cpu_millis: 2_000, ..modest() }),
         relay: None,
     })
 }

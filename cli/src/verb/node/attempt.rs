@@ -1,7 +1,10 @@
 //! Joining is all or nothing: whatever goes wrong on the way, what was made is taken away again, and a folder that was
 //! there is as it was. Even a power cut leaves a mark, so that the next attempt cleans up first.
 use std::{
-    fs, io,
+    collections::BTreeSet,
+    ffi::OsStr,
+    fs,
+    io::{self, Write as _},
     path::{Path, PathBuf},
 };
 
@@ -11,8 +14,12 @@ use crate::failure::Failure;
 
 /// There while an attempt is under way. Holds the settings as they were; empty: there were none.
 const MARK: &str = "joining";
-/// There as well if the operator's key was made by the attempt.
-const MADE_KEY: &str = "joining.key";
+/// There before it, and as long. Names, one a line, what of all that an attempt may make was there already.
+const THERE: &str = "joining.there";
+/// Folders that an attempt may make.
+const FOLDERS: [&str; 3] = ["disk", "content", "cache"];
+/// Files that it may make, beside the operator's keys and what makes a node a member.
+const FILES: [&str; 4] = ["control.sock", FILE, "bocage.toml.new", "keys/node.key"];
 
 /// See the top of this file. Dropped before [`Attempt::succeeded`], it undoes everything.
 #[derive(Debug)]
@@ -43,17 +50,17 @@ impl Attempt {
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
             Err(error) => return Err(io(error)),
         };
-        fs::write(path.join(MARK), before).map_err(io)?;
-        if !path.join("keys/operator.key").exists() {
-            fs::write(path.join(MADE_KEY), "").map_err(io)?;
-        }
+        let made = FOLDERS.into_iter().chain(FILES).map(str::to_owned);
+        let there: Vec<String> = made.filter(|name| path.join(name).exists()).chain(operator_keys(path)).collect();
+        keep(path, THERE, &there.join("\n")).map_err(io)?;
+        keep(path, MARK, &before).map_err(io)?;
         Ok(Self { path: path.to_owned(), over: false })
     }
 
     /// What was made stays.
     pub(super) fn succeeded(mut self) {
         self.over = true;
-        for mark in [MARK, MADE_KEY] {
+        for mark in [MARK, THERE] {
             let _ = fs::remove_file(self.path.join(mark));
         }
     }
@@ -67,29 +74,44 @@ impl Drop for Attempt {
     }
 }
 
-/// Takes away what an attempt made, and nothing else: it may have begun in a folder with other things in it.
+/// A file that is there whole or not at all, whatever happens to the machine.
+fn keep(path: &Path, name: &str, text: &str) -> io::Result<()> {
+    let next = path.join(format!("{name}.next"));
+    let mut file = fs::File::create(&next)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(next, path.join(name))
+}
+
+/// The operator's key in this folder, with what lies beside it: recovery keys, retired keys.
+fn operator_keys(path: &Path) -> impl Iterator<Item = String> {
+    let mine =
+        |name: &OsStr| name.to_str().filter(|name| name.starts_with("operator.key")).map(|it| format!("keys/{it}"));
+    let keys = fs::read_dir(path.join("keys")).into_iter().flatten().flatten();
+    keys.filter_map(move |it| mine(&it.file_name()))
+}
+
+/// Takes away what an attempt made, and nothing else: it may have begun in a folder with other things in it. What is not
+/// there need not be taken away.
 fn undo(path: &Path) {
-    let before = fs::read_to_string(path.join(MARK)).unwrap_or_default();
+    let (Ok(there), Ok(before)) = (fs::read_to_string(path.join(THERE)), fs::read_to_string(path.join(MARK))) else {
+        // Nobody says what was there: nothing is touched.
+        let _ = fs::remove_file(path.join(MARK));
+        return;
+    };
+    let there: BTreeSet<&str> = there.lines().collect();
     NodeFolder::leave(path);
-    // What is not there need not be taken away.
-    for folder in ["disk", "content", "cache"] {
+    for folder in FOLDERS.into_iter().filter(|folder| !there.contains(folder)) {
         let _ = fs::remove_dir_all(path.join(folder));
     }
-    let _ = fs::remove_file(path.join("control.sock"));
-    if before.is_empty() {
-        for file in [FILE, "bocage.toml.new", "keys/node.key"] {
-            let _ = fs::remove_file(path.join(file));
-        }
-        if path.join(MADE_KEY).exists() {
-            // With the recovery keys beside it.
-            let mine = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with("operator.key");
-            let keys = fs::read_dir(path.join("keys")).into_iter().flatten().flatten();
-            keys.filter(|it| mine(&it.file_name())).for_each(|it| drop(fs::remove_file(it.path())));
-        }
-    } else {
-        let _ = fs::write(path.join(FILE), before);
+    let files = FILES.into_iter().map(str::to_owned).chain(operator_keys(path));
+    for file in files.filter(|file| !there.contains(file.as_str())) {
+        let _ = fs::remove_file(path.join(file));
     }
-    for mark in [MADE_KEY, MARK] {
+    if there.contains(FILE) {
+        let _ = keep(path, FILE, &before);
+    }
+    for mark in [MARK, THERE] {
         let _ = fs::remove_file(path.join(mark));
     }
     // Only if they are empty.
@@ -139,7 +161,14 @@ mod tests {
     #[test]
     fn an_attempt_that_fails_leaves_what_was_there_as_it_was() {
         let home = tempfile::tempdir().unwrap();
-        for (file, text) in [(FILE, "mine"), ("keys/operator.key", "me"), ("keys/node.key", "it"), ("notes.txt", "x")] {
+        let there = [
+            (FILE, "mine"),
+            ("keys/operator.key", "me"),
+            ("keys/node.key", "it"),
+            ("notes.txt", "x"),
+            ("content/page.html", "a site's, not a node's"),
+        ];
+        for (file, text) in there {
             fs::create_dir_all(home.path().join(file).parent().unwrap()).unwrap();
             fs::write(home.path().join(file), text).unwrap();
         }
@@ -152,6 +181,28 @@ mod tests {
         drop(attempt);
         assert_eq!(files(home.path()), before);
         assert_eq!(fs::read_to_string(home.path().join(FILE)).unwrap(), "mine");
+    }
+
+    #[test]
+    fn keys_that_lie_where_an_attempt_makes_its_own_are_not_taken_away_with_them() {
+        let home = tempfile::tempdir().unwrap();
+        let old = home.path().join("keys/operator.key.retired-1");
+        fs::create_dir_all(home.path().join("keys")).unwrap();
+        fs::write(&old, "of another year").unwrap();
+        let attempt = Attempt::begin(home.path()).unwrap();
+        half_joined(home.path());
+        drop(attempt);
+        assert_eq!(files(home.path()), [old.display().to_string()]);
+    }
+
+    #[test]
+    fn a_mark_that_says_nothing_of_what_was_there_takes_nothing_away() {
+        let home = tempfile::tempdir().unwrap();
+        half_joined(home.path());
+        let before = files(home.path());
+        fs::write(home.path().join(MARK), "").unwrap();
+        Attempt::clean_up(home.path());
+        assert_eq!(files(home.path()), before);
     }
 
     #[test]

@@ -20,6 +20,7 @@ use bocage_protocol::{
     charter::{BadToken, CaseShown, Counted, RollShown, Token},
     command::{Command, NodeStatus, Reply},
     id::{ContentHash, MeshId, OperatorId},
+    reach::CLOCK_OFF_MAX,
 };
 use clap::Args;
 use serde_json::json;
@@ -40,8 +41,6 @@ use crate::{
 
 /// What an invite begins with.
 const INVITE: &str = "bocage-invite-";
-/// A clock that is farther off than this signs nothing that others believe.
-const CLOCK_OFF_MAX_MS: u64 = 30_000;
 /// A sponsor whose invite counts, and who is not enough, is waited for so long before others are named.
 const PENDING: Duration = Duration::from_secs(3);
 /// Between two looks.
@@ -278,7 +277,9 @@ fn is_request_of(case: &CaseShown, operator: OperatorId) -> bool {
 
 /// `peers_ms`: a peer's clock less this machine's.
 fn clock_is_right(peers_ms: Option<i64>) -> Result<(), Failure> {
-    let Some(off) = peers_ms.filter(|off| off.unsigned_abs() > CLOCK_OFF_MAX_MS) else { return Ok(()) };
+    let Some(off) = peers_ms.filter(|off| Duration::from_millis(off.unsigned_abs()) > CLOCK_OFF_MAX) else {
+        return Ok(());
+    };
     let way = if off > 0 { "behind" } else { "ahead of" };
     let what = format!(
         "this machine's clock is {} s {way} its peer's: nobody would believe what it signs",

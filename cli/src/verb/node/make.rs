@@ -193,7 +193,7 @@ impl Make {
 }
 
 /// What is offered where nobody says otherwise: a part of a small machine.
-fn modest() -> OfferSettings {
+pub(crate) fn modest() -> OfferSettings {
     OfferSettings {
         cpu_millis: 1_000,
         memory_mib: 1_024,
