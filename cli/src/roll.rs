@@ -9,8 +9,8 @@ use bocage_node::{
 use bocage_protocol::{
     charter::{Ballot, Charter, Matter, Motion, Papers},
     codec,
-    id::{ContentHash, OperatorId},
-    identity::{Envelope, Founding, Genesis, Signed},
+    id::ContentHash,
+    identity::{Envelope, Founding, Signed},
 };
 use clap::Args;
 use data_encoding::BASE64;
