@@ -35,6 +35,10 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
+/// A node and a simulation allocate all the time, most of it small and short: a seventh of their time with the system's.
+#[global_allocator]
+static HEAP: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = tree::Cli::parse();
     cli.globals.color.apply();

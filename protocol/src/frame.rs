@@ -85,6 +85,9 @@ pub struct Hello {
     /// [`crate::charter::STATEMENTS_MAX`]; more are ignored.
     #[n(9)]
     pub credentials: Option<Vec<Envelope>>,
+    /// It understands who says whether a link is needed, and says so itself. Left out: it does not know such frames.
+    #[n(10)]
+    pub parts: Option<bool>,
 }
 
 /// How much a frame's delay hurts. The driver keeps a queue each and empties them in this order.
@@ -150,7 +153,7 @@ impl Frame {
             | Self::Cell { .. }
             | Self::Birth(_)
             | Self::Route(_)
-            | Self::Reach(reach::Message::Found { .. }) => 0,
+            | Self::Reach(reach::Message::Found { .. } | reach::Message::Needed(_)) => 0,
         }
     }
 

@@ -117,7 +117,7 @@ pub struct Node {
     router: Router,
     ties: Ties,
     writes: Writes,
-    fetches: BTreeMap<TransferId, (Fetcher, ContentHash)>,
+    fetches: BTreeMap<TransferId, (Fetcher, NodeId, ContentHash)>,
     last_transfer: TransferId,
     disk_failed: Option<DiskFault>,
     agenda: Agenda<Part>,
@@ -214,7 +214,8 @@ impl Node {
             // No cell sleeps yet, so nothing is loaded after the boot.
             Input::Loaded { .. } | Input::Reading(_) => {}
             Input::Transferred { id, result } => {
-                if let Some((fetcher, content)) = self.fetches.remove(&id) {
+                if let Some((fetcher, from, content)) = self.fetches.remove(&id) {
+                    self.want(Wanter::Transfer(id), from, false);
                     self.on_fetched(fetcher, content, result.ok());
                 }
             }
@@ -651,7 +652,8 @@ impl Node {
             Fetcher::Leases | Fetcher::Host => ContentKind::Component,
             Fetcher::Cell(_) => ContentKind::Snapshot,
         };
-        self.fetches.insert(id, (fetcher, hash));
+        self.fetches.insert(id, (fetcher, from, hash));
+        self.want(Wanter::Transfer(id), from, true);
         self.outbox.push(Output::Transfer { id, from, what: Content { hash, size_bytes_max, kind } });
     }
 

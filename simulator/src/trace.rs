@@ -6,6 +6,8 @@ use bocage_protocol::{
     codec::Blob,
     frame::Frame,
     io::{Input, LinkChange, Output},
+    notice::Notice,
+    route::RouteDelta,
     store,
     wire::{WIRE_NEWEST, Wire},
 };
@@ -227,6 +229,20 @@ pub(crate) fn of_output(output: &Output, mark: Option<FrameMark>) -> u128 {
             mixer.word(3);
             mixer.bytes(&content.0);
             mixer.bytes(bytes);
+        }
+        Output::Notice(Notice::Applied { cell, line, index, digest }) => {
+            mixer.words([4, *line, *index]);
+            mixer.bytes(&cell.0);
+            mixer.bytes(digest);
+        }
+        Output::Serve(RouteDelta::Put(route)) => {
+            mixer.word(5);
+            mixer.value(&(route.cell, route.tenant, &route.app, &route.hosts));
+            for target in &route.targets {
+                mixer.value(&(target.instance, target.node));
+                let round_trip = u64::try_from(target.round_trip.as_nanos()).unwrap_or(u64::MAX);
+                mixer.words([target.generation, u64::from(target.local), u64::from(target.up), round_trip]);
+            }
         }
         Output::Dial { .. }
         | Output::Reserve { .. }

@@ -222,6 +222,7 @@ impl Attack {
             relays: None,
             finds: None,
             credentials: None,
+            parts: None,
         };
         mesh.send(self.target, WIRE_NEWEST, &Frame::Hello(Box::new(hello)));
         tokio::time::sleep(Duration::from_millis(200)).await;

@@ -24,6 +24,9 @@ const SUBSCRIBERS_MAX: usize = 4_096;
 /// Lapsed subscriptions are noticed so much later at most.
 const SWEEP: Duration = Duration::from_secs(5);
 
+/// Linked peers of each other jurisdiction that a subscriber asks, beside those who watch whom he asks about.
+const ASKED_ABROAD: usize = 3;
+
 /// Linked peers of another jurisdiction that are told a verdict, which spreads it there.
 const TOLD_ABROAD: usize = 3;
 
@@ -63,14 +66,37 @@ impl Membership {
             self.agenda.set(Timer::Subscribe, None);
             return;
         }
-        let peers: Vec<NodeId> = self.links.keys().copied().collect();
-        for node in peers {
+        for node in self.whom_to_ask() {
             self.say_subscriptions_to(node);
         }
         self.wake(Timer::Subscribe, now.instant + ASKED_FOR / 3, "renew subscriptions");
     }
 
-    pub(super) fn say_subscriptions_to(&mut self, node: NodeId) {
+    /// A link came up: perhaps to somebody who can say what this node wants to hear.
+    pub(super) fn ask_if_it_knows(&mut self, node: NodeId) {
+        if !self.subscriptions.ours.is_empty() && self.whom_to_ask().contains(&node) {
+            self.say_subscriptions_to(node);
+        }
+    }
+
+    /// The linked nodes that are asked: those whom the subscriptions are about, those who watch them, and some of each other
+    /// jurisdiction, to which its tree brings all that is said there.
+    fn whom_to_ask(&self) -> BTreeSet<NodeId> {
+        let mut asked: BTreeSet<NodeId> = self.subscriptions.ours.iter().map(|subject| NodeId(subject.0)).collect();
+        asked.extend(self.wants.of(Reason::Subscribed));
+        asked.retain(|node| self.links.contains_key(node));
+        let mut abroad: BTreeMap<Jurisdiction, Vec<(NodeId, NodeId)>> = BTreeMap::new();
+        for (node, link) in self.links.iter().filter(|(_, link)| link.jurisdiction != self.home) {
+            abroad.entry(link.jurisdiction).or_default().push((node.distance(self.me), *node));
+        }
+        for mut nodes in abroad.into_values() {
+            nodes.sort_unstable();
+            asked.extend(nodes.into_iter().take(ASKED_ABROAD).map(|(_, node)| node));
+        }
+        asked
+    }
+
+    fn say_subscriptions_to(&mut self, node: NodeId) {
         // At home the tree brings all that is said; only who watches somebody is known to himself alone.
         let at_home = self.links.get(&node).is_some_and(|link| link.jurisdiction == self.home);
         let is_meant = |subject: &&Subject| !at_home || subject.0 == node.0;
@@ -129,8 +155,7 @@ impl Membership {
         presence.into_iter().chain(verdicts).chain(others).map(|known| Parcel(known.clone())).collect()
     }
 
-    /// A record is new here: those who asked hear it, if the tree does not bring it to them. Each linked node of the subject's
-    /// jurisdiction says so: which others the subscriber has links to, and who of them lies or is cut off, nobody here knows.
+    /// A record is new here: those who asked hear it, if the tree does not bring it to them.
     pub(super) fn tell_subscribers(&mut self, record: &Shared, from: Option<NodeId>) {
         if record.body.scope == Scope::Mesh {
             return;
@@ -218,7 +243,7 @@ impl Membership {
 
     /// A link came up: its jurisdiction may not have heard this node's verdicts, nor the peer its subscriptions.
     pub(super) fn catch_up(&mut self, node: NodeId, jurisdiction: Jurisdiction) {
-        self.say_subscriptions_to(node);
+        self.ask_if_it_knows(node);
         let ours = |known: &&Shared| known.signer().0 == self.me.0;
         let meant = Scope::Jurisdiction(jurisdiction);
         let verdicts = self.set.of_kind(Tier::Asked, Kind::VERDICT).filter(ours);

@@ -50,6 +50,9 @@ pub enum Message {
         #[n(1)]
         places: Vec<Place>,
     },
+    /// Whether the sender needs this link. Until it says otherwise it does; two that do not hang up.
+    #[n(2)]
+    Needed(#[n(0)] bool),
 }
 
 /// Somebody, and where he is said to be.
@@ -71,7 +74,7 @@ impl Message {
                 && place.addresses.iter().all(|address| address.len() <= ADDRESS_BYTES_MAX)
         };
         match self {
-            Self::Find(_) => true,
+            Self::Find(_) | Self::Needed(_) => true,
             Self::Found { places, .. } => places.len() <= PLACES_MAX && places.iter().all(fits),
         }
     }

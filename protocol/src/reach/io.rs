@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 use super::{Message, Source};
 use crate::{
     frame::{Frame, Hello},
-    id::{CellId, DiskId, NodeId},
+    id::{CellId, DiskId, NodeId, TransferId},
     identity::{Admitted, Envelope, NodeCertificate, NodeIdentity, Signed},
     io::{LinkChange, Path},
     membership::Address,
@@ -25,6 +25,8 @@ pub enum Wanter {
     Route(CellId),
     /// It relays, and this node needs a relay.
     Relay,
+    /// Bytes come from there.
+    Transfer(TransferId),
     /// It may know where this one is.
     Find(NodeId),
 }

@@ -14,6 +14,7 @@ mod io;
 mod peer;
 mod book;
 mod keys;
+mod need;
 mod own;
 mod relays;
 mod find;
@@ -245,8 +246,9 @@ impl Reach {
         let peer = self.peer(id, now.instant);
         if wanted {
             peer.wanted_by.insert(by);
+            self.needs(now, id);
             self.dial_if_due(now, id);
-            if !self.book.knows(id) {
+            if !self.book.knows(id) && by.wants_nobody_else() {
                 self.look_for(now, id);
             }
         } else {
@@ -258,7 +260,8 @@ impl Reach {
     fn arm(&mut self, id: NodeId) {
         let due = self.peers.get(&id).and_then(|peer| match peer.state {
             State::Idle { dial_at } => {
-                (peer.is_needed() && self.book.knows(id)).then_some(Deadline { at: dial_at, reason: "dial" })
+                let dial = Deadline { at: dial_at, reason: "dial" };
+                if peer.is_needed() { self.book.knows(id).then_some(dial) } else { Some(Self::forgotten_at(dial_at)) }
             }
             State::Greeting => {
                 Some(Deadline { at: peer.turned_away_at().min(peer.greeted + HELLO_AGAIN), reason: "greeting" })
@@ -268,7 +271,7 @@ impl Reach {
             State::Linked => {
                 let void = peer.void_at.map(|at| Deadline { at, reason: "a certificate by a dead key" });
                 let direct = peer.direct_at.map(|at| Deadline { at, reason: "dial directly" });
-                void.into_iter().chain(direct).min()
+                void.into_iter().chain(direct).chain(Self::lingers_until(peer)).min()
             }
         });
         self.agenda.set(Timer::Peer(id), due);
@@ -325,7 +328,7 @@ impl Reach {
                     return;
                 }
                 peer.state = State::Greeting;
-                peer.up_at = now.instant;
+                (peer.up_at, peer.used_at) = (now.instant, now.instant);
                 peer.failures = 0;
                 self.greet(now, id);
             }
@@ -390,7 +393,7 @@ impl Reach {
             let dial_at = now.instant + Duration::from_nanos(wait_ns / 1024 * (512 + jitter));
             peer.state = State::Idle { dial_at };
             peer.waiting.retain(|(since, _)| now.instant.since(*since) < WAITING_TIME_MAX);
-            let in_vain = peer.failures >= FAILURES_BEFORE_FIND && peer.is_needed();
+            let in_vain = peer.failures >= FAILURES_BEFORE_FIND && peer.is_worth_finding();
             self.book.doubt(id);
             if in_vain {
                 self.look_for(now, id);
@@ -407,6 +410,10 @@ impl Reach {
         let was_linked = matches!(peer.state, State::Linked);
         let wait = if peer.refused || self.void { BACK_OFF_MAX } else { Duration::ZERO };
         peer.lost(now.instant + wait + jitter);
+        if peer.left_alone {
+            let dial_at = self.leave_alone(now);
+            self.peer(id, now.instant).state = State::Idle { dial_at };
+        }
         if was_linked {
             self.outbox.push(Output::Down(id));
             self.outbox.push(Output::Notice(Notice::PeerDown(id)));
@@ -459,6 +466,7 @@ impl Reach {
             wall: now.wall,
             relays: self.offers_relay.then_some(true),
             finds: Some(true),
+            parts: Some(true),
             credentials: self.credentials.clone(),
         }
     }
@@ -500,6 +508,7 @@ impl Reach {
         peer.operator = certificate.operator_id();
         peer.certificate = Some(certificate);
         peer.finds = hello.finds == Some(true);
+        peer.parts = hello.parts == Some(true);
         peer.wire = wire;
         peer.certified_by = hello.certificate.key();
         peer.refused = false;
@@ -594,6 +603,7 @@ impl Reach {
             peer.waiting.pop_front();
         }
         peer.waiting.push_back((now.instant, frame));
+        self.needs(now, to);
         self.dial_if_due(now, to);
     }
 }
@@ -637,6 +647,7 @@ impl Machine for Reach {
             }
             Input::Send { to, frame } => {
                 if let Some(wire) = self.wire(to) {
+                    self.needs(now, to);
                     return self.outbox.push(Output::Send { to, wire, frame });
                 }
                 self.wait_for(now, to, frame);
@@ -682,6 +693,7 @@ impl Machine for Reach {
                 State::Idle { .. } | State::Dialling { .. } | State::Greeting | State::Linked => {}
             }
             self.end_void(now, id);
+            self.let_go(now, id);
             self.dial_if_due(now, id);
             self.arm(id);
         }

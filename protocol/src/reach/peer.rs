@@ -80,6 +80,15 @@ pub(super) struct Peer {
     pub(super) life: Option<(DiskId, u64)>,
     /// It answers who asks where somebody is.
     pub(super) finds: bool,
+    /// It knows what it means that a link is not needed.
+    pub(super) parts: bool,
+    /// When this node last sent something over its link.
+    pub(super) used_at: Instant,
+    /// What each end of its link has said last of whether it needs it.
+    pub(super) says_needed: bool,
+    pub(super) needed_there: bool,
+    /// It has no link because neither end needed it.
+    pub(super) left_alone: bool,
     /// What the link goes over, while there is one.
     pub(super) over: Option<Over>,
     /// When a relayed link is next tried directly, and how often it was.
@@ -110,6 +119,11 @@ impl Peer {
             void_at: None,
             life: None,
             finds: false,
+            parts: false,
+            used_at: now,
+            says_needed: true,
+            needed_there: true,
+            left_alone: false,
             over: None,
             direct_at: None,
             direct_tries: 0,
@@ -129,6 +143,16 @@ impl Peer {
 
     pub(super) fn is_needed(&self) -> bool {
         !self.wanted_by.is_empty() || !self.waiting.is_empty()
+    }
+
+    /// Whether a part wants its link, now that the mesh is found.
+    pub(super) fn is_wanted_for_good(&self) -> bool {
+        self.wanted_by.iter().any(|by| *by != Wanter::Bootstrap)
+    }
+
+    /// Whether its whereabouts are worth asking others for.
+    pub(super) fn is_worth_finding(&self) -> bool {
+        !self.waiting.is_empty() || self.wanted_by.iter().any(|by| by.wants_nobody_else())
     }
 
     /// It was dialled in vain, and not only by chance.
@@ -179,6 +203,8 @@ impl Peer {
     pub(super) fn lost(&mut self, dial_at: Instant) {
         self.state = State::Idle { dial_at };
         self.clock_off_ms = None;
+        self.left_alone = !self.says_needed;
+        (self.says_needed, self.needed_there) = (true, true);
         self.over = None;
         self.direct_at = None;
     }

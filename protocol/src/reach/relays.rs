@@ -73,6 +73,11 @@ impl Relays {
         }
     }
 
+    /// Whether one relays for this node, or was asked to.
+    pub(super) fn holds(&self, node: NodeId) -> bool {
+        self.held.contains_key(&node)
+    }
+
     /// Those that relay for this node now, in order of their ids.
     pub(super) fn agreeing(&self) -> impl Iterator<Item = NodeId> {
         self.held.iter().filter(|(_, held)| **held == Held::Agreed).map(|(node, _)| *node)

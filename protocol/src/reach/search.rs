@@ -68,7 +68,7 @@ impl Reach {
         }
     }
 
-    fn say(&mut self, to: NodeId, message: Message) {
+    pub(super) fn say(&mut self, to: NodeId, message: Message) {
         if let Some(wire) = self.wire(to) {
             self.outbox.push(Output::Send { to, wire, frame: Frame::Reach(message) });
         }
@@ -83,11 +83,10 @@ impl Reach {
     }
 
     fn stop_wanting(&mut self, target: NodeId) {
-        for (node, peer) in &mut self.peers {
-            // A link that was made to ask, and that nobody here wants for anything else, has done its work.
-            if peer.wanted_by.remove(&Wanter::Find(target)) && !peer.is_needed() && peer.has_link() && *node != target {
-                self.outbox.push(Output::Hangup { peer: *node });
-            }
+        let asked = self.peers.iter_mut();
+        let asked = asked.filter_map(|(node, peer)| peer.wanted_by.remove(&Wanter::Find(target)).then_some(*node));
+        for node in asked.collect::<Vec<_>>() {
+            self.arm(node);
         }
     }
 
@@ -111,6 +110,7 @@ impl Reach {
                 self.search(now, target);
                 self.try_again(now, target);
             }
+            Message::Needed(needed) => self.on_needed(from, needed),
         }
     }
 

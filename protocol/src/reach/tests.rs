@@ -66,6 +66,7 @@ fn hello_of(identity: &NodeIdentity, mesh: MeshId, wall: Timestamp) -> Box<Hello
         relays: None,
         finds: Some(true),
         credentials: None,
+        parts: Some(true),
     })
 }
 
@@ -316,6 +317,7 @@ fn a_relayed_link_is_tried_directly_ever_more_rarely_and_moves_without_going_dow
     let up = LinkChange::Up { address: None, over: Over::Relay(relay) };
     step(&mut reach, at(1), Input::Link { peer: other.node(), change: up });
     step(&mut reach, at(2), Input::Hello { from: other.node(), hello: hello_of(&other, mesh(), WALL) });
+    want(&mut reach, 2, other.node(), true);
     let mut tried = Vec::new();
     for _ in 0..6 {
         let (now, outputs) = tick(&mut reach);
@@ -367,7 +369,7 @@ fn a_node_whose_address_nobody_here_knows_is_found_by_asking_those_closest_to_it
     others.sort_by_key(|other| std::cmp::Reverse(other.node().distance(lost)));
     let [friend, far] = others;
     introduce(&mut reach, &friend, WALL);
-    let want = Input::Want { by: Wanter::Membership, peer: lost, addresses: vec![], wanted: true };
+    let want = Input::Want { by: Wanter::Cell(CellId::default()), peer: lost, addresses: vec![], wanted: true };
     let outputs = step(&mut reach, at(10), want);
     let find = Frame::Reach(Message::Find(lost));
     assert!(
@@ -505,4 +507,96 @@ fn outsiders_get_so_many_links_and_members_all_they_want() {
         assert_eq!(refused, number == OUTSIDERS_MAX, "{number}");
         assert!(reach.is_outsider(outsider.node()) || refused);
     }
+}
+
+/// Two nodes with a link between them, both of which are linked to others that they need.
+fn pair() -> (Reach, Reach, [NodeId; 2]) {
+    let (me, other, third) = (identity(1, mesh()), identity(2, mesh()), identity(3, mesh()));
+    let mut ours = reach(&[]);
+    let mut theirs = Reach::open(Seed([2; 32]), identity(2, mesh()), mesh(), (DiskId::default(), 1), Config::default());
+    for (reach, peer) in [(&mut ours, &other), (&mut theirs, &me)] {
+        want(reach, 0, third.node(), true);
+        introduce(reach, &third, WALL);
+        introduce(reach, peer, WALL);
+    }
+    (ours, theirs, [me.node(), other.node()])
+}
+
+fn want(reach: &mut Reach, ms: u64, peer: NodeId, wanted: bool) -> Vec<Output> {
+    step(reach, at(ms), Input::Want { by: Wanter::Membership, peer, addresses: vec![], wanted })
+}
+
+/// What a node does once it has had a link for so long.
+fn done_by(reach: &mut Reach, ms: u64) -> Vec<Output> {
+    reach.handle_timeout(at(ms));
+    drain(reach)
+}
+
+fn needed(to: NodeId, needed: bool) -> Output {
+    Output::Send { to, wire: WIRE_HELLO, frame: Frame::Reach(Message::Needed(needed)) }
+}
+
+fn told(from: NodeId, needed: bool) -> Input {
+    Input::Received { from, message: Message::Needed(needed) }
+}
+
+#[test]
+fn a_link_that_neither_end_needs_ends_and_one_that_either_needs_stays() {
+    let (mut ours, mut theirs, [me, other]) = pair();
+    want(&mut theirs, 3, me, true);
+    assert_eq!(done_by(&mut ours, 50_000), [], "it may be needed again at once");
+    assert_eq!(done_by(&mut ours, 61_000), [needed(other, false)]);
+    assert_eq!(step(&mut theirs, at(61_001), told(me, false)), []);
+    assert_eq!(done_by(&mut theirs, 600_000), [], "the other end needs it");
+
+    want(&mut theirs, 600_001, me, false);
+    assert_eq!(done_by(&mut theirs, 670_000), [Output::Hangup { peer: me }]);
+    let down = Input::Link { peer: me, change: LinkChange::Down };
+    assert_eq!(dials(&step(&mut theirs, at(670_001), down)), []);
+    done_by(&mut theirs, 2_000_000);
+    assert!(!theirs.peers.contains_key(&me), "who is neither linked nor wanted is forgotten");
+}
+
+#[test]
+fn who_needs_a_link_again_says_so() {
+    let (mut ours, mut theirs, [me, other]) = pair();
+    assert_eq!(done_by(&mut ours, 61_000), [needed(other, false)]);
+    let frame = Frame::Route(crate::route::Message::Unknown { cell: CellId::default() });
+    let sent = step(&mut ours, at(61_001), Input::Send { to: other, frame: frame.clone() });
+    assert_eq!(sent, [needed(other, true), Output::Send { to: other, wire: WIRE_HELLO, frame }]);
+    step(&mut theirs, at(61_002), told(me, false));
+    step(&mut theirs, at(61_002), told(me, true));
+    assert_eq!(done_by(&mut theirs, 62_000), [needed(me, false)], "and nobody hangs up");
+    assert_eq!(step(&mut ours, at(62_001), told(other, false)), []);
+    assert_eq!(done_by(&mut ours, 122_000), [Output::Hangup { peer: other }]);
+    assert_eq!(step(&mut theirs, at(122_001), told(me, false)), [Output::Hangup { peer: me }]);
+}
+
+#[test]
+fn who_knows_nobody_but_a_bootstrap_node_keeps_it_and_lets_it_go_for_a_while_when_he_does() {
+    let (first, second) = (identity(2, mesh()), identity(3, mesh()));
+    let mut reach = reach(&[(first.node(), vec![PUBLIC.into()])]);
+    introduce(&mut reach, &first, WALL);
+    assert_eq!(done_by(&mut reach, 61_000), []);
+    want(&mut reach, 61_001, second.node(), true);
+    introduce(&mut reach, &second, WALL);
+    assert_eq!(done_by(&mut reach, 125_000), [needed(first.node(), false)]);
+    let outputs = step(&mut reach, at(125_001), told(first.node(), false));
+    assert_eq!(outputs, [Output::Hangup { peer: first.node() }]);
+    let down = Input::Link { peer: first.node(), change: LinkChange::Down };
+    assert_eq!(dials(&step(&mut reach, at(125_002), down)), []);
+    let (again, outputs) = tick(&mut reach);
+    assert_eq!(dials(&outputs), [PathKind::Direct]);
+    assert!(again.instant > at(240_000).instant, "{again:?}");
+}
+
+#[test]
+fn who_was_let_go_is_dialled_at_once_when_he_is_needed() {
+    let (mut ours, _, [_, other]) = pair();
+    step(&mut ours, at(3), Input::Addresses { peer: other, addresses: vec![PUBLIC.into()], source: Source::Signed });
+    step(&mut ours, at(4), told(other, false));
+    assert_eq!(done_by(&mut ours, 61_000), [Output::Hangup { peer: other }]);
+    step(&mut ours, at(61_001), Input::Link { peer: other, change: LinkChange::Down });
+    let frame = Frame::Route(crate::route::Message::Unknown { cell: CellId::default() });
+    assert_eq!(dials(&step(&mut ours, at(61_002), Input::Send { to: other, frame })), [PathKind::Direct]);
 }

@@ -595,5 +595,6 @@ pub(super) fn hello(host: &Host) -> Frame {
         relays: Some(true),
         finds: Some(true),
         credentials: None,
+        parts: Some(true),
     }))
 }

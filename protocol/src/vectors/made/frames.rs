@@ -86,6 +86,7 @@ fn hello() -> Hello {
         relays: Some(true),
         finds: Some(true),
         credentials: None,
+        parts: Some(true),
     }
 }
 
@@ -148,7 +149,7 @@ fn every_frame() -> Vec<(&'static str, Frame)> {
         ("Hello", Frame::Hello(Box::new(hello()))),
         (
             "Hello, of a node that says no more than it must",
-            Frame::Hello(Box::new(Hello { relays: None, finds: None, ..hello() })),
+            Frame::Hello(Box::new(Hello { relays: None, finds: None, parts: None, ..hello() })),
         ),
         (
             "Hello, of an operator that was admitted",
@@ -289,6 +290,7 @@ fn every_frame() -> Vec<(&'static str, Frame)> {
                 places: vec![reach::Place { node: contact().node, addresses: contact().addresses }],
             }),
         ),
+        ("Reach Needed", Frame::Reach(reach::Message::Needed(false))),
         ("Route Unknown", Frame::Route(route::Message::Unknown { cell: CellId::of(b"another") })),
     ]
 }
