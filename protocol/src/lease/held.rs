@@ -4,10 +4,10 @@ use std::time::Duration;
 use super::{AGAIN, content_of};
 use crate::{
     cell::{Description, InstanceState, LeaseInfo, ReleaseInfo, Secrets},
-    id::{ContentHash, InstanceId},
+    id::{CellId, ContentHash, InstanceId},
     io::Start,
     machine::Deadline,
-    time::{Instant, Timestamp},
+    time::{Instant, Timestamp, millis},
 };
 
 /// How far an instance is.
@@ -130,7 +130,35 @@ impl Held {
     }
 }
 
+/// When a lease of this cell is renewed next: all holders do so at one moment of the wall clock, another for each cell, so
+/// that the cell's members wake once for all of them. Later than a quarter of `every`, and within five quarters.
+pub(super) fn until_renewal(wall: Timestamp, cell: CellId, every: Duration) -> Duration {
+    let every = millis(every).max(1);
+    let own = cell.0.iter().fold(0_u64, |sum, byte| sum.wrapping_mul(257).wrapping_add(u64::from(*byte))) % every;
+    let left = every - (wall.0 + every - own) % every;
+    Duration::from_millis(if left * 4 > every { left } else { left + every })
+}
+
 /// A lease without what every renewal changes: what is worth writing to disk again.
 pub(super) fn without_renewals(lease: LeaseInfo) -> LeaseInfo {
     LeaseInfo { renewed: Timestamp(0), state: InstanceState::Starting, ..lease }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_holders_of_a_cells_leases_renew_at_one_moment_and_those_of_others_at_another() {
+        let every = Duration::from_secs(3);
+        let next = |wall: u64, cell: u8| wall + millis(until_renewal(Timestamp(wall), CellId([cell; 32]), every));
+        let moments: Vec<u64> = (1_000_000..1_009_000).step_by(7).map(|wall| next(wall, 1) % 3_000).collect();
+        assert!(moments.iter().all(|moment| *moment == moments[0]), "{moments:?}");
+        assert_ne!(next(1_000_000, 1) % 3_000, next(1_000_000, 2) % 3_000);
+        for wall in 1_000_000..1_003_000 {
+            let wait = next(wall, 1) - wall;
+            assert!(wait > 750 && wait <= 3_750, "{wait} ms");
+        }
+        assert_eq!(until_renewal(Timestamp(0), CellId::default(), Duration::ZERO), Duration::from_millis(1));
+    }
 }

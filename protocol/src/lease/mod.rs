@@ -36,7 +36,7 @@ use crate::{
 const KEEP_PREFIX: &[u8] = b"lease/";
 /// A failed fetch, renewal or look is repeated after this.
 const AGAIN: Duration = Duration::from_secs(1);
-/// A renewal is asked for three times before a lease would end.
+/// A renewal is asked for about three times before a lease would end.
 const RENEWALS_PER_LEASE: u32 = 3;
 
 /// Input of the leases.
@@ -381,7 +381,7 @@ impl Leases {
     fn renew(&mut self, now: Now, instance: InstanceId) {
         let Some(held) = self.held.get_mut(&instance) else { return };
         held.serial = (held.serial + 1).max(now.wall.0);
-        held.renew_at = now.instant + held.duration / RENEWALS_PER_LEASE;
+        held.renew_at = now.instant + held::until_renewal(now.wall, instance.cell, held.duration / RENEWALS_PER_LEASE);
         let renewal = Renewal {
             instance,
             generation: held.generation,
