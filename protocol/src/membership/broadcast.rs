@@ -1,5 +1,6 @@
 //! The broadcast: records in full along a tree of overlay links (see `tree`), their headers along the others; whoever
-//! hears of a record that the tree does not bring fetches it (after Leitão's *Plumtree*).
+//! hears of a record that the tree does not bring fetches it (after Leitão's *Plumtree*). Its signer sends it to all
+//! neighbours at once.
 //!
 //! There are two trees, one for the mesh and one for this node's jurisdiction.
 use std::{
@@ -169,7 +170,9 @@ impl Membership {
             if Some(*node) == from || (tier == Tier::Home && *jurisdiction != self.home) {
                 continue;
             }
-            if pushed && self.trees.eager.contains(&(tier, *node)) {
+            // Who says something tells all his neighbours: from several places of the tree it is sooner at the others, and
+            // his own place in it may just be lost.
+            if how == How::Own || (pushed && self.trees.eager.contains(&(tier, *node))) {
                 self.trees.pushes.entry(*node).or_default().push(Parcel(record.clone()));
             } else {
                 self.trees.announce.entry(*node).or_default().push(header);

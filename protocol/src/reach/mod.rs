@@ -414,6 +414,7 @@ impl Reach {
             let dial_at = self.leave_alone(now);
             self.peer(id, now.instant).state = State::Idle { dial_at };
         }
+        self.fall_back(now);
         if was_linked {
             self.outbox.push(Output::Down(id));
             self.outbox.push(Output::Notice(Notice::PeerDown(id)));

@@ -94,6 +94,19 @@ impl Reach {
         }
     }
 
+    /// The last link is gone: whoever was let go is worth one again.
+    pub(super) fn fall_back(&mut self, now: Now) {
+        if self.peers.values().any(Peer::has_link) {
+            return;
+        }
+        let alone = self.peers.iter().filter(|(_, peer)| peer.left_alone && peer.is_needed());
+        for id in alone.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.needs(now, id);
+            self.dial_if_due(now, id);
+            self.arm(id);
+        }
+    }
+
     /// A link that was let go is gone: when its peer is dialled again, if nobody needs it before.
     pub(super) fn leave_alone(&mut self, now: Now) -> Instant {
         now.instant + BOOTSTRAP_AGAIN + self.rng.duration_below(BOOTSTRAP_AGAIN)

@@ -591,6 +591,22 @@ fn who_knows_nobody_but_a_bootstrap_node_keeps_it_and_lets_it_go_for_a_while_whe
 }
 
 #[test]
+fn who_loses_his_last_link_dials_the_bootstrap_node_that_he_let_go_at_once() {
+    let (first, second) = (identity(2, mesh()), identity(3, mesh()));
+    let mut reach = reach(&[(first.node(), vec![PUBLIC.into()])]);
+    want(&mut reach, 1, second.node(), true);
+    introduce(&mut reach, &first, WALL);
+    introduce(&mut reach, &second, WALL);
+    step(&mut reach, at(3), told(first.node(), false));
+    assert_eq!(done_by(&mut reach, 61_000), [Output::Hangup { peer: first.node() }]);
+    let down = |node| Input::Link { peer: node, change: LinkChange::Down };
+    assert_eq!(dials(&step(&mut reach, at(61_001), down(first.node()))), []);
+    let outputs = step(&mut reach, at(70_000), down(second.node()));
+    let dialled = |output: &Output| matches!(output, Output::Dial { peer, .. } if *peer == first.node());
+    assert!(outputs.iter().any(dialled), "{outputs:?}");
+}
+
+#[test]
 fn who_was_let_go_is_dialled_at_once_when_he_is_needed() {
     let (mut ours, _, [_, other]) = pair();
     step(&mut ours, at(3), Input::Addresses { peer: other, addresses: vec![PUBLIC.into()], source: Source::Signed });
