@@ -60,8 +60,7 @@ pub(super) struct Overlay {
     /// Asked, or about to be once linked; given up at.
     pending: BTreeMap<NodeId, Instant>,
     pub(super) failed: BTreeMap<NodeId, Instant>,
-    /// As last written.
-    /// Who and where: what is on disk.
+    /// Who and where, as last written to disk.
     cached: BTreeMap<NodeId, Vec<Address>>,
 }
 

@@ -124,7 +124,7 @@ fn a_lost_introduction_is_made_again_until_both_have_heard_each_other() {
     let lost = hello(&step(&mut ours, at(0), up(other.node())));
     let heard = hello(&step(&mut theirs, at(0), up(me.node())));
     assert!(lost.is_some());
-    step(&mut ours, at(1), Input::Hello { from: other.node(), hello: heard.unwrap() });
+    step(&mut ours, at(1), Input::Hello { from: other.node(), hello: heard.expect("it introduces itself too") });
     assert!(ours.admits(other.node()), "this side has heard the other");
     theirs.handle_timeout(at(500));
     let again = hello(&drain(&mut theirs)).expect("the other says it again");

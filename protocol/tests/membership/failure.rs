@@ -168,6 +168,25 @@ fn a_subscriber_elsewhere_hears_that_a_node_is_down_and_that_it_is_back() {
 }
 
 #[test]
+fn a_subscriber_with_many_links_elsewhere_asks_few() {
+    let mut world = settled(33, 40, &["FR", "DE"], 8);
+    world.give_gates(4);
+    let (about, subscriber) = (node_keys(8).node(), node_keys(9).node());
+    let there = world.of(world.laws[&about]);
+    assert!(there.len() == 20 && !there.contains(&subscriber));
+    there.iter().for_each(|node| world.link(*node, subscriber));
+    world.run(secs(1));
+    world.asked.clear();
+    world.input(subscriber, Input::Subscribe { subject: Subject(about.0), wanted: true });
+    world.run(ms(60));
+    assert!(world.asked.contains(&about), "he knows who watches him");
+    assert!((2..=4).contains(&world.asked.len()), "three beside him at most: {:?}", world.asked);
+    // Then also those who watch him, and no more.
+    world.run(secs(25));
+    assert!(world.asked.len() <= 4 + world.config.observers, "{:?}", world.asked);
+}
+
+#[test]
 fn a_cut_off_jurisdiction_is_unreachable_not_down() {
     let mut world = settled(32, 24, &["FR", "DE", "BE"], 8);
     world.give_gates(4);

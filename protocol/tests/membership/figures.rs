@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use bocage_protocol::{id::NodeId, membership::Config, random::Rng, resources::Jurisdiction, time::Instant};
 
-use crate::world::{World, law, ms, secs, settled_with};
+use crate::world::{World, law, ms, secs, settled, settled_with};
 
 struct Said {
     hash: [u8; 32],
@@ -117,6 +117,18 @@ fn survey() {
             let measured = measure(seed, 200, laws, secs(60), config.clone(), churned);
             println!("{} jurisdictions, seed {seed}: {measured:?}", laws.len());
         }
+    }
+}
+
+#[test]
+fn what_a_node_says_reaches_all_its_neighbours_in_one_hop() {
+    let mut world = settled(5, 40, &["FR"], 10);
+    for node in world.alive() {
+        let offer = world.offer(node, "changed");
+        world.run(ms(60));
+        let know = world.hosts.values().filter(|host| host.learned.contains_key(&offer)).count();
+        // Itself, and so many neighbours as it looks for: of five places one stays free.
+        assert!(know > 4, "{node:?}: {know}");
     }
 }
 

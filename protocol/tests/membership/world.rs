@@ -114,6 +114,8 @@ pub(crate) struct World {
     pub(crate) laws: BTreeMap<NodeId, Jurisdiction>,
     /// Every record delivered to a node of another jurisdiction than the record's scope.
     pub(crate) strays: u64,
+    /// Who was asked to say what is said about somebody.
+    pub(crate) asked: BTreeSet<NodeId>,
     pub(crate) bootstrap: Vec<NodeId>,
 }
 
@@ -135,6 +137,7 @@ impl World {
             config: Config::default(),
             laws: BTreeMap::new(),
             strays: 0,
+            asked: BTreeSet::new(),
             bootstrap: Vec::new(),
         }
     }
@@ -313,6 +316,9 @@ impl World {
     }
 
     fn count(&mut self, to: NodeId, message: &Message) {
+        if matches!(message, Message::Subscribe(_)) {
+            self.asked.insert(to);
+        }
         if let Message::Records(parcels) | Message::Found(parcels) = message {
             for parcel in parcels {
                 *self.copies.entry(parcel.hash).or_default() += 1;
@@ -323,6 +329,11 @@ impl World {
                 }
             }
         }
+    }
+
+    /// Links two nodes at once, whether either wants it or not.
+    pub(crate) fn link(&mut self, a: NodeId, b: NodeId) {
+        self.up(a, b);
     }
 
     /// Breaks every link that the cut forbids, and remakes wanted ones that it allows.
