@@ -174,7 +174,9 @@ fn a_subscriber_with_many_links_elsewhere_asks_few() {
     let (about, subscriber) = (node_keys(8).node(), node_keys(9).node());
     let there = world.of(world.laws[&about]);
     assert!(there.len() == 20 && !there.contains(&subscriber));
-    there.iter().for_each(|node| world.link(*node, subscriber));
+    for node in &there {
+        world.link(*node, subscriber);
+    }
     world.run(secs(1));
     world.asked.clear();
     world.input(subscriber, Input::Subscribe { subject: Subject(about.0), wanted: true });
