@@ -84,6 +84,15 @@ pub enum Output {
         /// What.
         output: CellOutput,
     },
+    /// A word about sleep for a node that holds a lease of a cell and no replica.
+    ToHost {
+        /// The node that the transport authenticated.
+        from: NodeId,
+        /// Which cell.
+        cell: CellId,
+        /// What.
+        message: Message,
+    },
     /// A founded replica is durable here, or was refused.
     Opened {
         /// Of which cell.
@@ -213,7 +222,7 @@ impl Cells {
     }
 
     /// A caller elsewhere believes in a replica that is not here.
-    fn absent(&mut self, to: NodeId, cell: CellId, message: &Message) {
+    fn absent(&mut self, to: NodeId, cell: CellId, message: Message) {
         let message = match message {
             Message::Propose { context, .. } => {
                 Message::Outcome { request: context.request, result: Reached::NotLeader(None) }
@@ -221,7 +230,10 @@ impl Cells {
             Message::Read { context, .. } => {
                 Message::Answers { request: context.request, result: Reached::NotLeader(None) }
             }
-            Message::Raft { .. } | Message::Outcome { .. } | Message::Answers { .. } => return,
+            Message::Sleep { .. } | Message::Wake { .. } => {
+                return self.outbox.push(Output::ToHost { from: to, cell, message });
+            }
+            Message::Raft { .. } | Message::Outcome { .. } | Message::Answers { .. } | Message::Slept { .. } => return,
         };
         self.outbox.push(Output::Of { cell, output: CellOutput::Send { to, message } });
     }
@@ -249,7 +261,7 @@ impl Cells {
             return self.hand(now, cell, CellInput::Received { from, message });
         }
         let Message::Raft { message: ref raft, .. } = message else {
-            return self.absent(from, cell, &message);
+            return self.absent(from, cell, message);
         };
         let expected = self.expected.get(&cell).is_some_and(|until| now.instant < *until);
         if !expected || raft.to == 0 {

@@ -88,6 +88,9 @@ pub struct Hello {
     /// It understands who says whether a link is needed, and says so itself. Left out: it does not know such frames.
     #[n(10)]
     pub parts: Option<bool>,
+    /// It lets cells sleep: it answers who asks whether it lives, and knows a cell's words about sleep. Left out: it does not.
+    #[n(11)]
+    pub sleeps: Option<bool>,
 }
 
 /// How much a frame's delay hurts. The driver keeps a queue each and empties them in this order.
@@ -153,7 +156,12 @@ impl Frame {
             | Self::Cell { .. }
             | Self::Birth(_)
             | Self::Route(_)
-            | Self::Reach(reach::Message::Found { .. } | reach::Message::Needed(_)) => 0,
+            | Self::Reach(
+                reach::Message::Found { .. }
+                | reach::Message::Needed(_)
+                | reach::Message::Probe
+                | reach::Message::Alive,
+            ) => 0,
         }
     }
 
@@ -161,7 +169,10 @@ impl Frame {
     #[must_use]
     pub const fn urgency(&self) -> Urgency {
         match self {
-            Self::Hello(_) | Self::Cell { message: cell::Message::Raft { .. }, .. } => Urgency::Control,
+            Self::Hello(_) | Self::Reach(reach::Message::Probe | reach::Message::Alive) => Urgency::Control,
+            // In one queue with raft's heartbeats, for they follow one.
+            Self::Cell { message, .. } if message.is_about_sleep() => Urgency::Control,
+            Self::Cell { message: cell::Message::Raft { .. }, .. } => Urgency::Control,
             Self::Cell { .. } | Self::Birth(_) | Self::Route(_) | Self::Reach(_) => Urgency::Request,
             Self::Gossip(message) => message.urgency(),
         }

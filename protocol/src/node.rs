@@ -13,7 +13,7 @@ mod status;
 mod wiring;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
@@ -116,6 +116,8 @@ pub struct Node {
     sponsor: Sponsor,
     router: Router,
     ties: Ties,
+    /// Whom sleeping cells rely on.
+    vigils: Ties,
     writes: Writes,
     fetches: BTreeMap<TransferId, (Fetcher, NodeId, ContentHash)>,
     last_transfer: TransferId,
@@ -160,6 +162,7 @@ impl Node {
             sponsor: Sponsor::new(id(), mesh, zone.clone()),
             router: Router::new(me, zone),
             ties: Ties::default(),
+            vigils: Ties::default(),
             writes: Writes::default(),
             fetches: BTreeMap::new(),
             last_transfer: TransferId::default(),
@@ -250,7 +253,12 @@ impl Node {
                 cell::Message::Answers { request, result } => {
                     self.hand(HandOver::Caller(caller::Input::Answers { from, request, result }));
                 }
-                cell::Message::Raft { .. } | cell::Message::Propose { .. } | cell::Message::Read { .. } => {
+                cell::Message::Raft { .. }
+                | cell::Message::Propose { .. }
+                | cell::Message::Read { .. }
+                | cell::Message::Sleep { .. }
+                | cell::Message::Slept { .. }
+                | cell::Message::Wake { .. } => {
                     self.hand(HandOver::Cells(cells::Input::Received { from, cell, message }));
                 }
             },
@@ -351,9 +359,15 @@ impl Node {
             reach::Output::Down(peer) => {
                 self.hand(HandOver::Membership(membership::Input::PeerDown(peer)));
                 self.hand(HandOver::Cells(cells::Input::Link { node: peer, up: false }));
+                self.hand(HandOver::Leases(lease::Input::PeerDown(peer)));
                 self.hand(HandOver::Caller(caller::Input::PeerDown(peer)));
                 self.hand(HandOver::Router(route::Input::PeerDown(peer)));
             }
+            reach::Output::Silent(peer) => {
+                self.hand(HandOver::Cells(cells::Input::Link { node: peer, up: false }));
+                self.hand(HandOver::Leases(lease::Input::PeerDown(peer)));
+            }
+            reach::Output::Heard(peer) => self.hand(HandOver::Cells(cells::Input::Link { node: peer, up: true })),
             reach::Output::RoundTrip(peer, round_trip) => {
                 self.hand(HandOver::Membership(membership::Input::RoundTrip(peer, round_trip)));
                 self.hand(HandOver::Market(capacity::Input::RoundTrip(peer, round_trip)));
@@ -443,6 +457,9 @@ impl Node {
     fn on_cells(&mut self, output: cells::Output) {
         match output {
             cells::Output::Of { cell, output } => self.on_cell(cell, output),
+            cells::Output::ToHost { from, cell, message } => {
+                self.hand(HandOver::Leases(lease::Input::Received { from, cell, message }));
+            }
             cells::Output::Opened { cell, result } => {
                 self.hand(HandOver::Host(HostInput::Opened { cell, result }));
             }
@@ -479,7 +496,21 @@ impl Node {
                 let context = Context::until(RequestId::default(), crate::time::Instant::START);
                 self.start(context, Goal::Seek { description, need });
             }
+            cell::Output::Sleeps(on) => {
+                let asleep = on.is_some();
+                self.watch(cell, on.unwrap_or_default());
+                self.hand(HandOver::Leases(lease::Input::Sleeps { cell, asleep }));
+            }
             cell::Output::Notice(notice) => self.outbox.push(Output::Notice(notice)),
+        }
+    }
+
+    /// The nodes on which a sleeping cell relies are watched, each once for all cells.
+    fn watch(&mut self, cell: CellId, nodes: BTreeSet<NodeId>) {
+        for Change { node: peer, needed: wanted, sole } in self.vigils.keep(cell, nodes) {
+            if sole {
+                self.hand(HandOver::Reach(reach::Input::Watch { peer, wanted }));
+            }
         }
     }
 
@@ -527,6 +558,8 @@ impl Node {
                 self.fetch(Fetcher::Leases, from, content, size_bytes);
             }
             lease::Output::Keep { key, value } => self.keep(key, value),
+            lease::Output::Send { to, cell, message } => self.send(to, Frame::Cell { cell, message }),
+            lease::Output::Sleeps { cell, on } => self.watch(cell, on.into_iter().collect()),
             lease::Output::Used(used) => {
                 self.hand(HandOver::Market(capacity::Input::Used(used)));
                 self.hand(HandOver::Host(HostInput::Used(used)));
@@ -629,7 +662,12 @@ impl Node {
         let input = match message {
             cell::Message::Propose { command, .. } => cell::Input::Propose { context, command },
             cell::Message::Read { barrier, queries, .. } => cell::Input::Read { context, barrier, queries },
-            cell::Message::Raft { .. } | cell::Message::Outcome { .. } | cell::Message::Answers { .. } => {
+            cell::Message::Raft { .. }
+            | cell::Message::Outcome { .. }
+            | cell::Message::Answers { .. }
+            | cell::Message::Sleep { .. }
+            | cell::Message::Slept { .. }
+            | cell::Message::Wake { .. } => {
                 unreachable!("a caller proposes and reads")
             }
         };

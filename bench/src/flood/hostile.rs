@@ -223,6 +223,7 @@ impl Attack {
             finds: None,
             credentials: None,
             parts: None,
+            sleeps: None,
         };
         mesh.send(self.target, WIRE_NEWEST, &Frame::Hello(Box::new(hello)));
         tokio::time::sleep(Duration::from_millis(200)).await;

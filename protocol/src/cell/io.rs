@@ -1,5 +1,5 @@
 //! What may happen to a replica of a cell, and what it asks of its node.
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use super::{
     command::{Barrier, Command, Query},
@@ -137,6 +137,8 @@ pub enum Output {
     Described(Arc<Description>),
     /// The leader wants a candidate.
     Seek(Need),
+    /// It sleeps from now on, and wakes when it is told that the link to one of these nodes is gone; `None`: it is awake.
+    Sleeps(Option<BTreeSet<NodeId>>),
     /// What happened.
     Notice(Notice),
 }
@@ -186,6 +188,9 @@ pub struct CellConfig {
     pub state_bytes_max: u64,
     /// Proposals under way at once; beyond it callers are told `Full`. Default 4,096.
     pub proposals_max: usize,
+    /// A cell in which nothing was agreed for so long falls asleep. Below a third of `lease`, or one with instances never
+    /// does. Default 1.5 s.
+    pub quiet: Duration,
     /// How long a lease lasts after its renewal. Default 10 s.
     pub lease: Duration,
 }
@@ -200,6 +205,7 @@ impl Default for CellConfig {
             snapshot_bytes: 8 << 20,
             state_bytes_max: 64 << 20,
             proposals_max: 4_096,
+            quiet: Duration::from_millis(1_500),
             lease: Duration::from_secs(10),
         }
     }

@@ -67,6 +67,40 @@ pub enum Message {
         #[n(1)]
         result: Reached<Answered>,
     },
+    /// The leader sees nothing to do: sleep. To every node with a replica or a lease of the cell; only to who said in its Hello
+    /// that it lets cells sleep, like the two below.
+    #[n(5)]
+    Sleep {
+        /// The leader's line.
+        #[n(0)]
+        line: u64,
+        /// Its term.
+        #[n(1)]
+        term: u64,
+        /// Where its log ends, all of it committed.
+        #[n(2)]
+        index: u64,
+    },
+    /// The answer to `Sleep` of who sees the same and sleeps now.
+    #[n(6)]
+    Slept {
+        /// As it was told.
+        #[n(0)]
+        line: u64,
+        /// As it was told.
+        #[n(1)]
+        term: u64,
+        /// As it was told.
+        #[n(2)]
+        index: u64,
+    },
+    /// The cell is awake: a host of its instances without a replica renews its lease.
+    #[n(7)]
+    Wake {
+        /// The leader's line.
+        #[n(0)]
+        line: u64,
+    },
 }
 
 /// Where a command was applied, and what it did.
@@ -181,6 +215,12 @@ pub struct SnapshotOffer {
 }
 
 impl Message {
+    /// Whether only a peer that lets cells sleep reads it.
+    #[must_use]
+    pub const fn is_about_sleep(&self) -> bool {
+        matches!(self, Self::Sleep { .. } | Self::Slept { .. } | Self::Wake { .. })
+    }
+
     /// Checks every signature inside, those of log entries included, asking `known` first.
     ///
     /// # Errors
@@ -204,7 +244,12 @@ impl Message {
                 }
                 Ok(())
             }
-            Self::Outcome { .. } | Self::Read { .. } | Self::Answers { .. } => Ok(()),
+            Self::Outcome { .. }
+            | Self::Read { .. }
+            | Self::Answers { .. }
+            | Self::Sleep { .. }
+            | Self::Slept { .. }
+            | Self::Wake { .. } => Ok(()),
         }
     }
 }

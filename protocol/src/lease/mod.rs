@@ -5,6 +5,7 @@
 //! here: an instance is stopped only because a cell says that the lease is over.
 mod held;
 mod search;
+mod sleep;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -51,6 +52,24 @@ pub enum Input {
     },
     /// Another node's replica has news: look, if a lease of that cell is held here.
     News(CellId),
+    /// The replica here sleeps from now on, or is awake.
+    Sleeps {
+        /// Of which cell.
+        cell: CellId,
+        /// It sleeps.
+        asleep: bool,
+    },
+    /// A leader's word about sleep, where there is no replica.
+    Received {
+        /// The node that the transport authenticated.
+        from: NodeId,
+        /// Which cell.
+        cell: CellId,
+        /// What.
+        message: cell::Message,
+    },
+    /// The link to a node is gone: whatever slept on its word is awake.
+    PeerDown(NodeId),
     /// The runtime says.
     Instance {
         /// Which.
@@ -146,6 +165,22 @@ pub enum Output {
     },
     /// A cell without a replica here, whose members this node must be able to reach.
     Distant(Arc<Description>),
+    /// Best effort: to the leader of a cell without a replica here.
+    Send {
+        /// To which node.
+        to: NodeId,
+        /// Which cell.
+        cell: CellId,
+        /// What.
+        message: cell::Message,
+    },
+    /// A cell without a replica here sleeps, as long as this node lives; `None`: it is awake.
+    Sleeps {
+        /// Which.
+        cell: CellId,
+        /// Whose word that is.
+        on: Option<NodeId>,
+    },
     /// What happened.
     Notice(Notice),
 }
@@ -173,6 +208,8 @@ struct Seen {
     local: bool,
     /// A look is under way.
     looking: bool,
+    /// The cell sleeps, by the word of this node's replica or its leader's: leases are not renewed.
+    asleep: Option<NodeId>,
 }
 
 /// See the module.
@@ -260,9 +297,10 @@ impl Leases {
             self.outbox.push(Output::Distant(Arc::clone(&description)));
         }
         if concerns {
-            self.cells.insert(cell, Seen { description, local, looking: false });
-        } else {
-            self.cells.remove(&cell);
+            let asleep = self.cells.get(&cell).and_then(|seen| seen.asleep);
+            self.cells.insert(cell, Seen { description, local, looking: false, asleep });
+        } else if self.cells.remove(&cell).is_some_and(|seen| seen.asleep.is_some()) {
+            self.outbox.push(Output::Sleeps { cell, on: None });
         }
         if let Some((content, size_bytes)) = content.filter(|_| is_member || !mine.is_empty()) {
             self.need(cell, content, size_bytes);
@@ -317,7 +355,8 @@ impl Leases {
     }
 
     fn arm(&mut self, instance: InstanceId) {
-        self.agenda.set(Due::Instance(instance), self.held.get(&instance).map(Held::deadline));
+        let awake = self.held.get(&instance).filter(|_| !self.sleeps(instance.cell));
+        self.agenda.set(Due::Instance(instance), awake.map(Held::deadline));
     }
 
     /// These bytes must be here: what waits for them starts when they are.
@@ -472,6 +511,9 @@ impl Machine for Leases {
         match input {
             Input::Described { description, local } => self.described(now, description, local),
             Input::News(cell) => self.look(now, cell),
+            Input::Sleeps { cell, asleep } => self.local_sleeps(now, cell, asleep),
+            Input::Received { from, cell, message } => self.hear(now, from, cell, &message),
+            Input::PeerDown(peer) => self.wake_without(now, peer),
             Input::Instance { id, generation, change } => self.on_instance(now, id, generation, change),
             Input::Write { context, instance, generation, writes } => {
                 self.write(now, context, instance, generation, writes);

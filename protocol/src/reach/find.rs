@@ -53,6 +53,12 @@ pub enum Message {
     /// Whether the sender needs this link. Until it says otherwise it does; two that do not hang up.
     #[n(2)]
     Needed(#[n(0)] bool),
+    /// Are you there? Only to who said in its Hello that it lets cells sleep, like the next.
+    #[n(3)]
+    Probe,
+    /// The answer.
+    #[n(4)]
+    Alive,
 }
 
 /// Somebody, and where he is said to be.
@@ -74,7 +80,7 @@ impl Message {
                 && place.addresses.iter().all(|address| address.len() <= ADDRESS_BYTES_MAX)
         };
         match self {
-            Self::Find(_) | Self::Needed(_) => true,
+            Self::Find(_) | Self::Needed(_) | Self::Probe | Self::Alive => true,
             Self::Found { places, .. } => places.len() <= PLACES_MAX && places.iter().all(fits),
         }
     }

@@ -59,6 +59,13 @@ pub enum Input {
         /// Wanted.
         wanted: bool,
     },
+    /// A sleeping cell relies on a node, which is asked now and then whether it lives; or none does any longer.
+    Watch {
+        /// Which.
+        peer: NodeId,
+        /// It is relied on.
+        wanted: bool,
+    },
     /// Somebody can be found there.
     Addresses {
         /// Who.
@@ -141,6 +148,10 @@ pub enum Output {
     },
     /// Its link is gone.
     Down(NodeId),
+    /// A watched peer does not answer, though there is a link.
+    Silent(NodeId),
+    /// One that was silent answers again.
+    Heard(NodeId),
     /// Measured.
     RoundTrip(NodeId, Duration),
     /// Where this node can itself be reached, all of it, best first.

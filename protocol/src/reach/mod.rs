@@ -15,6 +15,7 @@ mod peer;
 mod book;
 mod keys;
 mod need;
+mod vigil;
 mod own;
 mod relays;
 mod find;
@@ -271,7 +272,7 @@ impl Reach {
             State::Linked => {
                 let void = peer.void_at.map(|at| Deadline { at, reason: "a certificate by a dead key" });
                 let direct = peer.direct_at.map(|at| Deadline { at, reason: "dial directly" });
-                void.into_iter().chain(direct).chain(Self::lingers_until(peer)).min()
+                void.into_iter().chain(direct).chain(Self::lingers_until(peer)).chain(Self::probed_at(peer)).min()
             }
         });
         self.agenda.set(Timer::Peer(id), due);
@@ -416,6 +417,7 @@ impl Reach {
         }
         self.fall_back(now);
         if was_linked {
+            self.begin_vigil_anew(now, id);
             self.outbox.push(Output::Down(id));
             self.outbox.push(Output::Notice(Notice::PeerDown(id)));
         }
@@ -468,6 +470,7 @@ impl Reach {
             relays: self.offers_relay.then_some(true),
             finds: Some(true),
             parts: Some(true),
+            sleeps: Some(true),
             credentials: self.credentials.clone(),
         }
     }
@@ -510,6 +513,7 @@ impl Reach {
         peer.certificate = Some(certificate);
         peer.finds = hello.finds == Some(true);
         peer.parts = hello.parts == Some(true);
+        peer.sleeps = hello.sleeps == Some(true);
         peer.wire = wire;
         peer.certified_by = hello.certificate.key();
         peer.refused = false;
@@ -525,6 +529,7 @@ impl Reach {
         // First of all: who learns here that his clock is off says nothing to this peer.
         self.judge_clock();
         if !known {
+            self.begin_vigil_anew(now, from);
             let certificate = Box::new(hello.certificate);
             self.outbox.push(Output::Up { peer: from, certificate, disk: (hello.disk, hello.boots) });
             self.outbox.push(Output::Notice(Notice::PeerUp(from)));
@@ -630,6 +635,10 @@ impl Machine for Reach {
                 }
                 peer
             }
+            Input::Watch { peer, wanted } => {
+                self.watch(now, peer, wanted);
+                peer
+            }
             Input::Addresses { peer, addresses, source } => {
                 self.book.learn(peer, &addresses, source);
                 self.dial_if_due(now, peer);
@@ -647,6 +656,9 @@ impl Machine for Reach {
                 from
             }
             Input::Send { to, frame } => {
+                if !self.understands(to, &frame) {
+                    return;
+                }
                 if let Some(wire) = self.wire(to) {
                     self.needs(now, to);
                     return self.outbox.push(Output::Send { to, wire, frame });
@@ -694,6 +706,7 @@ impl Machine for Reach {
                 State::Idle { .. } | State::Dialling { .. } | State::Greeting | State::Linked => {}
             }
             self.end_void(now, id);
+            self.probe_if_due(now, id);
             self.let_go(now, id);
             self.dial_if_due(now, id);
             self.arm(id);

@@ -4,7 +4,7 @@ use std::{
     time::Duration,
 };
 
-use super::io::Wanter;
+use super::{io::Wanter, vigil::Vigil};
 use crate::{
     frame::Frame,
     id::{DiskId, OperatorId},
@@ -82,6 +82,10 @@ pub(super) struct Peer {
     pub(super) finds: bool,
     /// It knows what it means that a link is not needed.
     pub(super) parts: bool,
+    /// It lets cells sleep.
+    pub(super) sleeps: bool,
+    /// Sleeping cells rely on it.
+    pub(super) vigil: Option<Vigil>,
     /// When this node last sent something over its link.
     pub(super) used_at: Instant,
     /// What each end of its link has said last of whether it needs it.
@@ -120,6 +124,8 @@ impl Peer {
             life: None,
             finds: false,
             parts: false,
+            sleeps: false,
+            vigil: None,
             used_at: now,
             says_needed: true,
             needed_there: true,
@@ -143,6 +149,11 @@ impl Peer {
 
     pub(super) fn is_needed(&self) -> bool {
         !self.wanted_by.is_empty() || !self.waiting.is_empty()
+    }
+
+    /// What is still to be known of it when nobody needs its link.
+    pub(super) const fn is_watched(&self) -> bool {
+        self.vigil.is_some()
     }
 
     /// Whether a part wants its link, now that the mesh is found.

@@ -111,6 +111,8 @@ impl Reach {
                 self.try_again(now, target);
             }
             Message::Needed(needed) => self.on_needed(from, needed),
+            Message::Probe => self.on_probe(now, from),
+            Message::Alive => self.on_alive(now, from),
         }
     }
 

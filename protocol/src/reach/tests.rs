@@ -67,6 +67,7 @@ fn hello_of(identity: &NodeIdentity, mesh: MeshId, wall: Timestamp) -> Box<Hello
         finds: Some(true),
         credentials: None,
         parts: Some(true),
+        sleeps: Some(true),
     })
 }
 
@@ -615,4 +616,80 @@ fn who_was_let_go_is_dialled_at_once_when_he_is_needed() {
     step(&mut ours, at(61_001), Input::Link { peer: other, change: LinkChange::Down });
     let frame = Frame::Route(crate::route::Message::Unknown { cell: CellId::default() });
     assert_eq!(dials(&step(&mut ours, at(61_002), Input::Send { to: other, frame })), [PathKind::Direct]);
+}
+
+fn watch(reach: &mut Reach, ms: u64, peer: NodeId, wanted: bool) {
+    step(reach, at(ms), Input::Watch { peer, wanted });
+}
+
+fn says(to: NodeId, message: Message) -> Output {
+    Output::Send { to, wire: WIRE_HELLO, frame: Frame::Reach(message) }
+}
+
+/// What each of two watchers does until `ms`, with the other hearing it a millisecond later if `heard`. How many frames.
+fn converse(ours: &mut Reach, theirs: &mut Reach, [me, other]: [NodeId; 2], from_ms: u64, to_ms: u64) -> usize {
+    let (mut frames, mut now) = (0, from_ms);
+    while now < to_ms {
+        now += 10;
+        let mut ways: Vec<(bool, Output)> = done_by(ours, now).into_iter().map(|output| (true, output)).collect();
+        ways.extend(done_by(theirs, now).into_iter().map(|output| (false, output)));
+        while let Some((there, output)) = ways.pop() {
+            let Output::Send { frame: Frame::Reach(message), .. } = output else { panic!("{output:?}") };
+            frames += 1;
+            let (reach, from) = if there { (&mut *theirs, me) } else { (&mut *ours, other) };
+            let answers = step(reach, at(now + 1), Input::Received { from, message });
+            ways.extend(answers.into_iter().map(|output| (!there, output)));
+        }
+    }
+    frames
+}
+
+#[test]
+fn of_two_that_watch_each_other_one_asks_once_a_second_for_both() {
+    let (mut ours, mut theirs, [me, other]) = pair();
+    want(&mut ours, 3, other, true);
+    want(&mut theirs, 3, me, true);
+    watch(&mut ours, 3, other, true);
+    watch(&mut theirs, 400, me, true);
+    let frames = converse(&mut ours, &mut theirs, [me, other], 400, 60_400);
+    assert!((110..=125).contains(&frames), "a question and an answer a second: {frames}");
+    watch(&mut ours, 60_401, other, false);
+    watch(&mut theirs, 60_401, me, false);
+    assert_eq!(converse(&mut ours, &mut theirs, [me, other], 60_401, 70_000), 0);
+}
+
+#[test]
+fn who_does_not_answer_is_silent_once_and_heard_again_when_it_does() {
+    let (mut ours, _, [_, other]) = pair();
+    want(&mut ours, 3, other, true);
+    watch(&mut ours, 100, other, true);
+    assert_eq!(done_by(&mut ours, 1_099), []);
+    assert_eq!(done_by(&mut ours, 1_100), [says(other, Message::Probe)]);
+    assert_eq!(done_by(&mut ours, 1_500), [says(other, Message::Probe)]);
+    assert_eq!(done_by(&mut ours, 1_900), [Output::Silent(other), says(other, Message::Probe)]);
+    assert_eq!(done_by(&mut ours, 2_900), [says(other, Message::Probe)], "said once");
+    let alive = |from| Input::Received { from, message: Message::Alive };
+    assert_eq!(step(&mut ours, at(2_950), alive(other)), [Output::Heard(other)]);
+    assert_eq!(done_by(&mut ours, 3_949), []);
+    assert_eq!(done_by(&mut ours, 3_950), [says(other, Message::Probe)]);
+}
+
+#[test]
+fn an_older_version_is_neither_asked_nor_told_of_sleep() {
+    let mut reach = reach(&[]);
+    let other = identity(2, mesh());
+    step(
+        &mut reach,
+        at(1),
+        Input::Link { peer: other.node(), change: LinkChange::Up { address: None, over: Over::Quic } },
+    );
+    let mut hello = hello_of(&other, mesh(), WALL);
+    hello.sleeps = None;
+    step(&mut reach, at(2), Input::Hello { from: other.node(), hello });
+    want(&mut reach, 3, other.node(), true);
+    watch(&mut reach, 3, other.node(), true);
+    assert_eq!(done_by(&mut reach, 10_000), []);
+    let message = crate::cell::Message::Wake { line: 1 };
+    let frame = Frame::Cell { cell: CellId::default(), message };
+    assert_eq!(step(&mut reach, at(10_001), Input::Send { to: other.node(), frame }), []);
 }

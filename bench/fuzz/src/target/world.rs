@@ -501,6 +501,9 @@ pub(super) fn all_frames() -> Named<Frame> {
             Message::Outcome { .. } => "outcome".into(),
             Message::Read { .. } => "read".into(),
             Message::Answers { .. } => "answers".into(),
+            Message::Sleep { .. } => "sleep".into(),
+            Message::Slept { .. } => "slept".into(),
+            Message::Wake { .. } => "wake".into(),
         };
         kinds.entry(name).or_insert_with(|| message.clone());
     }
@@ -516,6 +519,9 @@ pub(super) fn all_frames() -> Named<Frame> {
     kinds.insert("outcome".into(), Message::Outcome { request: RequestId(3), result: cell::Reached::Yes(applied) });
     let refused = cell::Reached::No(Refusal::definite(Code::Full, "full"));
     kinds.insert("outcome-no".into(), Message::Outcome { request: RequestId(3), result: refused });
+    kinds.insert("sleep".into(), Message::Sleep { line: 1, term: 1, index: 5 });
+    kinds.insert("slept".into(), Message::Slept { line: 1, term: 1, index: 5 });
+    kinds.insert("wake".into(), Message::Wake { line: 1 });
     frames.extend(kinds.into_iter().map(|(name, message)| (name, Frame::Cell { cell: cell.id, message })));
 
     let founding = Founding::of(&hosts()[..3]);
@@ -596,5 +602,6 @@ pub(super) fn hello(host: &Host) -> Frame {
         finds: Some(true),
         credentials: None,
         parts: Some(true),
+        sleeps: Some(true),
     }))
 }

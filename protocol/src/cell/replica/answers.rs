@@ -58,6 +58,16 @@ impl Proposals {
 
 /// Proposals.
 impl Replica {
+    /// Commands or reads wait to be taken up.
+    pub(super) fn has_queued(&self) -> bool {
+        !self.proposals.queue.is_empty() || self.reads.wait_for_rounds()
+    }
+
+    /// Nobody waits for an answer.
+    pub(super) fn nobody_asks(&self) -> bool {
+        self.proposals.asks.len() == 0 && self.reads.asks.len() == 0
+    }
+
     pub(super) fn take_proposal(&mut self, asker: Asker, deadline: Instant, command: Box<Command>) {
         if let (Asker::There(..), Command::Repair(_)) = (&asker, &*command) {
             let detail = "a cell's leader mends it by itself, and takes no repair from another node";

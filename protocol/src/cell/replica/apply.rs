@@ -15,6 +15,7 @@ impl Replica {
     /// Applies what raft says is committed and durable here.
     pub(super) fn apply_committed(&mut self, entries: Vec<Entry>) {
         let Some(last) = entries.last().map(|entry| entry.index) else { return };
+        self.stir();
         for entry in entries {
             self.apply(&entry);
         }

@@ -25,8 +25,8 @@ pub(super) struct Timing {
     pub(super) election: usize,
     /// Between a leader's heartbeats.
     pub(super) heartbeat: usize,
-    /// From `election` to the first slot: all followers have stopped believing by then.
-    lead: usize,
+    /// From `election` to the first slot: all followers have stopped believing by then. More than a round trip.
+    pub(super) lead: usize,
     /// Between two slots.
     gap: usize,
 }
@@ -48,6 +48,11 @@ impl Timing {
     /// Silent ticks before the voter in `slot` campaigns.
     pub(super) const fn timeout(&self, slot: usize) -> usize {
         self.election + self.lead + self.gap * slot
+    }
+
+    /// A follower that has heard nothing for so long has time for one more heartbeat before it stops believing.
+    pub(super) const fn until_next_heartbeat(&self) -> usize {
+        self.election.saturating_sub(self.heartbeat + self.lead)
     }
 
     /// No timeout reaches this.

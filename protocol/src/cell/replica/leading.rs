@@ -10,7 +10,7 @@ use super::{
     mend::{self, Known, Seen, Step},
 };
 use crate::{
-    cell::{Candidate, Command, Evidence, Grant, Need, Output, Repair, Seeking, State},
+    cell::{Candidate, Command, Evidence, Grant, Message, Need, Output, Repair, Seeking, State},
     id::{InstanceId, NodeId, ReplicaId},
     identity::Signed,
     record::{Keyring, RecordBody},
@@ -74,6 +74,17 @@ impl Leading {
         } else if self.unlinked.len() < NODES_MAX {
             self.unlinked.insert(node);
         }
+        self.stirred = true;
+    }
+
+    /// Whether a node is lost, as seen here or by its observers.
+    pub(super) fn lacks(&self, node: NodeId) -> bool {
+        self.unlinked.contains(&node) || self.down.contains_key(&node)
+    }
+
+    /// It leads anew: what was silent while the cell slept was silent for its sake.
+    pub(super) fn woke(&mut self, now: Instant) {
+        self.since = self.since.map(|(term, _)| (term, now));
         self.stirred = true;
     }
 
@@ -178,7 +189,7 @@ impl Replica {
         Some(known.unwrap_or((learner, state.applied())))
     }
 
-    fn seen(&self, state: &State) -> Seen<'_> {
+    pub(super) fn seen(&self, state: &State) -> Seen<'_> {
         let raft = &self.raw.raft;
         let committed = raft.raft_log.committed;
         let known = |member: ReplicaId| {
@@ -215,6 +226,10 @@ impl Replica {
             Step::End { instance, generation, evidence } => {
                 let key = Proposed::End(instance, generation);
                 self.repair(key, Repair::EndLease { instance, generation, evidence });
+            }
+            Step::Remind(host) => {
+                let line = self.line();
+                self.send(host, Message::Wake { line });
             }
             Step::Succeed(lineage) => {
                 if Leading::may(&mut self.leading.proposed, Proposed::Succession, now, REPAIR_AGAIN) {

@@ -22,6 +22,9 @@ use crate::{
 /// A learner so close behind the commit has caught up: it is within what a few appends carry.
 pub(super) const CAUGHT_UP_WITHIN: u64 = 64;
 
+/// A lease that was not renewed for this share of its time is late: holders renew it three times in it.
+const LATE_SHARE: u32 = 2;
+
 /// What the leader sees beside the agreed state.
 #[derive(Debug, Default)]
 pub(super) struct Seen<'a> {
@@ -59,6 +62,8 @@ pub(super) enum Step {
     Promote { learner: ReplicaId, leaves: Option<ReplicaId> },
     /// A lease ends for good.
     End { instance: InstanceId, generation: u64, evidence: Evidence },
+    /// A host that holds no replica may believe that the cell still sleeps: its lease is late.
+    Remind(NodeId),
     /// The tenant has another key.
     Succeed(Box<Lineage>),
 }
@@ -111,6 +116,9 @@ fn mend_leases(state: &State, seen: &Seen<'_>, steps: &mut Vec<Step>) {
             continue;
         }
         held += 1;
+        if seen.is_late(state, lease) {
+            steps.push(Step::Remind(lease.node));
+        }
         if state.removed().is_some() {
             unwanted.push(lease);
         } else if seen.lives(lease) {
@@ -168,6 +176,11 @@ impl Seen<'_> {
         let runs_out = lease.renewed + lease.duration;
         let silent = self.stamp > runs_out + SILENCE_MARGIN && self.led_for > lease.duration;
         silent.then_some(Evidence::Silent)
+    }
+
+    /// Whether a host without a replica, which does not hear when the cell wakes, should have renewed its lease by now.
+    fn is_late(&self, state: &State, lease: &LeaseInfo) -> bool {
+        self.stamp > lease.renewed + lease.duration / LATE_SHARE && state.replica_of(lease.node).is_none()
     }
 
     /// Whether requests can go to it: its host has not said that it failed, and nobody says that its host is lost.

@@ -22,6 +22,7 @@ mod membership;
 mod mend;
 mod leading;
 mod announce;
+mod sleep;
 #[cfg(test)]
 mod tests;
 
@@ -43,6 +44,7 @@ use self::{
     log::Log,
     reads::Reads,
     ready::Writes,
+    sleep::Sleep,
     snapshots::{Fetching, Provided},
 };
 use super::{CellConfig, Description, Input, Message, Output, RaftMessage, Reached, State};
@@ -100,6 +102,7 @@ pub struct Replica {
     /// Links that are down and verdicts, and what was asked for because of them.
     leading: Leading,
     announcement: Announcement,
+    sleep: Sleep,
     /// Term and leader as last told.
     told_leader: (u64, u64),
     description: Option<Arc<Description>>,
@@ -194,6 +197,7 @@ impl Replica {
         self.stopped = Some((code, why));
         self.writes.forget();
         self.give_up_all();
+        self.wake();
         if self.told_leader.1 != 0 {
             self.outbox.push(Output::Notice(Notice::Leader {
                 cell: self.cell,
@@ -219,8 +223,14 @@ impl Replica {
                 self.take_read(asks::Asker::Here(context.request), context.deadline, barrier, queries);
             }
             Input::Link { node, up } => self.link(node, up),
-            Input::Verdict { node, down, evidence } => self.leading.verdict(node, down.then_some(evidence)),
-            Input::Keys(keyring) => self.leading.keys(keyring),
+            Input::Verdict { node, down, evidence } => {
+                self.leading.verdict(node, down.then_some(evidence));
+                self.wake_to_mend();
+            }
+            Input::Keys(keyring) => {
+                self.leading.keys(keyring);
+                self.wake_to_mend();
+            }
             Input::Found { need, found } => self.found_candidate(&need, found),
         }
     }
@@ -236,8 +246,10 @@ impl Replica {
                 let context = context.rebase(self.now, answers::LEFT_MAX);
                 self.take_read(asks::Asker::There(from, context.request), context.deadline, barrier, queries);
             }
-            // Answers are for callers, not for replicas.
-            Message::Outcome { .. } | Message::Answers { .. } => {}
+            Message::Sleep { line, term, index } => self.told_to_sleep(from, line, term, index),
+            Message::Slept { line, term, index } => self.hear_asleep(from, line, term, index),
+            // Answers are for callers, and the word to wake is for hosts without a replica.
+            Message::Outcome { .. } | Message::Answers { .. } | Message::Wake { .. } => {}
         }
     }
 
@@ -255,6 +267,7 @@ impl Replica {
         match letter::admit(message, &self.receiver()) {
             Ok(_) if self.leading.distrusts(sender, term, self.now.instant) => {}
             Ok(message) => {
+                self.wake_for(message.get_msg_type());
                 if self.state.is_none() {
                     self.heard(sender, from, line);
                 }
@@ -301,6 +314,9 @@ impl Replica {
     /// Ticks for the time since the last step. A replica is woken only for a tick at which something is due (see
     /// `idle_ticks`); those before it are made up for here, at the latest before anything else happens.
     fn catch_up(&mut self) {
+        if self.is_asleep() {
+            return;
+        }
         let ticks_max = u32::try_from(self.elections.timing.bound()).unwrap_or(u32::MAX).max(CATCH_UP_TICKS_MAX);
         for _ in 0..ticks_max {
             if self.now.instant < self.next_tick {
@@ -323,6 +339,7 @@ impl Replica {
             StateRole::Follower => raft.randomized_election_timeout().saturating_sub(raft.election_elapsed),
             StateRole::Leader => {
                 let heartbeat = raft.heartbeat_timeout().saturating_sub(raft.heartbeat_elapsed());
+                let heartbeat = heartbeat.min(self.ticks_to_bedtime().unwrap_or(heartbeat));
                 heartbeat.min(raft.election_timeout().saturating_sub(raft.election_elapsed))
             }
             StateRole::Candidate | StateRole::PreCandidate => 1,
@@ -345,6 +362,7 @@ impl Replica {
         self.elections.keep_hurrying(&mut self.raw.raft);
         self.tick_leading();
         self.tick_announcement();
+        self.tick_sleep();
     }
 
     fn link(&mut self, node: NodeId, up: bool) {
@@ -352,6 +370,7 @@ impl Replica {
         if up {
             return;
         }
+        self.wake_without(node);
         let leads_there = self.leader() == Some(node) && node != self.me;
         if leads_there {
             self.elections.hurry(&mut self.raw.raft, HURRIED_ATTEMPTS);
@@ -374,6 +393,7 @@ impl Replica {
 
     /// Turns all that is ready into outputs.
     fn pump(&mut self) {
+        self.wake_to_work();
         loop {
             if self.stopped.is_some() {
                 return;
@@ -390,6 +410,7 @@ impl Replica {
         self.notice_leader();
         self.describe();
         self.retime();
+        self.say_good_night();
     }
 
     /// Tells who leads when that changed, and gives up what only a leader can do.
@@ -504,6 +525,9 @@ impl Machine for Replica {
         }
         let tick = Deadline { at: self.next_tick + self.config.tick * self.idle_ticks(), reason: "raft tick" };
         let asked = self.first_deadline().map(|at| Deadline { at, reason: "a caller's deadline" });
+        if self.is_asleep() {
+            return asked;
+        }
         Some(asked.map_or(tick, |asked| asked.min(tick)))
     }
 }
@@ -515,6 +539,7 @@ impl fmt::Debug for Replica {
             .field("id", &self.id)
             .field("term", &self.raw.raft.term)
             .field("role", &self.raw.raft.state)
+            .field("asleep", &self.is_asleep())
             .field("applied", &self.state.as_ref().map(State::applied))
             .field("stopped", &self.stopped)
             .finish_non_exhaustive()

@@ -46,6 +46,11 @@ impl Reads {
         self.next.push(serial);
     }
 
+    /// Reads wait for a round that has not ended.
+    pub(super) fn wait_for_rounds(&self) -> bool {
+        self.round.is_some() || !self.next.is_empty()
+    }
+
     /// A read that is answered once `index` is applied.
     pub(super) fn wait_until(&mut self, index: u64, serial: Serial) {
         self.until.insert((index, serial));

@@ -14,6 +14,7 @@ use super::{
     log::Log,
     reads::Reads,
     ready::Writes,
+    sleep::Sleep,
 };
 use crate::{
     cell::{CellConfig, CellGenesis, Output, State},
@@ -152,6 +153,7 @@ impl Replica {
             arrived: None,
             leading: Leading::default(),
             announcement: Announcement { last: now.instant },
+            sleep: Sleep::default(),
             told_leader: (0, 0),
             description: None,
             head_changed: true,

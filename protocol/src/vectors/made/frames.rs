@@ -87,6 +87,7 @@ fn hello() -> Hello {
         finds: Some(true),
         credentials: None,
         parts: Some(true),
+        sleeps: Some(true),
     }
 }
 
@@ -149,7 +150,7 @@ fn every_frame() -> Vec<(&'static str, Frame)> {
         ("Hello", Frame::Hello(Box::new(hello()))),
         (
             "Hello, of a node that says no more than it must",
-            Frame::Hello(Box::new(Hello { relays: None, finds: None, parts: None, ..hello() })),
+            Frame::Hello(Box::new(Hello { relays: None, finds: None, parts: None, sleeps: None, ..hello() })),
         ),
         (
             "Hello, of an operator that was admitted",
@@ -221,6 +222,9 @@ fn every_frame() -> Vec<(&'static str, Frame)> {
             "Cell Answers, no",
             of_cell(cell::Message::Answers { request: RequestId(42), result: Reached::No(refusal.clone()) }),
         ),
+        ("Cell Sleep", of_cell(cell::Message::Sleep { line: 1, term: 3, index: 42 })),
+        ("Cell Slept", of_cell(cell::Message::Slept { line: 1, term: 3, index: 42 })),
+        ("Cell Wake", of_cell(cell::Message::Wake { line: 1 })),
         (
             "Birth Candidates",
             Frame::Birth(birth::Message::Candidates {
@@ -291,6 +295,8 @@ fn every_frame() -> Vec<(&'static str, Frame)> {
             }),
         ),
         ("Reach Needed", Frame::Reach(reach::Message::Needed(false))),
+        ("Reach Probe", Frame::Reach(reach::Message::Probe)),
+        ("Reach Alive", Frame::Reach(reach::Message::Alive)),
         ("Route Unknown", Frame::Route(route::Message::Unknown { cell: CellId::of(b"another") })),
     ]
 }

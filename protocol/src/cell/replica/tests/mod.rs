@@ -6,3 +6,4 @@ mod catching_up;
 mod callers;
 mod mending;
 mod hostile;
+mod sleeping;

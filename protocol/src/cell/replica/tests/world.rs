@@ -26,6 +26,8 @@ use crate::{
 
 pub(super) const STORE: &str = "s";
 pub(super) const COUNTER: &str = "n";
+/// A dead node is missed by those whose cells sleep after so long.
+const VIGIL: Duration = Duration::from_millis(2_000);
 
 /// How the world behaves.
 #[derive(Clone, Debug)]
@@ -55,15 +57,50 @@ impl Default for Knobs {
 
 #[derive(Debug)]
 enum Event {
-    Deliver { to: NodeId, from: NodeId, message: Box<Message> },
-    Persisted { site: usize, epoch: u64, write: WriteId },
-    Fetched { site: usize, epoch: u64, content: ContentHash, bytes: Option<Blob> },
-    Found { site: usize, epoch: u64, need: Need, found: Option<Box<(Candidate, Signed<Grant>)>> },
-    Wake { site: usize, epoch: u64 },
-    Crash { site: usize },
-    Restart { site: usize },
-    Client { client: usize },
-    Impatient { client: usize, request: RequestId },
+    Deliver {
+        to: NodeId,
+        from: NodeId,
+        message: Box<Message>,
+    },
+    Persisted {
+        site: usize,
+        epoch: u64,
+        write: WriteId,
+    },
+    Fetched {
+        site: usize,
+        epoch: u64,
+        content: ContentHash,
+        bytes: Option<Blob>,
+    },
+    Found {
+        site: usize,
+        epoch: u64,
+        need: Need,
+        found: Option<Box<(Candidate, Signed<Grant>)>>,
+    },
+    Wake {
+        site: usize,
+        epoch: u64,
+    },
+    Crash {
+        site: usize,
+    },
+    Restart {
+        site: usize,
+    },
+    Client {
+        client: usize,
+    },
+    Impatient {
+        client: usize,
+        request: RequestId,
+    },
+    /// A sleeping replica is told that another's node is gone, if it still is; one that was told, that it is back.
+    Vigil {
+        site: usize,
+        about: usize,
+    },
 }
 
 pub(super) struct Site {
@@ -103,6 +140,9 @@ pub(super) struct World {
     pub(super) founding: Founding,
     pub(super) cell: CellId,
     cuts: BTreeSet<(usize, usize)>,
+    /// Who was told that whose node is gone.
+    missed: BTreeSet<(usize, usize)>,
+    pub(super) sent: u64,
     clients: Vec<Client>,
     requests: u64,
     /// What was applied at each index, by whoever first.
@@ -161,6 +201,8 @@ impl World {
             founding,
             cell: genesis.cell(),
             cuts: BTreeSet::new(),
+            missed: BTreeSet::new(),
+            sent: 0,
             clients: Vec::new(),
             requests: 0,
             agreed: BTreeMap::new(),
@@ -225,6 +267,8 @@ impl World {
         } else {
             self.cuts.remove(&pair)
         };
+        self.watch(one, other);
+        self.watch(other, one);
     }
 
     /// A client starts to count, asking `target` first.
@@ -349,6 +393,7 @@ impl World {
         let epoch = self.sites[site].epoch;
         match output {
             Output::Send { to, message } => {
+                self.sent += 1;
                 let delay = self.us(self.knobs.delay_us);
                 if !self.rng.chance(self.knobs.loss_per_mille) {
                     let from = self.sites[site].host.node();
@@ -390,7 +435,7 @@ impl World {
                 }
             }
             Output::Notice(Notice::CellQuarantined { reason, .. }) => self.quarantined.push(reason),
-            Output::Notice(_) | Output::Described(_) => {}
+            Output::Notice(_) | Output::Described(_) | Output::Sleeps(_) => {}
         }
     }
 
@@ -484,7 +529,31 @@ impl World {
         self.input(target, input);
     }
 
+    /// What pairs of nodes notice: see `reach/vigil`.
+    fn watch(&mut self, site: usize, about: usize) {
+        let delay = if self.lives_with(site, about) { Duration::from_millis(50) } else { VIGIL };
+        self.at(delay, Event::Vigil { site, about });
+    }
+
+    fn lives_with(&self, site: usize, about: usize) -> bool {
+        self.sites[about].up && !self.cuts.contains(&(site.min(about), site.max(about)))
+    }
+
+    fn vigil(&mut self, site: usize, about: usize) {
+        let asleep = self.sites[site].replica.as_ref().is_some_and(Replica::is_asleep);
+        let up = self.lives_with(site, about);
+        let told = if up { self.missed.remove(&(site, about)) } else { asleep && self.missed.insert((site, about)) };
+        if told {
+            let node = self.sites[about].host.node();
+            self.input(site, Input::Link { node, up });
+        }
+    }
+
     fn crash(&mut self, site: usize) {
+        for other in (0..self.sites.len()).filter(|other| *other != site) {
+            self.missed.remove(&(site, other));
+            self.watch(other, site);
+        }
         let site = &mut self.sites[site];
         site.up = false;
         site.epoch += 1;
@@ -497,6 +566,9 @@ impl World {
     fn restart(&mut self, at: usize) {
         if self.sites[at].up {
             return;
+        }
+        for other in (0..self.sites.len()).filter(|other| *other != at) {
+            self.watch(other, at);
         }
         let now = self.clock();
         let seed = Self::seed_of(at);
@@ -602,6 +674,7 @@ impl World {
             }
             Event::Crash { site } => self.crash(site),
             Event::Restart { site } => self.restart(site),
+            Event::Vigil { site, about } => self.vigil(site, about),
             Event::Client { client } => self.run_client(client),
             Event::Impatient { client, request } => {
                 if self.clients[client].waits.is_some_and(|(waits, _)| waits == request) {
