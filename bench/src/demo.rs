@@ -34,6 +34,7 @@ pub(crate) struct Said {
 #[allow(clippy::struct_field_names, reason = "as the document calls it")]
 pub(crate) struct Node {
     pub(crate) operator: String,
+    pub(crate) site: String,
     pub(crate) pid: u32,
     pub(crate) node_id: String,
     pub(crate) control: String,
@@ -57,10 +58,19 @@ impl Bocage {
     }
 
     pub(crate) fn demo(&self) -> anyhow::Result<Demo> {
+        self.demo_of(&[])
+    }
+
+    /// A demo that is asked for with these flags.
+    pub(crate) fn demo_of(&self, flags: &[&str]) -> anyhow::Result<Demo> {
         let home = tempfile::tempdir()?;
         let began = Instant::now();
         let dir = home.path().join("demo");
-        let said = run(&self.path, home.path(), &["demo", "--detach", "--dir", &dir.to_string_lossy()])?;
+        let said = run(
+            &self.path,
+            home.path(),
+            &[&["demo", "--detach", "--dir", &dir.to_string_lossy()][..], flags].concat(),
+        )?;
         let took = began.elapsed();
         let said = serde_json::from_value(said).context("the demo's document")?;
         Ok(Demo { binary: self.path.clone(), home, said, took })

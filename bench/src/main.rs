@@ -13,6 +13,7 @@ mod failover;
 mod serving;
 mod deploy;
 mod idle;
+mod fire;
 mod join;
 mod flood;
 mod table;
@@ -55,7 +56,13 @@ enum What {
     Idle,
     /// Two commands that make an empty machine a member that hosts
     Join,
-    /// All of them but the flood
+    /// A site burns: `kill -9` three of nine nodes, which lead the cells of all apps
+    Fire {
+        /// How many apps
+        #[arg(long, default_value_t = 100, value_name = "N")]
+        apps: usize,
+    },
+    /// All of them but the fire and the flood
     All,
     /// Floods on every port while clients use the app
     Flood {
@@ -113,6 +120,9 @@ async fn main() -> anyhow::Result<ExitCode> {
     }
     if wants(What::Join) {
         figures.extend(join::measure(&bocage, args.runs)?);
+    }
+    if let What::Fire { apps } = args.what {
+        figures.extend(fire::measure(&bocage, args.runs, apps).await?);
     }
     if let What::Flood { seconds, kind } = args.what {
         figures.extend(flood::measure(&bocage, seconds, kind).await?);

@@ -311,6 +311,7 @@ fn settle(
                 | Output::Answers { .. }
                 | Output::Described(_)
                 | Output::Seek(_)
+                | Output::Sleeps(_)
                 | Output::Notice(_) => {}
             }
         }
