@@ -21,10 +21,15 @@ const WHOLE_AT_MOST: f64 = 60.0;
 /// It is looked at for so long.
 const PATIENCE: Duration = Duration::from_mins(3);
 const OPERATORS: &str = "9";
-/// Apps are deployed until so many are led from the site that burns; of so many for each, at most.
+/// What is written into each app.
+const BEFORE: &str = "before the fire";
+const AFTER: &str = "after the fire";
+/// Apps are deployed until enough are led from the site that burns; at most so many for each of them.
 const TRIES_PER_APP: usize = 4;
 
 const COMPONENT: &[u8] = include_bytes!("../../examples/guestbook/guestbook.wasm");
+/// What a replica and an instance use, with some to spare.
+const CORES_PER_APP: f64 = 0.035;
 /// Small, and one voter on the site that burns: its jurisdiction is named first.
 const MANIFEST: &str = r#"
 app = "guestbook"
@@ -54,7 +59,7 @@ struct App {
 }
 
 pub(crate) async fn measure(bocage: &Bocage, runs: usize, apps: usize) -> anyhow::Result<Vec<Figure>> {
-    let (mut writable, mut slowest, mut whole) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut writable, mut slowest, mut whole, mut lost) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for number in 0..runs {
         let seen = run(&bocage.demo_of(&["--operators", OPERATORS])?, apps).await?;
         let (median, worst) = (seen.writable_s[seen.writable_s.len() / 2], *seen.writable_s.last().context("no app")?);
@@ -67,11 +72,13 @@ pub(crate) async fn measure(bocage: &Bocage, runs: usize, apps: usize) -> anyhow
         writable.push(worst);
         slowest.push(median);
         whole.push(seen.whole_s);
+        lost.push(f64::from(seen.lost));
     }
     Ok(vec![
         Figure::worst("site burned: all apps writable", "s", WRITABLE_AT_MOST, writable),
         Figure::told("site burned: half of the apps writable", "s", slowest),
         Figure::worst("site burned: all cells whole again", "s", WHOLE_AT_MOST, whole),
+        Figure::worst("site burned: acknowledged entries lost", "", 0.0, lost),
     ])
 }
 
@@ -79,6 +86,8 @@ struct Seen {
     /// In order.
     writable_s: Vec<f64>,
     whole_s: f64,
+    /// Acknowledged entries, before and after, that are not there in the end.
+    lost: u32,
 }
 
 async fn run(demo: &Demo, count: usize) -> anyhow::Result<Seen> {
@@ -87,17 +96,24 @@ async fn run(demo: &Demo, count: usize) -> anyhow::Result<Seen> {
     let crowded = |site: &&&str| nodes.iter().filter(|node| node.site == **site).count() == 3;
     let site = sites.iter().find(crowded).context("three of the nine share a site")?;
     let (burning, safe): (Vec<&Node>, Vec<&Node>) = nodes.iter().partition(|node| node.site == **site);
+    // The cheapest three stand where it will burn, each with room for a third of the apps: so they lead them, and share them.
+    let share = format!("{:.3}", CORES_PER_APP * f64::from(u32::try_from(count.div_ceil(burning.len()))?));
     for node in nodes {
         let key = node.dir.join("keys/operator.key");
-        let room = ["--cpu", "16", "--memory", "16GiB", "--disk", "200GiB", "--node", &node.control];
-        demo.run(&[&["offer", "set", "--operator-key", &key.to_string_lossy()][..], &room].concat())?;
+        let burns = node.site == **site;
+        let (cores, price) = if burns { (share.as_str(), "1") } else { ("16", "400") };
+        let room = ["--cpu", cores, "--cpu-price", price, "--memory", "16GiB", "--disk", "200GiB"];
+        let whose =
+            ["offer", "set", "--operator-key", &key.to_string_lossy(), "--node", &node.control].map(str::to_owned);
+        let args: Vec<&str> = whose.iter().map(String::as_str).chain(room).collect();
+        demo.run(&args)?;
     }
     let apps = deploy(demo, count, &burning, safe[0])?;
     eprintln!("fire: {} apps are led from {site}", apps.len());
     let mut writers = Vec::new();
     for (number, app) in apps.iter().enumerate() {
         let mut client = Client::new(&safe[number % safe.len()].edge, &app.host);
-        client.sign("before the fire").await;
+        client.sign(BEFORE).await;
         writers.push(client);
     }
     let mut burnt = Instant::now();
@@ -106,7 +122,7 @@ async fn run(demo: &Demo, count: usize) -> anyhow::Result<Seen> {
     }
     let mut signing = tokio::task::JoinSet::new();
     for mut client in writers {
-        signing.spawn(async move { client.sign("after the fire").await.at });
+        signing.spawn(async move { client.sign(AFTER).await.at });
     }
     let mut writable_s: Vec<f64> =
         signing.join_all().await.into_iter().map(|at| at.duration_since(burnt).as_secs_f64()).collect();
@@ -124,7 +140,15 @@ async fn run(demo: &Demo, count: usize) -> anyhow::Result<Seen> {
         left = still;
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    Ok(Seen { writable_s, whole_s: burnt.elapsed().as_secs_f64() })
+    let whole_s = burnt.elapsed().as_secs_f64();
+    let mut lost = 0;
+    for (number, app) in apps.iter().enumerate() {
+        let entries = Client::new(&safe[(number + 1) % safe.len()].edge, &app.host).entries().await?;
+        for text in [BEFORE, AFTER] {
+            lost += u32::from(entries.iter().filter(|entry| entry.text == text).count() != 1);
+        }
+    }
+    Ok(Seen { writable_s, whole_s, lost })
 }
 
 /// Deploys until `count` apps are led from a burning node.

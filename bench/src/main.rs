@@ -14,6 +14,8 @@ mod serving;
 mod deploy;
 mod idle;
 mod fire;
+mod sleeping;
+mod process;
 mod join;
 mod flood;
 mod table;
@@ -62,7 +64,13 @@ enum What {
         #[arg(long, default_value_t = 100, value_name = "N")]
         apps: usize,
     },
-    /// All of them but the fire and the flood
+    /// Cells that nobody uses
+    Sleeping {
+        /// How many
+        #[arg(long, default_value_t = 1_000, value_name = "N")]
+        cells: usize,
+    },
+    /// All of them but the fire, the sleeping cells and the flood
     All,
     /// Floods on every port while clients use the app
     Flood {
@@ -123,6 +131,9 @@ async fn main() -> anyhow::Result<ExitCode> {
     }
     if let What::Fire { apps } = args.what {
         figures.extend(fire::measure(&bocage, args.runs, apps).await?);
+    }
+    if let What::Sleeping { cells } = args.what {
+        figures.extend(sleeping::measure(&bocage, cells).await?);
     }
     if let What::Flood { seconds, kind } = args.what {
         figures.extend(flood::measure(&bocage, seconds, kind).await?);
