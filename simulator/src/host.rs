@@ -64,6 +64,10 @@ pub(crate) struct Host<D> {
     pub(crate) tail: Tail,
     /// Records that ever came here.
     pub(crate) records: Bits,
+    /// When it last started, or went on after a stall.
+    pub(crate) disturbed_at: u64,
+    /// Started after the mesh stood, and has no peer yet: since then.
+    pub(crate) rejoining: Option<u64>,
     /// A planted bug: this node's applied digests are made wrong.
     pub(crate) corrupt: bool,
 }
@@ -120,6 +124,8 @@ impl<D: Daemon> Host<D> {
             spins: 0,
             tail: Tail::default(),
             records: Bits::default(),
+            disturbed_at: 0,
+            rejoining: None,
             corrupt: false,
         }
     }

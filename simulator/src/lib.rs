@@ -1,13 +1,15 @@
 //! A deterministic world which runs the very `Node` and `Store` that ship, with virtual clocks, network, disks and faults
 //! that follow from one seed.
 //!
-//! Read in this order: what an experiment says (`scenario`), what a run answers (`report`), the world (`world`), and what
-//! must hold in it (`check`).
+//! Read in this order: what an experiment says (`scenario`), what a run answers (`report`), the world (`world`), who lies
+//! in it (`liar`), and what must hold (`check`).
 #![forbid(unsafe_code)]
 
 pub mod scenario;
 pub mod report;
+pub mod sweep;
 mod world;
+mod liar;
 mod check;
 mod host;
 mod network;
@@ -37,11 +39,18 @@ pub fn run(scenario: &Scenario, seed: u64) -> Report {
     run_with::<Node>(scenario, seed, &Options::default()).0
 }
 
-/// Runs a scenario with any daemon; gives the tape of the node that was asked for.
+/// Runs a scenario with any daemon; gives the tape of the node that was asked for. One with liars is run twice: first the
+/// same mesh without them, to know how fast offers spread there.
 #[must_use]
 pub fn run_with<D: Daemon>(scenario: &Scenario, seed: u64, options: &Options) -> (Report, Option<Tape>) {
     let began = std::time::Instant::now();
-    let mut world = World::<D>::new(scenario, seed, options);
+    let mut options = *options;
+    if options.quiet_p99_ns.is_none() && !scenario.liar.is_empty() {
+        let mut quiet = World::<D>::new(&scenario.quiet(), seed, &Options::default());
+        quiet.run();
+        options.quiet_p99_ns = quiet.offers_p99_ns();
+    }
+    let mut world = World::<D>::new(scenario, seed, &options);
     world.run();
     world.report(seed, began.elapsed())
 }

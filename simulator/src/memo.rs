@@ -25,6 +25,8 @@ pub(crate) enum Seen {
 pub(crate) struct RecordSeen {
     pub(crate) kind: Kind,
     pub(crate) signer: PublicKey,
+    /// Of signer, kind, scope, subject and order: two records of one slot contradict each other.
+    pub(crate) slot: u128,
 }
 
 /// The world's memo.
@@ -85,7 +87,12 @@ impl Memo {
         }
         let body: RecordBody = codec::decode(RecordBody::DOMAIN, &envelope.payload).ok()?;
         let number = u32::try_from(self.records.len()).expect("no run sees four thousand million records");
-        self.records.push(RecordSeen { kind: body.kind, signer: envelope.key });
+        let mut slot = Mixer::default();
+        slot.bytes(&envelope.key.0);
+        slot.bytes(&body.subject.0);
+        slot.value(&body.scope);
+        slot.words([u64::from(body.kind.0), body.order.line, body.order.generation, body.order.version]);
+        self.records.push(RecordSeen { kind: body.kind, signer: envelope.key, slot: slot.finish() });
         Some(Seen::Record(number))
     }
 }

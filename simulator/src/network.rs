@@ -106,6 +106,11 @@ impl Network {
         !self.cuts.iter().any(|cut| cut.stops(from, to))
     }
 
+    /// Whether nothing is cut or loses frames now.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.cuts.is_empty() && self.losses.is_empty()
+    }
+
     /// Whether two nodes can talk now.
     pub(crate) fn linked(&self, a: u32, b: u32) -> bool {
         self.reaches(a, b) && self.reaches(b, a)

@@ -53,6 +53,8 @@ struct Operator {
     keys: Keypair,
     recovery: Keypair,
     lineage: Lineage,
+    /// By the electorate.
+    admitted: bool,
 }
 
 const YEAR: Duration = Duration::from_hours(365 * 24);
@@ -102,7 +104,8 @@ impl Population {
         let mut operators: Vec<Genesis> =
             absent.map(|(name, keys)| Genesis::new(Party::Operator, name, keys.public(), MADE)).collect();
         if operators.is_empty() {
-            operators = self.operators.iter().map(|operator| operator.lineage.genesis.clone()).collect();
+            let admitted = self.operators.iter().filter(|operator| operator.admitted);
+            operators = admitted.map(|operator| operator.lineage.genesis.clone()).collect();
         }
         if operators.len() <= ELECTORS_MAX {
             let founding = Founding { name: "simulated".into(), operators, founded: MADE };
@@ -113,7 +116,7 @@ impl Population {
 
     /// By what an operator is a member: its motion with the ballots of all absent founders.
     fn certificate(&self, operator: &Operator) -> Option<Vec<Envelope>> {
-        let founding = self.founding.as_ref().filter(|_| !self.founders.is_empty())?;
+        let founding = self.founding.as_ref().filter(|_| !self.founders.is_empty() && operator.admitted)?;
         let charter = Charter::first(founding).hash();
         let matter = Matter::Admit { operator: operator.lineage.genesis.clone(), invite: None };
         let motion = Motion { mesh: self.mesh, charter, matter, made: MADE };
@@ -134,7 +137,7 @@ impl Population {
         genesis.recovery = vec![recovery.public()];
         genesis.threshold = 1;
         let operator = u32::try_from(self.operators.len()).expect("operators are fewer than nodes");
-        self.operators.push(Operator { keys, recovery, lineage: Lineage::first(genesis) });
+        self.operators.push(Operator { keys, recovery, lineage: Lineage::first(genesis), admitted: group.admitted });
         let first = u32::try_from(self.sites.len()).expect("sites are fewer than nodes");
         self.sites.extend((1..=sites).map(|site| format!("{name}/{site}")));
         for node in 0..group.nodes {
@@ -225,6 +228,11 @@ impl Population {
         }
     }
 
+    /// Whether the electorate admitted a place's operator.
+    pub(crate) fn is_admitted(&self, place: &Place) -> bool {
+        self.operators[place.operator as usize].admitted
+    }
+
     /// Whether not all nodes speak the same wire versions.
     pub(crate) fn is_mixed(&self) -> bool {
         self.knobs.previous_wire_per_mille > 0
@@ -252,6 +260,7 @@ impl Population {
     pub(crate) fn matches(&self, select: &Select, number: u32, place: &Place) -> bool {
         let operator = &self.operators[place.operator as usize].lineage.genesis.name;
         select.node.is_none_or(|node| node == number)
+            && select.nodes.is_none_or(|[first, last]| (first..=last).contains(&number))
             && select.operator.as_ref().is_none_or(|name| name == operator)
             && select.site.as_ref().is_none_or(|name| *name == self.sites[place.site as usize])
             && select.jurisdiction.is_none_or(|jurisdiction| jurisdiction == place.jurisdiction)

@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use serde::Serialize;
 
-use crate::scenario::What;
+use crate::scenario::{Lie, What};
 
 /// The result of a run. Everything but `wall_s` and `peak_rss_bytes` is the same in each run of one scenario and seed.
 #[derive(Clone, Debug, Serialize)]
@@ -34,6 +34,19 @@ pub struct Report {
     pub remarks: BTreeMap<String, u64>,
     /// Declared and random faults, and what they touched.
     pub faults: Vec<FaultShown>,
+    /// Declared liars, and what they did.
+    pub liars: Vec<LiarsShown>,
+}
+
+/// Declared liars and what they did.
+#[derive(Clone, Debug, Serialize)]
+pub struct LiarsShown {
+    /// How they lied.
+    pub what: Lie,
+    /// So many nodes.
+    pub nodes: u64,
+    /// So many frames and records were changed, made or held back.
+    pub touched: u64,
 }
 
 /// A fault and what it touched.
@@ -76,7 +89,13 @@ pub enum Property {
     Keys,
     /// A node panicked.
     Crash,
-    /// A declared fault touched nothing.
+    /// An honest node was called down by a quorum, or lost its vote.
+    Eviction,
+    /// An honest node was shown to have contradicted itself, and has not.
+    Blame,
+    /// Somebody contradicted itself, and nobody says so.
+    Attribution,
+    /// A declared fault or lie touched nothing.
     Fault,
     /// The mesh never stood, or an app was not deployed.
     Founding,
@@ -151,6 +170,9 @@ impl Report {
         for fault in &self.faults {
             line(format_args!("  {:?} at {} s touched {}", fault.what, fault.at_s, fault.touched));
         }
+        for liars in &self.liars {
+            line(format_args!("  {:?} by {} nodes touched {}", liars.what, liars.nodes, liars.touched));
+        }
         for violation in &self.violations {
             let node = violation.node.map(|node| format!(" on node {node}")).unwrap_or_default();
             line(format_args!(
@@ -190,6 +212,7 @@ mod tests {
             counts: BTreeMap::new(),
             remarks: BTreeMap::new(),
             faults: Vec::new(),
+            liars: Vec::new(),
         };
         assert_eq!(report.exit_code(), 0);
         let violation = |property| Violation { property, at_s: 1.0, node: None, what: "seen".into() };

@@ -1,5 +1,5 @@
 //! `bocage sim run`: an experiment in the simulator, where whole nodes run the same protocol as real ones.
-use std::{path::PathBuf, process::ExitCode};
+use std::{num::NonZero, path::PathBuf, process::ExitCode, thread};
 
 use bocage_simulator::{Scenario, ScenarioError};
 use clap::{Args, Subcommand};
@@ -27,6 +27,9 @@ pub(crate) struct Run {
     /// All randomness comes from it
     #[arg(long, default_value_t = 1, value_name = "N")]
     seed: u64,
+    /// Run so many seeds, from --seed up, on all cores, and sum them up
+    #[arg(long, value_name = "N")]
+    seeds: Option<NonZero<u64>>,
     /// So many of a thousand nodes speak the previous wire version, whatever the scenario says
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1_000))]
     previous_wire_per_mille: Option<u32>,
@@ -34,10 +37,17 @@ pub(crate) struct Run {
 
 impl Sim {
     pub(crate) fn run(self, at: &Invocation) -> Result<ExitCode, Failure> {
-        let Self::Run(Run { scenario: path, seed, previous_wire_per_mille }) = self;
+        let Self::Run(Run { scenario: path, seed, seeds, previous_wire_per_mille }) = self;
         let mut scenario = Scenario::load(&path).map_err(|error| wrong(&path, &error))?;
         if let Some(share) = previous_wire_per_mille {
             scenario.knobs.previous_wire_per_mille = share;
+        }
+        if let Some(count) = seeds {
+            at.say.step(format!("{} with {count} seeds from {seed}", scenario.name));
+            let cores = thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
+            let sweep = bocage_simulator::sweep::sweep(&scenario, seed..seed.saturating_add(count.get()), cores);
+            say::to_stdout(&if at.say.is_json() { sweep.to_json() + "\n" } else { sweep.to_text() });
+            return Ok(ExitCode::from(u8::from(sweep.ended())));
         }
         at.say.step(format!("{} with seed {seed}", scenario.name));
         let report = bocage_simulator::run(&scenario, seed);

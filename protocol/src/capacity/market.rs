@@ -1,6 +1,11 @@
 //! The machine that keeps the inventory, announces what this node offers, and takes its turn in summing up its
 //! jurisdiction for the rest of the mesh.
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use super::{
     Ask, Inventory, Named, Offer, Summary, rendezvous,
@@ -35,6 +40,9 @@ const SUMMARISERS: usize = 2;
 
 /// Summaries known at once, of all jurisdictions; beyond it no newcomer is taken in.
 const SUMMARIES_MAX: usize = 2_048;
+
+/// Summaries of one operator known at once: districts and jurisdictions in which it has nodes. More are not taken in.
+const SUMMARIES_PER_OPERATOR_MAX: usize = 32;
 
 /// Gates told to the node for each jurisdiction: as many as two honest summarisers can disagree on.
 const GATES_KNOWN_MAX: usize = 2 * GATES_MAX;
@@ -111,6 +119,17 @@ pub struct Market {
     summaries: BTreeMap<(Jurisdiction, u32, OperatorId), Heard>,
     gates: Gates,
     outbox: Outbox<Output>,
+}
+
+/// A gate, as summaries name it.
+struct NamedGate<'a> {
+    /// Whose summaries.
+    by: BTreeSet<OperatorId>,
+    /// Its best place in any of them.
+    place: usize,
+    newest: u64,
+    /// As the newest of them says.
+    addresses: &'a Vec<Address>,
 }
 
 #[derive(Debug)]
@@ -304,8 +323,15 @@ impl Market {
         if self.summaries.get(&key).is_some_and(|heard| heard.version > version) {
             return Ok(());
         }
-        if self.summaries.len() >= SUMMARIES_MAX && !self.summaries.contains_key(&key) {
+        let newcomer = !self.summaries.contains_key(&key);
+        if self.summaries.len() >= SUMMARIES_MAX && newcomer {
             return Err(format!("{SUMMARIES_MAX} summaries are known, no more are taken in"));
+        }
+        let of_operator = self.summaries.keys().filter(|(_, _, operator)| *operator == key.2).count();
+        if of_operator >= SUMMARIES_PER_OPERATOR_MAX && newcomer {
+            return Err(format!(
+                "{SUMMARIES_PER_OPERATOR_MAX} summaries of its operator are known, no more are taken in"
+            ));
         }
         self.summaries.insert(key, Heard { summary, version, record: known.hash });
         self.tell_gates();
@@ -321,26 +347,35 @@ impl Market {
         self.tell_gates();
     }
 
-    /// Newest summaries first; each gate once.
+    /// Each gate once: those that most operators name first, then one of each operator's in turn, so that who names many
+    /// for itself has no more of them than others.
     fn tell_gates(&mut self) {
-        let mut newest: Vec<_> = self.summaries.values().collect();
-        newest.sort_by_key(|heard| (heard.summary.jurisdiction, std::cmp::Reverse(heard.version), heard.record));
-        let mut gates: Gates = Vec::new();
-        for heard in newest {
-            let jurisdiction = heard.summary.jurisdiction;
-            if gates.last().is_none_or(|(last, _)| *last != jurisdiction) {
-                gates.push((jurisdiction, Vec::new()));
-            }
-            let Some((_, of_jurisdiction)) = gates.last_mut() else { continue };
-            for (node, addresses) in &heard.summary.gates {
-                let known = of_jurisdiction.iter().any(|(gate, _)| gate == node);
-                if !known && of_jurisdiction.len() < GATES_KNOWN_MAX {
-                    of_jurisdiction.push((*node, addresses.clone()));
+        let mut named: BTreeMap<Jurisdiction, BTreeMap<NodeId, NamedGate>> = BTreeMap::new();
+        for ((_, _, operator), heard) in &self.summaries {
+            let of_jurisdiction = named.entry(heard.summary.jurisdiction).or_default();
+            for (place, (node, addresses)) in heard.summary.gates.iter().enumerate() {
+                let gate = of_jurisdiction.entry(*node).or_insert_with(|| NamedGate {
+                    by: BTreeSet::new(),
+                    place,
+                    newest: 0,
+                    addresses,
+                });
+                gate.by.insert(*operator);
+                gate.place = gate.place.min(place);
+                if heard.version >= gate.newest {
+                    (gate.newest, gate.addresses) = (heard.version, addresses);
                 }
             }
         }
-        for (_, of_jurisdiction) in &mut gates {
+        let mut gates: Gates = Vec::new();
+        for (jurisdiction, named) in named {
+            let mut best: Vec<_> = named.into_iter().collect();
+            best.sort_by_key(|(node, gate)| (Reverse(gate.by.len()), gate.place, *node));
+            best.truncate(GATES_KNOWN_MAX);
+            let mut of_jurisdiction: Vec<_> =
+                best.into_iter().map(|(node, gate)| (node, gate.addresses.clone())).collect();
             of_jurisdiction.sort();
+            gates.push((jurisdiction, of_jurisdiction));
         }
         if gates != self.gates {
             self.gates.clone_from(&gates);

@@ -232,3 +232,40 @@ fn candidates_of_a_gate_enter_the_inventory_and_liars_are_named() {
     let told = stand.give(Input::Gathered { from: gate.id(), candidates: vec![(mixed, Vec::new())] });
     assert!(matches!(&told[..], [Output::Notice(Notice::RecordRefused { from, .. })] if *from == gate.id()));
 }
+
+#[test]
+fn one_operator_that_names_forty_gates_in_the_newest_summaries_hides_none_of_the_others() {
+    let node = |operator: &str, name: &str| TestNode::new(operator, name, "s", "DE");
+    let mut stand = Stand::open(&ada(), None);
+    let gates: Vec<_> = (0..4).map(|n| node(&format!("op{n}"), &format!("gate{n}"))).collect();
+    let summary = |district: u32, gates: &[TestNode]| Summary {
+        jurisdiction: law("DE"),
+        district,
+        total: Resources::default(),
+        used: Resources::default(),
+        nodes: 4,
+        gates: gates.iter().map(|gate| (gate.id(), vec![gate.address()])).collect(),
+        cheapest: Vec::new(),
+    };
+    let mut learn = |by: &TestNode, summary: &Summary, version: u64| {
+        let subject = Summary::subject(summary.jurisdiction, summary.district, by.id());
+        stand.give(Input::Learned(by.record(Kind::SUMMARY, Scope::Mesh, subject, codec::encode(summary), version)))
+    };
+    for by in &gates[..2] {
+        learn(by, &summary(0, &gates), 1);
+    }
+    let liar = node("liar", "liar-1");
+    let mut told = Vec::new();
+    for district in 0..10 {
+        let own: Vec<_> = (0..4).map(|n| node("liar", &format!("own-{district}-{n}"))).collect();
+        told.extend(learn(&liar, &summary(district, &own), 9));
+    }
+    let Some(Output::Gates(known)) = told.last() else { panic!("told {told:?}") };
+    let known: Vec<_> = known[0].1.iter().map(|(gate, _)| *gate).collect();
+    assert!(gates.iter().all(|gate| known.contains(&gate.id())), "{known:?}");
+    let refused = (10..100).find(|district| {
+        let outputs = learn(&liar, &summary(*district, &gates), 9);
+        outputs.iter().any(|output| matches!(output, Output::Notice(Notice::RecordRefused { .. })))
+    });
+    assert_eq!(refused, Some(32), "nor does it keep others' summaries out");
+}

@@ -33,6 +33,12 @@ const SOURCES_MAX: usize = 4;
 /// Records sent at one request; the rest comes by repair.
 pub(super) const GIVEN_MAX: usize = 2_048;
 
+/// Whoever was asked for a record that it announced has so long, and one round trip, before the next is asked.
+const ANSWER_SLACK: Duration = Duration::from_millis(50);
+
+/// So many records in a row that the tree did not bring, and announced ones are fetched at once.
+const PATIENCE_GONE: u32 = 4;
+
 /// How a record came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum How {
@@ -49,6 +55,8 @@ struct Missing {
     header: Header,
     sources: Vec<NodeId>,
     due: Instant,
+    /// Of one source at least.
+    asked: bool,
 }
 
 /// Which links are in which tree, and what is about to go down them.
@@ -63,6 +71,9 @@ pub(super) struct Trees {
     /// A wake-up is set for them.
     announcing: bool,
     missing: BTreeMap<(Tier, Kind, u64), Missing>,
+    /// Records that a tree did not bring, less those that it brought while they were awaited. The more, the less it is
+    /// waited for: whoever sits beside a liar fetches what is announced as soon as it is.
+    failed: BTreeMap<Tier, u32>,
 }
 
 impl Trees {
@@ -70,6 +81,25 @@ impl Trees {
         self.eager.retain(|(_, other)| *other != node);
         self.pushes.remove(&node);
         self.announce.remove(&node);
+    }
+
+    /// How long the tree of a tier is waited for: half as long after each failure.
+    fn patience(&self, tier: Tier, whole: Duration) -> Duration {
+        match self.failed.get(&tier).copied().unwrap_or(0) {
+            failed if failed >= PATIENCE_GONE => Duration::ZERO,
+            failed => whole / (1 << failed),
+        }
+    }
+
+    fn tree_failed(&mut self, tier: Tier) {
+        let failed = self.failed.entry(tier).or_default();
+        *failed = (*failed + 1).min(PATIENCE_GONE);
+    }
+
+    fn tree_kept_up(&mut self, tier: Tier) {
+        if let Some(failed) = self.failed.get_mut(&tier) {
+            *failed = failed.saturating_sub(1);
+        }
     }
 
     fn next_due(&self) -> Option<Instant> {
@@ -124,6 +154,9 @@ impl Membership {
                 if how == How::Pushed && tier != Tier::Asked && !self.trees.eager.contains(&(tier, from)) {
                     self.trees.prunes.insert((tier, from));
                 }
+                if self.is_by_the_tree(tier, record, Some(from), how) {
+                    self.trees.tree_kept_up(tier);
+                }
             }
             Inserted::Stale => {}
             Inserted::Contradiction { kept, proof } => {
@@ -142,8 +175,15 @@ impl Membership {
     pub(super) fn learned(&mut self, now: Now, record: &Shared, from: Option<NodeId>, how: How) {
         let tier = self.set.tier(record.body.scope);
         let header = Header::of(tier, record);
+        let by_the_tree = self.is_by_the_tree(tier, record, from, how);
+        if let Some(from) = from.filter(|_| by_the_tree) {
+            self.parent_brought(tier, from);
+        }
         if self.trees.missing.get(&header.slot()).is_some_and(|missing| !missing.header.outranks(&header)) {
             self.trees.missing.remove(&header.slot());
+            if by_the_tree {
+                self.trees.tree_kept_up(tier);
+            }
         }
         self.outbox.push(Output::Learned(record.clone()));
         self.spread(now, tier, record, from, how);
@@ -152,6 +192,12 @@ impl Membership {
             Kind::VERDICT => self.on_verdict(now, record),
             _ => {}
         }
+    }
+
+    /// Whether a record came down the tree, and not from its signer, who tells all his neighbours.
+    fn is_by_the_tree(&self, tier: Tier, record: &Shared, from: Option<NodeId>, how: How) -> bool {
+        how == How::Pushed
+            && from.is_some_and(|from| record.signer().0 != from.0 && self.trees.eager.contains(&(tier, from)))
     }
 
     fn spread(&mut self, now: Now, tier: Tier, record: &Shared, from: Option<NodeId>, how: How) {
@@ -177,6 +223,10 @@ impl Membership {
             } else {
                 self.trees.announce.entry(*node).or_default().push(header);
             }
+        }
+        let beside = |node: &&NodeId| !self.overlay.active.contains_key(node) && self.links.contains_key(node);
+        for node in self.watch.drawn.iter().filter(beside).filter(|node| tier == Tier::Home && Some(**node) != from) {
+            self.trees.announce.entry(*node).or_default().push(header);
         }
     }
 
@@ -207,21 +257,23 @@ impl Membership {
     }
 
     pub(super) fn on_announce(&mut self, now: Now, from: NodeId, headers: &[Header]) {
-        let due = now.instant + self.config.graft_after + self.round_trip(from);
         for header in headers {
             if !self.shares(header.tier, from) || self.set.standing(header) != Standing::Lacking {
                 continue;
             }
+            let patience = self.trees.patience(header.tier, self.config.graft_after);
+            let wait = if patience.is_zero() { patience } else { patience + self.round_trip(from) };
+            let due = now.instant + wait;
             let room = self.trees.missing.len() < MISSING_MAX;
             match self.trees.missing.get_mut(&header.slot()) {
                 Some(missing) if header.outranks(&missing.header) => {
-                    *missing = Missing { header: *header, sources: vec![from], due };
+                    *missing = Missing { header: *header, sources: vec![from], due, asked: false };
                 }
                 Some(missing) if missing.sources.len() < SOURCES_MAX && !missing.sources.contains(&from) => {
                     missing.sources.push(from);
                 }
                 None if room => {
-                    let missing = Missing { header: *header, sources: vec![from], due };
+                    let missing = Missing { header: *header, sources: vec![from], due, asked: false };
                     self.trees.missing.insert(header.slot(), missing);
                 }
                 Some(_) | None => {}
@@ -232,7 +284,8 @@ impl Membership {
     /// Asks for what the tree did not bring.
     pub(super) fn fetch_missing(&mut self, now: Now) {
         let mut asks: BTreeMap<NodeId, Vec<Header>> = BTreeMap::new();
-        let (links, graft_after) = (&self.links, self.config.graft_after);
+        let links = &self.links;
+        let mut failed = Vec::new();
         self.trees.missing.retain(|_, missing| {
             if missing.due > now.instant {
                 return true;
@@ -243,10 +296,18 @@ impl Membership {
             }
             let source = missing.sources.remove(0);
             let round_trip = links.get(&source).map_or(Duration::ZERO, |link| link.round_trip);
-            missing.due = now.instant + graft_after + round_trip;
+            // Whoever announced it has it: an answer takes a round trip, or it is a lie and the next one is asked.
+            missing.due = now.instant + ANSWER_SLACK + round_trip;
+            if !std::mem::replace(&mut missing.asked, true) {
+                failed.push(missing.header.tier);
+            }
             asks.entry(source).or_default().push(missing.header);
             true
         });
+        for tier in failed {
+            self.trees.tree_failed(tier);
+            self.parent_failed(now, tier);
+        }
         for (source, missing) in asks {
             self.send(source, Message::Fetch(missing));
         }

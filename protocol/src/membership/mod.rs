@@ -281,6 +281,7 @@ impl Membership {
         };
         let jurisdiction = by.certificate.jurisdiction;
         self.links.insert(peer, Link { jurisdiction, round_trip: ROUND_TRIP_UNKNOWN, heard: now.instant });
+        self.forget_subscriber(peer);
         self.heard(now, peer);
         self.greet_outsider(peer);
         if self.is_outsider(peer) {

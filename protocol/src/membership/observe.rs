@@ -71,6 +71,9 @@ pub(super) struct Watches {
     ticks: u64,
     last_tick: Instant,
     redraw_set: bool,
+    /// Whom this node watches inside its jurisdiction, and who watches it: the draw gives them, so nobody chooses to be
+    /// among them, and headers go to them as to neighbours.
+    pub(super) drawn: BTreeSet<NodeId>,
     /// Drawn outside to watch this node, since when without a link.
     outer: BTreeMap<NodeId, Instant>,
     shunned: BTreeMap<NodeId, Instant>,
@@ -123,6 +126,8 @@ impl Membership {
             }
             self.stop_watching_unless_observed(node);
         }
+        let watchers = field.draw(self.me, Some(self.operator), count);
+        self.watch.drawn = drawn.iter().copied().chain(watchers).collect();
         for node in drawn {
             self.watch_node(node, self.home).inner = true;
             self.want(node, Reason::Observe);

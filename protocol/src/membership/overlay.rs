@@ -1,9 +1,17 @@
 //! The overlay: a few symmetric neighbours, most of them in this node's jurisdiction so that its records find their way
 //! there, and at least one outside so that the mesh hangs together; and contacts to fall back on (Leitão's *HyParView*).
 //!
+//! Contacts are hints by anybody, and whoever wants to surround a node tells it of its fellows and urges them upon it. So
+//! some neighbours are of this node's own choice, by operators not among its neighbours yet, and give way to nobody;
+//! whoever came uninvited gives way to the next who does (E. Heilman and others, *Eclipse Attacks on Bitcoin's
+//! Peer-to-Peer Network*, 2015). Those of the last run are asked first after a restart.
+//!
 //! Contacts are exchanged now and then. One of this jurisdiction whose presence is not known here shows that the
 //! jurisdiction has fallen into parts that do not hear each other: it becomes a neighbour at once.
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::{
     Membership, Timer,
@@ -13,7 +21,7 @@ use super::{
 };
 use crate::{
     codec::{self, Blob},
-    id::NodeId,
+    id::{NodeId, OperatorId},
     record::{Kind, Settled, Subject, Tier},
     resources::Jurisdiction,
     time::{Instant, Now, Timestamp},
@@ -50,11 +58,26 @@ pub(super) const CACHE: &str = "membership/peers";
 /// A contact may be this new: others' clocks differ.
 const SEEN_AHEAD_MAX: Duration = Duration::from_secs(5);
 
+/// So many neighbours of this jurisdiction are of this node's own choice, as far as there are any to choose.
+const CHOSEN_MIN: usize = 2;
+
+/// Neighbours of the last run that are asked before anybody else: so many, longest known first.
+const ANCHORS: usize = 4;
+
+/// Contacts that one peer told of and that nobody met: of `passive_max` no more than this share are one peer's.
+const TOLD_SHARE: usize = 4;
+
 /// Neighbours and those who may become some.
 #[derive(Debug, Default)]
 pub(super) struct Overlay {
     /// Neighbours, each with its jurisdiction.
     pub(super) active: BTreeMap<NodeId, Jurisdiction>,
+    /// Neighbours that this node asked, and not they it.
+    chosen: BTreeSet<NodeId>,
+    /// Neighbours of the last run.
+    anchors: Vec<NodeId>,
+    /// Who told of a contact that was not met yet.
+    told: BTreeMap<NodeId, NodeId>,
     /// Known, neighbours included: at most `passive_max` beside neighbours.
     pub(super) contacts: BTreeMap<NodeId, Contact>,
     /// Asked, or about to be once linked; given up at.
@@ -73,6 +96,15 @@ struct Room {
     abroad_target: usize,
     home_max: usize,
     abroad_max: usize,
+}
+
+impl Overlay {
+    fn forget(&mut self, node: &NodeId) {
+        if !self.active.contains_key(node) {
+            self.contacts.remove(node);
+        }
+        self.told.remove(node);
+    }
 }
 
 /// Reads the peer cache of an earlier run.
@@ -139,12 +171,13 @@ impl Membership {
     pub(super) fn fill(&mut self, now: Now) {
         self.give_up(now);
         let room = self.room();
+        let chosen =
+            self.overlay.chosen.iter().filter(|node| self.overlay.active.get(node) == Some(&self.home)).count();
+        let own_choice = CHOSEN_MIN.min(room.home_target).saturating_sub(chosen).min(self.candidates(true).len());
         let lacking = room.homes < room.home_target || room.abroads < room.abroad_target;
-        self.seek(now, true, room.home_target.saturating_sub(room.homes));
+        self.seek(now, true, room.home_target.saturating_sub(room.homes).max(own_choice));
         self.seek(now, false, room.abroad_target.saturating_sub(room.abroads));
-        if self.overlay.active.len() > room.capacity {
-            self.part_with_one(room.homes > room.home_max);
-        }
+        self.shrink();
         let wait = if lacking || !self.overlay.pending.is_empty() { FILL_AGAIN } else { SHUFFLE };
         let wait = self.jittered(wait);
         self.wake(Timer::Fill, now.instant + wait, "look for neighbours");
@@ -168,7 +201,8 @@ impl Membership {
         let late: Vec<NodeId> =
             self.overlay.pending.iter().filter(|(_, until)| **until <= now.instant).map(|(node, _)| *node).collect();
         for node in late {
-            self.overlay.contacts.remove(&node);
+            self.overlay.forget(&node);
+            self.overlay.anchors.retain(|anchor| *anchor != node);
             self.turned_down(now, node);
         }
     }
@@ -186,13 +220,21 @@ impl Membership {
         let under_way = candidates.iter().filter(|node| is_pending(node)).count();
         candidates.retain(|node| !is_pending(node));
         self.rng.shuffle(&mut candidates);
-        // Whoever is linked already answers soonest: what a newcomer without a neighbour needs.
-        if self.overlay.active.is_empty() {
-            candidates.sort_by_key(|node| !self.links.contains_key(node));
-        }
+        // Whoever is linked already answers soonest: what a newcomer without a neighbour needs. Then who was a neighbour
+        // in the last run; then who is known by its presence, of an operator that is no neighbour yet.
+        let alone = self.overlay.active.is_empty();
+        let near: BTreeSet<_> = self.overlay.active.keys().filter_map(|node| self.operator_of(*node)).collect();
+        let met = |node: &NodeId| self.operator_of(*node).is_some_and(|operator| !near.contains(&operator));
+        candidates.sort_by_key(|node| {
+            (!self.overlay.anchors.contains(node), alone && !self.links.contains_key(node), !met(node))
+        });
         for node in candidates.into_iter().take(count.saturating_sub(under_way)) {
             self.court(now, node);
         }
+    }
+
+    fn operator_of(&self, node: NodeId) -> Option<OperatorId> {
+        self.set.certificate(&node).map(|by| by.operator)
     }
 
     /// Asks a node to be a neighbour, as soon as there is a link.
@@ -220,6 +262,7 @@ impl Membership {
     /// A link came up: it may be one that was waited for.
     pub(super) fn linked(&mut self, now: Now, node: NodeId) {
         self.overlay.failed.remove(&node);
+        self.overlay.told.remove(&node);
         if self.overlay.pending.contains_key(&node) {
             self.ask(now, node);
             return;
@@ -262,24 +305,39 @@ impl Membership {
         if !class_full && self.overlay.active.len() < room.capacity {
             return true;
         }
-        if urgent {
-            self.part_with_one(if class_full { home } else { room.homes >= room.abroads });
-        }
-        urgent
+        urgent && self.part_with_one(if class_full { home } else { room.homes >= room.abroads })
     }
 
-    fn part_with_one(&mut self, home: bool) {
-        let class: Vec<NodeId> = self
-            .overlay
-            .active
-            .iter()
-            .filter(|(_, jurisdiction)| (**jurisdiction == self.home) == home)
+    /// Gives up whoever is too many: those that came uninvited first, then some of this node's choice, for a mesh that grew
+    /// out of being small leaves it with more of them than it may have.
+    fn shrink(&mut self) {
+        loop {
+            let room = self.room();
+            let home = room.homes > room.home_max;
+            if self.overlay.active.len() <= room.capacity
+                || !(self.part_with_one(home) || self.part_with_one_of(home, |_, _| true))
+            {
+                return;
+            }
+        }
+    }
+
+    /// Gives up a random neighbour of a class that is not of this node's choice; false if there is none.
+    fn part_with_one(&mut self, home: bool) -> bool {
+        self.part_with_one_of(home, |overlay, node| !overlay.chosen.contains(node))
+    }
+
+    fn part_with_one_of(&mut self, home: bool, may: impl Fn(&Overlay, &NodeId) -> bool) -> bool {
+        let of_class = |jurisdiction: &Jurisdiction| (*jurisdiction == self.home) == home;
+        let active = self.overlay.active.iter();
+        let class: Vec<NodeId> = active
+            .filter(|(node, jurisdiction)| of_class(jurisdiction) && may(&self.overlay, node))
             .map(|(node, _)| *node)
             .collect();
-        if let Some(chosen) = self.rng.index(class.len()) {
-            self.send(class[chosen], Message::Part);
-            self.drop_neighbour(class[chosen]);
-        }
+        let Some(index) = self.rng.index(class.len()) else { return false };
+        self.send(class[index], Message::Part);
+        self.drop_neighbour(class[index]);
+        true
     }
 
     pub(super) fn on_welcome(&mut self, now: Now, from: NodeId, accepted: bool, me: Contact, contacts: Vec<Contact>) {
@@ -293,6 +351,7 @@ impl Membership {
                 self.send(from, Message::Part);
             }
         } else if accepted {
+            self.overlay.chosen.insert(from);
             self.add_neighbour(now, from, jurisdiction);
         } else {
             self.turned_down(now, from);
@@ -321,6 +380,8 @@ impl Membership {
 
     pub(super) fn drop_neighbour(&mut self, node: NodeId) {
         self.overlay.active.remove(&node);
+        self.overlay.chosen.remove(&node);
+        self.overlay.anchors.retain(|anchor| *anchor != node);
         self.unwant(node, Reason::Neighbour);
         self.leave_trees(node);
     }
@@ -334,8 +395,29 @@ impl Membership {
 
     fn meet(&mut self, now: Now, from: NodeId, jurisdiction: Jurisdiction, me: Contact, contacts: Vec<Contact>) {
         self.remember(now, Contact { node: from, jurisdiction, seen: now.wall, ..me });
+        self.hear_of(now, from, contacts);
+    }
+
+    /// Keeps contacts that a peer told of, no more of one peer than its share.
+    fn hear_of(&mut self, now: Now, from: NodeId, contacts: Vec<Contact>) {
+        let share = (self.config.passive_max / TOLD_SHARE).max(1);
         for contact in contacts {
+            let node = contact.node;
+            if self.overlay.contacts.contains_key(&node) {
+                self.remember(now, contact);
+                continue;
+            }
+            let told: Vec<NodeId> =
+                self.overlay.told.iter().filter(|(_, by)| **by == from).map(|(it, _)| *it).collect();
+            if told.len() >= share
+                && let Some(index) = self.rng.index(told.len())
+            {
+                self.overlay.forget(&told[index]);
+            }
             self.remember(now, contact);
+            if self.overlay.contacts.contains_key(&node) {
+                self.overlay.told.insert(node, from);
+            }
         }
     }
 
@@ -357,7 +439,7 @@ impl Membership {
             overlay.contacts.keys().filter(|node| !overlay.active.contains_key(node)).copied().collect();
         while spare.len() > self.config.passive_max {
             let Some(chosen) = self.rng.index(spare.len()) else { return };
-            overlay.contacts.remove(&spare.swap_remove(chosen));
+            overlay.forget(&spare.swap_remove(chosen));
         }
     }
 
@@ -419,9 +501,7 @@ impl Membership {
             let contacts = self.sample(now, link.jurisdiction, from);
             self.send(from, Message::Shuffle { answer: true, contacts });
         }
-        for contact in contacts {
-            self.remember(now, contact);
-        }
+        self.hear_of(now, from, contacts);
     }
 
     /// Writes the best contacts down for the next start: neighbours, then linked nodes, then the latest seen.
@@ -430,7 +510,8 @@ impl Membership {
         let mut best: Vec<&Contact> = self.overlay.contacts.values().collect();
         best.sort_by_key(|it| {
             let (neighbour, linked) = (self.overlay.active.contains_key(&it.node), self.links.contains_key(&it.node));
-            (!neighbour, !linked, std::cmp::Reverse(it.seen), it.node)
+            let chosen = self.overlay.chosen.contains(&it.node);
+            (!chosen, !neighbour, !linked, std::cmp::Reverse(it.seen), it.node)
         });
         best.truncate(CACHED_MAX);
         // Where they are now, by their own word: a contact says where they were when they were met.
@@ -447,6 +528,7 @@ impl Membership {
 
     /// Starts from the contacts of an earlier run, whatever their age.
     pub(super) fn recall(&mut self, contacts: Vec<Contact>, now: Now) {
+        self.overlay.anchors = contacts.iter().take(ANCHORS).map(|contact| contact.node).collect();
         for contact in contacts.into_iter().take(CACHED_MAX) {
             let seen = now.wall - CONTACT_AGE_MAX / 2;
             self.remember(now, Contact { seen: contact.seen.max(seen), ..contact });

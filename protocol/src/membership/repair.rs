@@ -1,6 +1,6 @@
 //! Repair: now and then two neighbours compare sums of what they hold, then headers where those differ, and each gets
 //! what it lacks. It finds what broadcasts lost, brings newcomers up to date, and mends both sides of a healed cut.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Membership, Timer,
@@ -14,9 +14,12 @@ use crate::{
 };
 
 impl Membership {
-    /// Compares with one random neighbour.
+    /// Compares with one random neighbour, or with one of those who watch this node or are watched by it: whoever surrounds
+    /// it in the overlay has not chosen these.
     pub(super) fn repair(&mut self, now: Now) {
-        let neighbours: Vec<NodeId> = self.overlay.active.keys().copied().collect();
+        let drawn = self.watch.drawn.iter().filter(|node| self.links.contains_key(node));
+        let neighbours: BTreeSet<NodeId> = self.overlay.active.keys().chain(drawn).copied().collect();
+        let neighbours: Vec<NodeId> = neighbours.into_iter().collect();
         if let Some(chosen) = self.rng.index(neighbours.len()) {
             self.compare(neighbours[chosen], Settled::at(now.wall));
         }

@@ -53,6 +53,8 @@ impl Membership {
             self.subscriptions.ours.remove(&subject);
             self.subscriptions.rosters.remove(&NodeId(subject.0));
             self.want_observers();
+            // No word of it comes any more, so none may stand.
+            self.count(now, NodeId(subject.0));
             return;
         }
         if self.subscriptions.ours.len() < SUBJECTS_MAX && self.subscriptions.ours.insert(subject) {
@@ -130,6 +132,14 @@ impl Membership {
                 self.send_found(from, parcels);
             }
         }
+    }
+
+    /// A link is new. What went over the last one may be lost: its peer hears all again once it asks.
+    pub(super) fn forget_subscriber(&mut self, peer: NodeId) {
+        self.subscriptions.theirs.retain(|_, peers| {
+            peers.remove(&peer);
+            !peers.is_empty()
+        });
     }
 
     /// Lapsed ones go, but not at each message: there are as many of those as of subscribers.

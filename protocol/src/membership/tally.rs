@@ -1,7 +1,10 @@
 //! Counts verdicts. A node is down when a majority of the observers drawn inside its jurisdiction say so, each of another
 //! operator; where fewer than two other operators are there, those outside count too. So a silent operator, or one that
 //! lies, evicts nobody.
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::{
     Membership,
@@ -13,7 +16,7 @@ use crate::{
     id::{NodeId, OperatorId},
     notice::Notice,
     record::{Kind, Shared, Subject, Tier},
-    time::Now,
+    time::{Instant, Now},
 };
 
 /// Views of who is there differ for moments: so many more than drawn count as observers, in order of the draw.
@@ -22,6 +25,13 @@ const SLACK: usize = 2;
 /// No quorum is smaller: one voice is not two.
 const QUORUM_MIN: usize = 2;
 
+/// One accuser is refuted so often. An honest one hears this node again and takes its word back by itself; a liar would
+/// otherwise have this node flood its jurisdiction with presences.
+const REFUTED_EVERY: Duration = Duration::from_secs(30);
+
+/// Accusers remembered as refuted; beyond it the one refuted first is forgotten.
+const REFUTED_MAX: usize = 1_024;
+
 /// The verdicts in force, and what they came to.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
@@ -29,6 +39,8 @@ pub(super) struct Tally {
     votes: BTreeMap<NodeId, BTreeMap<NodeId, Shared>>,
     /// Of those who are not alive.
     states: BTreeMap<NodeId, Liveness>,
+    /// Who accused this node and was refuted, and until when it is not again.
+    refuted: BTreeMap<NodeId, Instant>,
 }
 
 /// Who may judge a node, and how many of them there are.
@@ -45,6 +57,16 @@ impl Tally {
         self.states.contains_key(node)
     }
 
+    /// Whether this accuser was not refuted lately.
+    fn accused_anew(&mut self, now: Instant, by: NodeId) -> bool {
+        self.refuted.retain(|_, until| *until > now);
+        if self.refuted.len() >= REFUTED_MAX && !self.refuted.contains_key(&by) {
+            let first = self.refuted.iter().min_by_key(|(_, until)| **until).map(|(node, _)| *node);
+            first.map(|node| self.refuted.remove(&node));
+        }
+        self.refuted.insert(by, now + REFUTED_EVERY).is_none()
+    }
+
     pub(super) fn votes_about(&self, node: NodeId) -> impl Iterator<Item = &Shared> {
         self.votes.get(&node).into_iter().flat_map(BTreeMap::values)
     }
@@ -56,7 +78,10 @@ impl Membership {
         self.tally.votes.entry(verdict.about).or_default().insert(verdict.observer, record.clone());
         if verdict.about != self.me {
             self.count(now, verdict.about);
-        } else if verdict.state != Liveness::Alive && verdict.incarnation == self.own.incarnation {
+        } else if verdict.state != Liveness::Alive
+            && verdict.incarnation == self.own.incarnation
+            && self.tally.accused_anew(now.instant, verdict.observer)
+        {
             self.refute(now, verdict.incarnation);
         }
     }
@@ -106,7 +131,13 @@ impl Membership {
                 .is_some_and(|verdict| verdict.incarnation == incarnation && verdict.state != Liveness::Alive)
         };
         let votes: Vec<&Shared> = self.tally.votes_about(about).filter(guilty).collect();
-        if votes.is_empty() {
+        // One voice is not two, whoever is drawn: the draw need not be looked at.
+        let voices: BTreeSet<OperatorId> = votes
+            .iter()
+            .filter_map(|vote| self.set.certificate(&NodeId(vote.signer().0)))
+            .map(|by| by.operator)
+            .collect();
+        if voices.len() < QUORUM_MIN {
             return nothing;
         }
         let Some(panel) = self.panel(about, of) else { return nothing };

@@ -6,7 +6,8 @@
 //! way prune by two different trees, and what is left is only what both have in common. One sender, one tree.
 //!
 //! The root is the node with the lowest rank that beats, as in spanning trees of bridges. Beats are not signed: a liar
-//! bends the tree, and headers beside the tree (`broadcast`) make up for it.
+//! bends the tree, and headers beside the tree make up for it, the sooner the more often the tree fails (`broadcast`). A
+//! parent that passes on beats and no records is none for a while.
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{Membership, Timer, wire::Message};
@@ -23,6 +24,12 @@ const LATER_MAX: Duration = Duration::from_millis(20);
 /// Beats missed before the root counts as lost.
 const MISSED_MAX: u32 = 3;
 
+/// Records in a row that others announced and the parent did not bring: another takes its place.
+const FAILURES_MAX: u32 = 3;
+
+/// For so long nobody is a parent who failed as one, if there is any other.
+const SHUNNED_FOR: Duration = Duration::from_mins(1);
+
 /// One tier's tree as seen from here.
 #[derive(Debug, Default)]
 pub(super) struct Tree {
@@ -35,6 +42,10 @@ pub(super) struct Tree {
     /// Who brought this beat, after how many links, when.
     brought: BTreeMap<NodeId, (u32, Instant)>,
     heard: Instant,
+    /// Records in a row that the parent did not bring.
+    failures: u32,
+    /// Neighbours that failed as parents, until.
+    shunned: BTreeMap<NodeId, Instant>,
 }
 
 /// Lower is better. Mixed, so that a low id earns nothing by being low.
@@ -51,14 +62,16 @@ impl Tree {
 
     /// Whoever brought the beat from nearer to the root than this node is: nobody below it.
     fn next_parent(&self) -> Option<NodeId> {
-        let above = self.brought.iter().filter(|(_, (hops, _))| *hops <= self.hops);
+        let above =
+            self.brought.iter().filter(|(node, (hops, _))| *hops <= self.hops && !self.shunned.contains_key(node));
         above.min_by_key(|(_, (hops, at))| (*hops == self.hops, *at)).map(|(node, _)| *node)
     }
 
     /// Whether the parent still is as good as any, by the beat that ends now.
     fn parent_keeps_up(&self) -> bool {
         let first = self.brought.values().map(|(_, at)| *at).min();
-        let parents = self.parent.and_then(|parent| self.brought.get(&parent));
+        let parents = self.parent.filter(|parent| !self.shunned.contains_key(parent));
+        let parents = parents.and_then(|parent| self.brought.get(&parent));
         first.zip(parents).is_some_and(|(first, (hops, at))| *hops < self.hops && at.since(first) <= LATER_MAX)
     }
 }
@@ -75,6 +88,7 @@ impl Membership {
         for tier in [Tier::Mesh, Tier::Home] {
             let me = self.me;
             let tree = self.tree(tier);
+            tree.shunned.retain(|_, until| *until > now.instant);
             let lost = tree.root != Some(me) && now.instant.since(tree.heard) > every * MISSED_MAX;
             if tree.root.is_none() || lost {
                 tree.root = Some(me);
@@ -111,6 +125,10 @@ impl Membership {
         if root == self.me || ahead || !self.shares(tier, from) || !self.overlay.active.contains_key(&from) {
             return;
         }
+        // Nobody takes a place in this jurisdiction's tree under a name that was never certified.
+        if tier == Tier::Home && !self.present.contains_key(&root) {
+            return;
+        }
         let tree = self.tree(tier);
         let same = tree.root == Some(root);
         if same && number == tree.number {
@@ -133,10 +151,12 @@ impl Membership {
     /// Puts the link to the parent into the tree, and that to the one before out of it.
     fn set_parent(&mut self, tier: Tier, parent: Option<NodeId>) {
         let parent = parent.filter(|node| self.overlay.active.contains_key(node));
-        let before = std::mem::replace(&mut self.tree(tier).parent, parent);
+        let tree = self.tree(tier);
+        let before = std::mem::replace(&mut tree.parent, parent);
         if before == parent {
             return;
         }
+        tree.failures = 0;
         if let Some(parent) = parent {
             self.trees.eager.insert((tier, parent));
             self.send(parent, Message::Graft(tier));
@@ -145,6 +165,29 @@ impl Membership {
             && self.trees.eager.remove(&(tier, before))
         {
             self.send(before, Message::Prune(tier));
+        }
+    }
+
+    /// The parent did not bring what others announced.
+    pub(super) fn parent_failed(&mut self, now: Now, tier: Tier) {
+        let tree = self.tree(tier);
+        let Some(parent) = tree.parent else { return };
+        tree.failures += 1;
+        if tree.failures < FAILURES_MAX {
+            return;
+        }
+        tree.failures = 0;
+        tree.shunned.insert(parent, now.instant + SHUNNED_FOR);
+        if let Some(next) = tree.next_parent() {
+            self.set_parent(tier, Some(next));
+        }
+    }
+
+    /// A neighbour brought what somebody else said, as a parent does.
+    pub(super) fn parent_brought(&mut self, tier: Tier, from: NodeId) {
+        let tree = self.tree(tier);
+        if tree.parent == Some(from) {
+            tree.failures = 0;
         }
     }
 
@@ -182,6 +225,7 @@ impl Membership {
         for tier in [Tier::Mesh, Tier::Home] {
             let tree = self.tree(tier);
             tree.brought.remove(&node);
+            tree.shunned.remove(&node);
             if tree.parent == Some(node) {
                 tree.parent = None;
                 let next = tree.next_parent();

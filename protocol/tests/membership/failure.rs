@@ -14,7 +14,7 @@ fn last_verdict(world: &World, at: NodeId, about: NodeId) -> Option<Liveness> {
     world.hosts[&at].verdicts.iter().rev().find(|(_, node, ..)| *node == about).map(|(_, _, state, _)| *state)
 }
 
-fn lie(world: &mut World, liar: NodeId, about: NodeId, incarnation: u64) {
+pub(crate) fn lie(world: &mut World, liar: NodeId, about: NodeId, incarnation: u64) {
     let verdict = Verdict { about, incarnation, state: Liveness::Down, observer: liar };
     let draft = Draft {
         kind: Kind::VERDICT,
@@ -165,6 +165,45 @@ fn a_subscriber_elsewhere_hears_that_a_node_is_down_and_that_it_is_back() {
     world.redial();
     world.run(secs(3));
     assert_eq!(last_verdict(&world, subscriber, about), Some(Liveness::Alive));
+}
+
+#[test]
+fn who_asks_about_a_node_no_more_does_not_hold_it_for_down() {
+    let (mut world, nodes) = demo(34);
+    world.run(secs(2));
+    world.give_gates(4);
+    let (about, member) = (nodes[2], nodes[4]);
+    world.input(member, Input::Subscribe { subject: Subject(about.0), wanted: true });
+    world.run(secs(5));
+    world.kill(about, secs(1));
+    world.run(secs(6));
+    assert!(matches!(last_verdict(&world, member, about), Some(Liveness::UnreachableFrom(_))));
+    world.input(member, Input::Subscribe { subject: Subject(about.0), wanted: false });
+    assert_eq!(last_verdict(&world, member, about), Some(Liveness::Alive), "nobody would tell it otherwise");
+}
+
+#[test]
+fn a_subscriber_whose_link_broke_hears_again_what_he_missed() {
+    let mut world = settled(35, 24, &["FR", "DE"], 8);
+    world.give_gates(4);
+    let about = node_keys(8).node();
+    // No gate, so nobody is watched by him, which would bring him the same.
+    let subscriber = *world.of(world.laws[&node_keys(9).node()]).last().unwrap();
+    world.link(about, subscriber);
+    world.input(subscriber, Input::Subscribe { subject: Subject(about.0), wanted: true });
+    world.run(secs(1));
+    // Nobody else may tell him.
+    world.cut = Box::new(move |a, b| *a == subscriber || *b == subscriber);
+    world.apply_cut();
+    let liar = *world.of(world.laws[&about]).iter().find(|node| **node != about).unwrap();
+    lie(&mut world, liar, about, 1);
+    world.run(secs(2));
+    assert_eq!(world.hosts[&about].member.incarnation(), 2, "it refuted the liar");
+    world.cut = Box::new(move |a, b| (*a == subscriber) != (*b == subscriber) && *a != about && *b != about);
+    world.link(about, subscriber);
+    world.run(secs(1));
+    let presence = world.record(subscriber, Kind::PRESENCE, Subject(about.0)).unwrap();
+    assert_eq!(presence.body.order.generation, 2);
 }
 
 #[test]

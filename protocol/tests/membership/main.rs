@@ -5,6 +5,7 @@ mod figures;
 mod failure;
 mod garbage;
 mod keys;
+mod liars;
 
 use std::collections::BTreeMap;
 

@@ -108,6 +108,10 @@ pub(crate) struct World {
     pub(crate) cut: Cut,
     /// Copies of each record that were delivered, by hash.
     pub(crate) copies: BTreeMap<[u8; 32], u64>,
+    /// Records that came because they were asked for.
+    pub(crate) fetched: u64,
+    /// These push nothing of what others said.
+    pub(crate) mute: BTreeSet<NodeId>,
     pub(crate) messages: u64,
     pub(crate) config: Config,
     /// Those whose certificates were made, dead ones too.
@@ -133,6 +137,8 @@ impl World {
             delay: ms(50),
             cut: Box::new(|_, _| false),
             copies: BTreeMap::new(),
+            fetched: 0,
+            mute: BTreeSet::new(),
             messages: 0,
             config: Config::default(),
             laws: BTreeMap::new(),
@@ -213,7 +219,12 @@ impl World {
         let Some(mut host) = self.hosts.remove(&node) else { return };
         while let Some(output) = host.member.poll_output() {
             match output {
-                Output::Send { to, message } => {
+                Output::Send { to, mut message } => {
+                    if let Message::Records(parcels) = &mut message
+                        && self.mute.contains(&node)
+                    {
+                        parcels.retain(|parcel| parcel.signer().0 == node.0);
+                    }
                     let jitter = self.rng.duration_below(ms(5));
                     self.push(delay + jitter, Event::Deliver { from: node, to, message });
                 }
@@ -292,7 +303,7 @@ impl World {
         }
     }
 
-    fn dial(&mut self, from: NodeId, to: NodeId) {
+    pub(crate) fn dial(&mut self, from: NodeId, to: NodeId) {
         if self.linked(from, to) || !self.hosts.contains_key(&from) {
             return;
         }
@@ -318,6 +329,9 @@ impl World {
     fn count(&mut self, to: NodeId, message: &Message) {
         if matches!(message, Message::Subscribe(_)) {
             self.asked.insert(to);
+        }
+        if let Message::Found(parcels) = message {
+            self.fetched += parcels.len() as u64;
         }
         if let Message::Records(parcels) | Message::Found(parcels) = message {
             for parcel in parcels {

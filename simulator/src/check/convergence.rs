@@ -1,5 +1,6 @@
 //! Convergence: once the faults are over, all nodes that live come to know the same within their scope, and every app
-//! takes writes again; and they get there within the time that the scenario gives them.
+//! takes writes again; and they get there within the time that the scenario gives them. An app whose majority the faults
+//! destroyed is excused.
 use std::collections::{BTreeMap, BTreeSet};
 
 use bocage_protocol::resources::Jurisdiction;
@@ -17,6 +18,7 @@ pub(crate) struct View {
 #[derive(Debug, Default)]
 pub(crate) struct Convergence {
     silent: BTreeSet<String>,
+    excused: BTreeSet<String>,
     apart: Option<String>,
     converged_at: Option<u64>,
 }
@@ -33,14 +35,32 @@ impl Convergence {
         self.silent.remove(app);
     }
 
+    /// The faults destroyed the majority of an app that owes a write.
+    pub(crate) fn excuse(&mut self, app: &str) {
+        if let Some(app) = self.silent.take(app) {
+            self.excused.insert(app);
+        }
+    }
+
+    /// Whether nothing is expected of an app.
+    pub(crate) fn is_excused(&self, app: &str) -> bool {
+        self.excused.contains(app)
+    }
+
+    /// So many apps owe nothing.
+    pub(crate) fn excused(&self) -> u64 {
+        self.excused.len() as u64
+    }
+
     /// Whether an app still owes a write.
     pub(crate) fn is_silent(&self, app: &str) -> bool {
         self.silent.contains(app)
     }
 
-    /// All nodes that live were asked. `living`: how many live in each jurisdiction.
-    pub(crate) fn views(&mut self, at: u64, views: &[View], living: &BTreeMap<Jurisdiction, usize>) {
-        self.apart = apart(views, living);
+    /// All honest nodes that live were asked. `living`: how many live in each jurisdiction. `alike`: nobody lies, so all
+    /// must know exactly the same.
+    pub(crate) fn views(&mut self, at: u64, views: &[View], living: &BTreeMap<Jurisdiction, usize>, alike: bool) {
+        self.apart = apart(views, living, alike);
         if self.apart.is_none() && self.silent.is_empty() {
             self.converged_at.get_or_insert(at);
         }
@@ -63,7 +83,7 @@ impl Convergence {
 }
 
 /// How the views differ, if they do. Within a jurisdiction all know the same nodes, and those that live are among them.
-fn apart(views: &[View], living: &BTreeMap<Jurisdiction, usize>) -> Option<String> {
+fn apart(views: &[View], living: &BTreeMap<Jurisdiction, usize>, alike: bool) -> Option<String> {
     let mut first: BTreeMap<Jurisdiction, &View> = BTreeMap::new();
     for view in views {
         let View { node, jurisdiction, known_nodes, peers } = view;
@@ -75,7 +95,7 @@ fn apart(views: &[View], living: &BTreeMap<Jurisdiction, usize>) -> Option<Strin
             return Some(format!("node {node} knows {known_nodes} nodes, and {live} live in {jurisdiction}"));
         }
         let other = first.entry(*jurisdiction).or_insert(view);
-        if other.known_nodes != *known_nodes {
+        if alike && other.known_nodes != *known_nodes {
             return Some(format!(
                 "nodes {} and {node} of {jurisdiction} know {} and {known_nodes} nodes",
                 other.node, other.known_nodes
@@ -103,7 +123,20 @@ mod tests {
         checker.faults_over(["a".to_owned()].into_iter());
         assert!(checker.ended().is_err());
         checker.wrote("a");
-        checker.views(7, &[view(0, "FR", 2), view(1, "FR", 2), view(2, "DE", 1)], &living());
+        checker.views(7, &[view(0, "FR", 2), view(1, "FR", 2), view(2, "DE", 1)], &living(), true);
+        assert_eq!((checker.converged_at(), checker.ended()), (Some(7), Ok(())));
+    }
+
+    #[test]
+    fn an_app_without_its_majority_owes_no_write_and_one_that_wrote_is_not_excused() {
+        let mut checker = Convergence::default();
+        checker.faults_over(["a".to_owned(), "b".to_owned()].into_iter());
+        checker.wrote("a");
+        checker.excuse("a");
+        checker.excuse("b");
+        assert!(checker.is_excused("b") && !checker.is_excused("a"));
+        assert_eq!(checker.excused(), 1);
+        checker.views(7, &[view(0, "FR", 2), view(1, "FR", 2), view(2, "DE", 1)], &living(), true);
         assert_eq!((checker.converged_at(), checker.ended()), (Some(7), Ok(())));
     }
 
@@ -112,15 +145,17 @@ mod tests {
         let mut checker = Convergence::default();
         checker.faults_over(["a".to_owned()].into_iter());
         let agreed = [view(0, "FR", 2), view(1, "FR", 2)];
-        checker.views(7, &agreed, &living());
+        checker.views(7, &agreed, &living(), true);
         assert!(checker.ended().unwrap_err().contains("took no write"));
         checker.wrote("a");
-        checker.views(8, &[view(0, "FR", 2), view(1, "FR", 3)], &living());
+        checker.views(8, &[view(0, "FR", 2), view(1, "FR", 3)], &living(), true);
         assert!(checker.ended().unwrap_err().contains("nodes 0 and 1"));
-        checker.views(9, &[view(0, "FR", 1), view(1, "FR", 1)], &living());
+        checker.views(9, &[view(0, "FR", 1), view(1, "FR", 1)], &living(), true);
         assert!(checker.ended().unwrap_err().contains("knows 1 nodes"));
+        checker.views(9, &[view(0, "FR", 2), view(1, "FR", 3)], &living(), false);
+        assert_eq!(checker.ended(), Ok(()), "where somebody lies, honest nodes may have heard of more");
         let lonely = View { peers: 0, ..view(1, "FR", 2) };
-        checker.views(10, &[view(0, "FR", 2), lonely], &living());
+        checker.views(10, &[view(0, "FR", 2), lonely], &living(), true);
         assert!(checker.ended().unwrap_err().contains("no peer"));
     }
 }

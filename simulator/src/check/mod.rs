@@ -5,3 +5,7 @@ pub(crate) mod exactly_once;
 pub(crate) mod fencing;
 pub(crate) mod convergence;
 pub(crate) mod no_panic;
+pub(crate) mod eviction;
+pub(crate) mod blame;
+pub(crate) mod attribution;
+pub(crate) mod offers;

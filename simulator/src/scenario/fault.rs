@@ -62,6 +62,8 @@ pub enum What {
 pub struct Select {
     /// By number, from 0 up in the order of the population.
     pub node: Option<u32>,
+    /// By number, from the first to the last.
+    pub nodes: Option<[u32; 2]>,
     /// By the operator's name: `FR-1` is the first one in FR.
     pub operator: Option<String>,
     /// By the site's name: `FR-1/1` is the first site of that operator.

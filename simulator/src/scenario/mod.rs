@@ -1,6 +1,7 @@
 //! An experiment: one strict TOML file. Whatever it does not say has a default that stands here; whatever it says wrong is
 //! named with line, column and what to do.
 mod fault;
+mod liar;
 mod tables;
 
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 pub use fault::{Fault, Select, What};
+pub use liar::{Liar, Lie};
 pub use tables::{App, Between, Checks, Churn, Clocks, Disk, Expect, Knobs, Network, Population, Workload};
 
 /// A scenario: who is there, how they are linked, what they run, what befalls them, and what must be seen.
@@ -28,7 +30,7 @@ pub struct Scenario {
     /// Operators with their sites and nodes.
     pub population: Vec<Population>,
     /// So many operators founded the mesh, are its whole electorate, and are gone: they have no node. All others were
-    /// admitted by their certificates. Left out: the operators of the population founded it together.
+    /// admitted by their certificates. Left out: the admitted operators of the population founded it together.
     #[serde(default)]
     pub absent_founders: u32,
     /// Links.
@@ -52,6 +54,9 @@ pub struct Scenario {
     /// Faults at their time.
     #[serde(default)]
     pub fault: Vec<Spanned<Fault>>,
+    /// Nodes that lie.
+    #[serde(default)]
+    pub liar: Vec<Spanned<Liar>>,
     /// Settings of the protocol that differ from its defaults.
     #[serde(default)]
     pub knobs: Knobs,
@@ -120,6 +125,17 @@ impl Scenario {
         self.population.iter().map(|group| u64::from(group.operators) * u64::from(group.nodes)).sum()
     }
 
+    /// The same mesh in which nobody lies: what a run with liars is held against. Whoever is not admitted is left out,
+    /// and so is what would be expected of liars.
+    #[must_use]
+    pub fn quiet(&self) -> Self {
+        let mut quiet = self.clone();
+        quiet.liar.clear();
+        quiet.expect.clear();
+        quiet.population.retain(|group| group.admitted);
+        quiet
+    }
+
     fn validate(&self, text: &str) -> Result<(), ScenarioError> {
         let wrong = |at: usize, what: String| {
             let (line, column) = position(text, at);
@@ -156,6 +172,11 @@ impl Scenario {
         for fault in &self.fault {
             if let Err(what) = fault.get_ref().validate(self) {
                 return Err(wrong(fault.span().start, what));
+            }
+        }
+        for liar in &self.liar {
+            if let Err(what) = liar.get_ref().validate(self) {
+                return Err(wrong(liar.span().start, what));
             }
         }
         for expect in &self.expect {
@@ -224,6 +245,19 @@ operators = 3
         let text =
             complaint(&format!("{SMALL}\n[[fault]]\nat_s = 1\nwhat = \"crash\"\nwho = {{ jurisdiction = \"fr\" }}\n"));
         assert!(text.contains("capital letters"), "{text}");
+    }
+
+    #[test]
+    fn a_liar_that_cannot_be_is_named_with_its_line() {
+        let liar = |rest: &str| complaint(&format!("{SMALL}\n[[liar]]\n{rest}\n"));
+        let text = liar("what = \"fibbing\"\nwho = { any = 1 }");
+        assert!(text.contains("line 10") && text.contains("equivocation"), "{text}");
+        let text = liar("what = \"replay\"\nwho = {}");
+        assert!(text.contains("line 9") && text.contains("somebody honest"), "{text}");
+        let text = liar("what = \"eclipse\"\nwho = { any = 1 }");
+        assert!(text.contains("line 9") && text.contains("target"), "{text}");
+        let text = liar("what = \"replay\"\nwho = { any = 1 }\nfrom_s = 10");
+        assert!(text.contains("line 9") && text.contains("from_s = 10"), "{text}");
     }
 
     #[test]

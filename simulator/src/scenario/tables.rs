@@ -22,6 +22,13 @@ pub struct Population {
     /// Behind NATs that nobody gets through: they dial out, and are reached through nodes that are not.
     #[serde(default)]
     pub at_home: bool,
+    /// The electorate admitted them. Those who are not are Sybils: they are never counted among the honest.
+    #[serde(default = "yes")]
+    pub admitted: bool,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 const fn one() -> u32 {
@@ -229,6 +236,7 @@ pub struct Knobs {
 
 /// Which checkers watch. All, unless said otherwise.
 #[derive(Clone, Copy, Debug, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one checker, and a file turns any of them off")]
 #[serde(deny_unknown_fields, default)]
 pub struct Checks {
     /// Replicas apply the same.
@@ -239,11 +247,25 @@ pub struct Checks {
     pub fencing: bool,
     /// After the faults all agree and every app is writable.
     pub convergence: bool,
+    /// No honest node is called down, or loses its vote.
+    pub eviction: bool,
+    /// No honest node is shown to have contradicted itself.
+    pub blame: bool,
+    /// Whoever contradicts itself is shown to.
+    pub attribution: bool,
 }
 
 impl Default for Checks {
     fn default() -> Self {
-        Self { agreement: true, exactly_once: true, fencing: true, convergence: true }
+        Self {
+            agreement: true,
+            exactly_once: true,
+            fencing: true,
+            convergence: true,
+            eviction: true,
+            blame: true,
+            attribution: true,
+        }
     }
 }
 
@@ -257,6 +279,10 @@ pub struct Expect {
     pub at_most: Option<f64>,
     /// No less.
     pub at_least: Option<f64>,
+    /// No more on the average of all seeds: looked at by a sweep only.
+    pub mean_at_most: Option<f64>,
+    /// No less on the average of all seeds: looked at by a sweep only.
+    pub mean_at_least: Option<f64>,
 }
 
 impl Expect {
@@ -265,8 +291,9 @@ impl Expect {
         if !measure::NAMES.contains(&self.measure.as_str()) {
             return Err(format!("there is no measure {:?}; there are {}", self.measure, measure::NAMES.join(", ")));
         }
-        if self.at_most.is_none() && self.at_least.is_none() {
-            return Err("at_most or at_least is missing".into());
+        let bounds = [self.at_most, self.at_least, self.mean_at_most, self.mean_at_least];
+        if bounds.iter().all(Option::is_none) {
+            return Err("at_most, at_least, mean_at_most or mean_at_least is missing".into());
         }
         Ok(())
     }

@@ -31,12 +31,14 @@ impl<D: Daemon> World<D> {
             of[4..].copy_from_slice(&life.to_be_bytes());
             self.seed.split_for("process", &of)
         };
+        let rejoins = self.stood.is_some();
         let host = self.host(node);
         if host.state != State::Down {
             return;
         }
         host.life += 1;
         host.state = State::Booting;
+        host.rejoining = rejoins.then_some(at);
         host.clock.start(at);
         let segments = host.disk.segments();
         let now = host.clock.now(at);
@@ -77,6 +79,7 @@ impl<D: Daemon> World<D> {
         let host = self.host(node);
         host.daemon = Some(daemon);
         host.state = State::Up;
+        host.disturbed_at = at;
         self.act(node, outputs);
         self.arm(node, deadline);
         let id = self.hosts[node as usize].id;
@@ -105,6 +108,8 @@ impl<D: Daemon> World<D> {
         }
         host.die();
         self.edges_lost(node, silently);
+        self.checks.eviction.ended(node);
+        self.checks.offers.ended(node);
         self.trace.note(self.at, node, Way::Fault, u128::from(silently));
     }
 
@@ -221,6 +226,7 @@ impl<D: Daemon> World<D> {
                 Output::Send { .. } => unreachable!("sent above"),
                 Output::Dial { peer, via } => self.dial(node, peer, &via),
                 Output::Reserve { relay, wanted } => self.reserve(node, relay, wanted),
+                Output::Hangup { peer } if self.keeps_link(node, peer) => {}
                 Output::Hangup { peer } => self.hang_up(node, peer),
                 Output::Persist { write, batch } => self.store_step(node, store::Input::Persist { write, batch }),
                 Output::Load { read, key } => self.store_step(node, store::Input::Load { read, key }),
@@ -260,6 +266,7 @@ impl<D: Daemon> World<D> {
 
     fn noticed(&mut self, node: u32, notice: &Notice) {
         self.tally.notice(notice);
+        self.noticed_of(node, notice);
         self.learnt(node, notice);
         if let Notice::Applied { cell, line, index, digest } = notice {
             let mut digest = *digest;

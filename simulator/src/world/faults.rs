@@ -76,7 +76,7 @@ impl<D: Daemon> World<D> {
     }
 
     /// Those selected, by number.
-    fn selected(&mut self, select: &Select, runs: bool) -> Vec<u32> {
+    pub(super) fn selected(&mut self, select: &Select, runs: bool) -> Vec<u32> {
         let network = &self.network;
         let mut chosen: Vec<u32> = (0u32..)
             .zip(&self.hosts)
@@ -165,7 +165,8 @@ impl<D: Daemon> World<D> {
 
     fn stall(&mut self, node: u32, lasts: u64) {
         let until = self.at + lasts;
-        self.host(node).stalled_until = until;
+        let host = self.host(node);
+        (host.stalled_until, host.disturbed_at) = (until, until);
         let peers: Vec<u32> = self.host(node).peers.iter().copied().collect();
         for peer in peers {
             let epoch = self.network.link(node, peer).epoch;
@@ -206,7 +207,10 @@ impl<D: Daemon> World<D> {
         let holds = std::mem::take(&mut fault.holds);
         let what = fault.spec.what;
         match what {
-            What::Cut | What::Loss => self.network.heal(number as usize),
+            What::Cut | What::Loss => {
+                self.network.heal(number as usize);
+                self.last_cut_at = self.at;
+            }
             What::Crash | What::Power | What::Wipe => {
                 for node in holds {
                     self.queue.push(self.at, node, Event::Start);

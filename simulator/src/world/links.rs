@@ -204,8 +204,15 @@ impl<D: Daemon> World<D> {
         }
     }
 
-    /// A node sends a frame on a link of this wire version.
+    /// A node sends a frame on a link of this wire version; a liar perhaps another frame, or none.
     pub(super) fn send(&mut self, node: u32, to: NodeId, wire: u16, frame: Frame) {
+        if let Some(frame) = self.as_told(node, to, frame) {
+            self.carry(node, to, wire, frame);
+        }
+    }
+
+    /// A frame goes on its way.
+    pub(super) fn carry(&mut self, node: u32, to: NodeId, wire: u16, frame: Frame) {
         let mark = FrameMark::of(wire, &frame);
         self.tally.sent(mark.size_bytes);
         let mut digest = trace::Mixer::default();
@@ -256,8 +263,10 @@ impl<D: Daemon> World<D> {
             Ok(frame) => {
                 self.tally.count("frames_received");
                 self.carried_to(node, &carried);
-                let from = self.hosts[from as usize].id;
-                self.give_frame(node, Input::Received { from, frame }, mark);
+                if self.hears(node, from, &frame) {
+                    let from = self.hosts[from as usize].id;
+                    self.give_frame(node, Input::Received { from, frame }, mark);
+                }
             }
             Err(_) => self.tally.count("frames_with_bad_signatures"),
         }

@@ -5,7 +5,6 @@ use bocage_protocol::{
     cell::{Answer, Answered, Barrier, Query},
     command::{Command, Reply},
     notice::Notice,
-    record::Kind,
     refusal::Refusal,
 };
 
@@ -13,18 +12,17 @@ use super::{
     Bug, Counts, Event, MILLI, SECOND, WORLD, World,
     clients::{COUNTER, ENTRIES, STORE, code_name, number},
     found::App,
+    offers::OfferChange,
 };
 use crate::{
     check::{convergence::View, exactly_once::ExactlyOnce},
     host::Daemon,
     measure::{Measures, Samples, ms, ratio},
-    memo::Carried,
-    population::terms,
     report::{FaultShown, Property},
 };
 
 /// Descriptions are asked for so often.
-const DESCRIBE_EVERY: u64 = 5 * SECOND;
+pub(super) const DESCRIBE_EVERY: u64 = 5 * SECOND;
 /// Views are asked for so often once the faults are over.
 const VIEWS_EVERY: u64 = SECOND;
 /// What a node is asked by the world takes no longer.
@@ -56,6 +54,10 @@ pub(super) enum Beat {
     Describe,
     /// A node changes its offer.
     Offer,
+    /// Liars act of their own accord.
+    Lies,
+    /// Verdicts that stand against honest nodes are looked for.
+    Verdicts,
     /// The faults are over.
     Heal,
     /// All nodes say what they know.
@@ -84,17 +86,6 @@ pub(super) enum Waiting {
     Told,
 }
 
-/// An offer that changed, on its way.
-#[derive(Debug)]
-struct OfferChange {
-    node: u32,
-    at: u64,
-    /// The record that says so, once it was seen.
-    record: Option<u32>,
-    knowers: usize,
-    known_99: bool,
-}
-
 /// What is counted and measured on the way.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
@@ -108,11 +99,13 @@ pub(super) struct Tally {
     pub(super) writes: Samples,
     pub(super) reads: Samples,
     pub(super) deploys: Samples,
+    /// From a process's start after the mesh stood to its first peer.
+    pub(super) rejoins: Samples,
     views: Vec<View>,
-    offers: Vec<OfferChange>,
-    offer_times: Samples,
-    payloads: u64,
-    payloads_new: u64,
+    pub(super) offers: Vec<OfferChange>,
+    pub(super) offer_times: Samples,
+    pub(super) payloads: u64,
+    pub(super) payloads_new: u64,
     sent_frames: u64,
     sent_bytes: u64,
     received_frames: u64,
@@ -208,6 +201,7 @@ impl<D: Daemon> World<D> {
         let mut beat = |after: u64, beat: Beat| self.queue.push(self.at + after, WORLD, Event::Beat(beat));
         beat(DESCRIBE_EVERY, Beat::Describe);
         beat(duration, Beat::Heal);
+        beat(SECOND, Beat::Verdicts);
         beat(duration + settle * 2 / 3, Beat::Stop);
         beat(duration + settle, Beat::Over);
         let per_minute = self.scenario.workload.offer_changes_per_minute;
@@ -237,6 +231,11 @@ impl<D: Daemon> World<D> {
                 {
                     again(self, every);
                 }
+            }
+            Beat::Lies => self.lie_on(),
+            Beat::Verdicts => {
+                self.look_at_verdicts();
+                again(self, SECOND);
             }
             Beat::Heal => {
                 self.heal_all();
@@ -281,7 +280,7 @@ impl<D: Daemon> World<D> {
             Waiting::View => {
                 if let Ok(Reply::Status(status)) = result {
                     self.deals(node, &status);
-                    if self.deaths.of_nodes.contains_key(&node) {
+                    if self.deaths.of_nodes.contains_key(&node) || !self.liars.is_honest(node) {
                         return;
                     }
                     let (jurisdiction, known_nodes) = (status.jurisdiction, status.known_nodes);
@@ -298,6 +297,10 @@ impl<D: Daemon> World<D> {
         for description in descriptions {
             let found = self.checks.fencing.described(&description);
             self.note(Property::Fencing, Some(node), found);
+            if self.scenario.check.eviction && self.liars.is_honest(node) {
+                let found = self.described_to_eviction(&description);
+                self.note(Property::Eviction, Some(node), found);
+            }
             if let Some(app) = self.apps.iter_mut().find(|app| app.cell == Some(description.cell)) {
                 app.line = app.line.max(description.line);
                 app.described.insert(node, (self.at, description));
@@ -306,69 +309,21 @@ impl<D: Daemon> World<D> {
     }
 
     fn look_at_views(&mut self) {
+        self.excuse_lost_apps();
         let views = std::mem::take(&mut self.tally.views);
         let mut living = BTreeMap::new();
-        for node in self.members() {
+        for node in self.honest() {
             *living.entry(self.network.place(node).jurisdiction).or_default() += 1;
         }
         if !views.is_empty() {
-            self.checks.convergence.views(self.at, &views, &living);
+            let alike = !self.liars.are_there();
+            self.checks.convergence.views(self.at, &views, &living, alike);
         }
     }
 
     /// A planted bug: whether this node is deaf now.
     pub(super) fn deaf(&self, node: u32) -> bool {
         self.bug == Some(Bug::DeafNode) && node == 0 && self.healed.is_some()
-    }
-
-    fn change_offer(&mut self) {
-        let running = self.members();
-        let Some(node) = self.streams.runtime.index(running.len()).map(|index| running[index]) else { return };
-        let mut terms = terms();
-        terms.price.cpu_core_hour += 1 + self.streams.runtime.below(1_000_000);
-        let change = OfferChange { node, at: self.at, record: None, knowers: 0, known_99: false };
-        self.tally.offers.push(change);
-        self.ask(node, Waiting::Offered, None, Command::Offer(Some(terms)), ASK_MAX);
-    }
-
-    /// A frame brought these records to a node.
-    pub(super) fn carried_to(&mut self, node: u32, carried: &Carried) {
-        for record in &carried.new {
-            let seen = self.memo.records[*record as usize];
-            if seen.kind == Kind::OFFER {
-                let hosts = &self.hosts;
-                let signed = |change: &OfferChange| hosts[change.node as usize].id.0 == seen.signer.0;
-                let mut open = self.tally.offers.iter_mut().rev().take(64).filter(|change| change.record.is_none());
-                if let Some(change) = open.find(|change| signed(change)) {
-                    change.record = Some(*record);
-                }
-            }
-        }
-        for record in &carried.records {
-            self.tally.payloads += 1;
-            if !self.host(node).records.insert(*record) {
-                continue;
-            }
-            self.tally.payloads_new += 1;
-            if self.memo.records[*record as usize].kind == Kind::OFFER {
-                self.offer_known(*record);
-            }
-        }
-    }
-
-    fn offer_known(&mut self, record: u32) {
-        let at = self.at;
-        let Some(index) = self.tally.offers.iter().rposition(|change| change.record == Some(record)) else { return };
-        let jurisdiction = self.network.place(self.tally.offers[index].node).jurisdiction;
-        let others =
-            self.members().iter().filter(|node| self.network.place(**node).jurisdiction == jurisdiction).count();
-        let change = &mut self.tally.offers[index];
-        change.knowers += 1;
-        if !change.known_99 && change.knowers * 100 >= others.saturating_sub(1) * 99 {
-            change.known_99 = true;
-            let took = at - change.at;
-            self.tally.offer_times.add(took);
-        }
     }
 
     /// What is known of the cells of apps that are not writable: who should vote, and what each of them is doing.
@@ -485,13 +440,15 @@ impl<D: Daemon> World<D> {
             self.end_exactly_once();
         }
         self.check_deaths();
+        self.end_attribution();
+        self.idle_liars();
         self.check_expectations();
     }
 
     fn end_exactly_once(&mut self) {
         for app in 0..self.apps.len() {
             let this = &self.apps[app];
-            if this.cell.is_none() {
+            if this.cell.is_none() || self.checks.convergence.is_excused(&this.name) {
                 continue;
             }
             let (property, found) = match (this.read_whole, this.counter) {
@@ -543,6 +500,8 @@ impl<D: Daemon> World<D> {
         measures.note("key_dead_max_ms", deaths.percentile_ms(1_000));
         let lasting = tally.offers.iter().filter(|change| self.runs(change.node) || change.known_99).count() as u64;
         measures.note("offer_changes_known_within_1s", ratio(tally.offer_times.within(SECOND) as u64, lasting));
+        self.measure_offers(&mut measures);
+        measures.note("rejoin_max_ms", tally.rejoins.percentile_ms(1_000));
         measures.note("payload_redundancy", ratio(tally.payloads, tally.payloads_new));
         let node_seconds = tally.node_nanos / SECOND;
         measures.note("sent_bytes_per_node_s", ratio(tally.sent_bytes, node_seconds));
@@ -566,12 +525,16 @@ impl<D: Daemon> World<D> {
         counts.insert("reads_answered", self.tally.reads.len() as u64);
         counts.insert("agreements_compared", checks.agreement.compared());
         counts.insert("fenced_writes_looked_at", checks.fencing.looked_at());
+        counts.insert("verdicts_of_honest_quorums", checks.eviction.looked_at());
+        counts.insert("proofs_held_by_honest_nodes", checks.blame.looked_at());
+        counts.insert("contradicted_themselves", checks.attribution.shares().0);
         counts.insert("frames_sent", self.tally.sent_frames);
         counts.insert("frames_received", self.tally.received_frames);
         counts.insert("frames_lost", self.tally.lost_frames);
         counts.insert("offers_changed", self.tally.offers.len() as u64);
         counts.insert("nodes_ever", self.hosts.len() as u64);
         counts.insert("nodes_running", self.running().len() as u64);
+        counts.insert("apps_lost_with_their_majority", checks.convergence.excused());
         counts.insert("apps_deployed", self.apps.iter().filter(|app| app.cell.is_some()).count() as u64);
         counts
     }
