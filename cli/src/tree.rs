@@ -103,6 +103,9 @@ pub(crate) enum Verb {
     /// See and change the mesh's charter
     #[command(subcommand)]
     Charter(verb::charter::Charter),
+    /// Ask for a short name for your apps' hosts; see whose names are whose
+    #[command(subcommand)]
+    Alias(verb::alias::Alias),
     /// Show and change what a node offers to the mesh
     #[command(subcommand)]
     Offer(verb::offer::Offer),

@@ -4,63 +4,14 @@
 mod common;
 
 use std::{
-    net::{TcpListener, UdpSocket},
     os::unix::fs::PermissionsExt as _,
-    process::{Child, Stdio},
     time::{Duration, Instant},
 };
 
-use common::Person;
-
-/// A running node; killed when the test is over.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn free_port() -> String {
-    loop {
-        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let port = udp.local_addr().unwrap().port();
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port.to_string();
-        }
-    }
-}
-
-/// Flags of a small node of this operator in FR.
-fn node(name: &str) -> Vec<String> {
-    let port = free_port();
-    let announce = format!("/ip4/127.0.0.1/udp/{port}/quic-v1");
-    ["--name", name, "--jurisdiction", "FR", "--site", name, "--port", &port, "--announce", &announce]
-        .into_iter()
-        .chain(["--edge", "127.0.0.1:0", "--control", "127.0.0.1:0", "--dir", "n"])
-        .chain(["--cpu", "0.5", "--memory", "512MiB", "--disk", "1GiB"])
-        .map(str::to_owned)
-        .collect()
-}
-
-fn with<'a>(words: &[&'a str], flags: &'a [String]) -> Vec<&'a str> {
-    words.iter().copied().chain(flags.iter().map(String::as_str)).collect()
-}
-
-fn run(person: &Person) -> Running {
-    let mut command = person.command(&["node", "run", "--dir", "n"]);
-    let log = std::fs::File::create(person.path("log")).unwrap();
-    Running(command.stdout(Stdio::null()).stderr(log).spawn().unwrap())
-}
-
-fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !is_so() {
-        assert!(began.elapsed() < Duration::from_mins(1), "{what}: never");
-        std::thread::sleep(Duration::from_millis(100));
-    }
-}
+use common::{
+    Person,
+    nodes::{Running, eventually, free_port, members, node, run, with},
+};
 
 /// Somebody who founded a mesh, and whose node runs.
 fn founder() -> (Person, Running) {
@@ -86,12 +37,6 @@ fn candidates(person: &Person) -> Vec<String> {
     let plan: serde_json::Value = serde_json::from_str(&said.out).unwrap_or_default();
     let nodes = ["placed", "rejected"].map(|list| plan[list].as_array().cloned().unwrap_or_default()).concat();
     nodes.iter().map(|it| it["node_id"].as_str().unwrap().to_owned()).collect()
-}
-
-fn members(person: &Person) -> Vec<String> {
-    let listed = person.asks(&["operator", "list", "--dir", "n"]);
-    let listed = listed.as_array().unwrap().iter().filter(|it| it["excluded_ms"].is_null());
-    listed.map(|it| it["name"].as_str().unwrap().to_owned()).collect()
 }
 
 #[test]
@@ -208,4 +153,34 @@ fn whatever_is_wrong_before_anybody_is_asked_is_named_and_leaves_nothing_behind(
     alder
         .types(&["mesh", "invite", "--dir", "n", "--operator-key", "other.key"])
         .failed(5, &["no key file", "--operator-key"]);
+}
+
+/// A folder was copied to a second machine: the key is there twice, and so is the disk.
+#[test]
+fn two_nodes_with_one_key_are_told_so_and_what_to_do() {
+    let (alder, _running) = founder();
+    let invite = alder.asks(&["mesh", "invite", "--dir", "n"])["invite"].as_str().unwrap().to_owned();
+    let birch = Person::new();
+    assert_eq!(birch.asks(&with(&["node", "join", &invite], &node("birch")))["member"], true);
+    let copy = Person::new();
+    let copied = std::process::Command::new("cp").arg("-r").args([birch.path("n"), copy.path("n")]).status().unwrap();
+    assert!(copied.success());
+    let settings = std::fs::read_to_string(birch.path("n/bocage.toml")).unwrap();
+    let (old, new) = (node_port(&settings), free_port());
+    std::fs::write(copy.path("n/bocage.toml"), settings.replace(&old, &new)).unwrap();
+
+    let (_one, _other) = (run(&birch), run(&copy));
+    // Both go on where the copy was made: sooner or later they say two things as one, which is proof for everybody.
+    let told = |person: &Person| {
+        let status = person.types(&["node", "status", "--node", "n"]).out;
+        status.contains("another process runs with this node's key") || status.contains("has contradicted itself")
+    };
+    eventually("everybody knows", || told(&alder) && told(&copy));
+    birch.types(&["node", "run", "--dir", "n"]).failed(1, &["in use by another bocage node", "stop that one"]);
+}
+
+/// On which port the node of these settings listens.
+fn node_port(settings: &str) -> String {
+    let after = settings.split("/udp/").nth(1).unwrap();
+    after.split('/').next().unwrap().to_owned()
 }

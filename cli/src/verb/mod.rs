@@ -18,6 +18,7 @@ pub(crate) mod node;
 pub(crate) mod mesh;
 pub(crate) mod operator;
 pub(crate) mod charter;
+pub(crate) mod alias;
 pub(crate) mod offer;
 pub(crate) mod doctor;
 pub(crate) mod sim;
@@ -58,6 +59,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Doctor(doctor) => wait(doctor.run(&at)),
         Verb::Operator(operator) => wait(operator.run(&at)),
         Verb::Charter(charter) => wait(charter.run(&at)),
+        Verb::Alias(alias) => wait(alias.run(&at)),
     }
 }
 

@@ -1,6 +1,8 @@
 //! The binary, as a person with a fresh home runs it.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub(crate) mod nodes;
+
 use std::{
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},

@@ -5,7 +5,7 @@ use std::{path::Path, time::Duration};
 use bocage_protocol::{
     command::NodeStatus,
     io::Over,
-    reach::{LinkShown, Nat, Openness, ReachShown},
+    reach::{LinkShown, Nat, Odd, Openness, ReachShown},
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
@@ -206,6 +206,31 @@ fn findings(status: &NodeStatus, reach: &ReachShown, around: &Around) -> Vec<Fin
              for its first peer",
         );
     }
+    if let Some(addresses) = &status.keys.double {
+        find(
+            true,
+            format!("another process runs with this node's key, at {}", addresses.join(", ")),
+            "stop one of the two, and make it anew with bocage node init: one folder is one node, never copy it",
+        );
+    }
+    if status.keys.contradicted.iter().any(|one| one.barred && one.node == status.node) {
+        find(
+            true,
+            "this node has contradicted itself: it gets no new votes and leases".into(),
+            "if its folder was copied or set back, stop one of the two and make it anew with bocage node init; then explain \
+             it: bocage keys resolve",
+        );
+    }
+    if let Some(why) = &status.keys.void {
+        find(true, format!("the certificate counts no more: {why}"), "have its operator certify it: bocage node renew");
+    }
+    for Odd { peer, says, usual } in &reach.odd {
+        find(
+            false,
+            format!("node {} says that this node is at {says}; the others see it at {usual}", peer.short()),
+            "nothing follows from its word: it lies about addresses, or reaches this node another way; ask its operator",
+        );
+    }
     if let Some(advice) = &reach.advice {
         let what = match reach.openness {
             Openness::Closed => "peers cannot dial this node: it is reached through relays or by punched holes only",
@@ -269,6 +294,7 @@ mod tests {
             nat: Nat::Steady,
             announced: Vec::new(),
             seen: Vec::new(),
+            odd: Vec::new(),
             relays: Vec::new(),
             offers_relay: false,
             advice: None,
@@ -302,6 +328,17 @@ mod tests {
         let wrong: Vec<bool> = findings.iter().map(|finding| finding.wrong).collect();
         assert_eq!(wrong, [true, true, false]);
         assert!(findings.iter().any(|finding| finding.what.contains("600000 ms behind")), "{findings:?}");
+    }
+
+    #[test]
+    fn a_second_process_with_its_key_is_wrong_and_a_relay_that_lies_about_its_address_is_named() {
+        let keys = KeysShown { double: Some(vec!["/ip4/192.0.2.7/udp/4001/quic-v1".into()]), ..KeysShown::default() };
+        let (says, usual) = ("/ip4/192.0.2.9/udp/9/quic-v1".to_owned(), "/ip4/192.0.2.1/udp/4001/quic-v1".to_owned());
+        let odd = vec![Odd { peer: NodeId([4; 32]), says, usual }];
+        let findings = Health::of(&NodeStatus { keys, ..status() }, ReachShown { odd, ..reach() }, around()).findings;
+        assert!(findings[0].wrong && findings[0].what.contains("192.0.2.7"), "{findings:?}");
+        assert!(findings[0].advice.contains("stop one of the two"), "{findings:?}");
+        assert!(!findings[1].wrong && findings[1].what.contains("192.0.2.9"), "{findings:?}");
     }
 
     #[test]

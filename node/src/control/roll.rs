@@ -7,6 +7,7 @@ use bocage_protocol::{
     id::{ContentHash, OperatorId},
     identity::Genesis,
     refusal::Code,
+    time::Timestamp,
 };
 use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,9 @@ pub struct Roll {
     pub coming: Option<Charter>,
     /// Operators that are members, or were.
     pub operators: Vec<Operator>,
+    /// Short names of tenants, for `app.name.zone`.
+    #[serde(default)]
+    pub aliases: Vec<Alias>,
     /// Motions, newest first.
     pub motions: Vec<Motion>,
 }
@@ -84,17 +88,33 @@ pub struct Operator {
     pub genesis: String,
 }
 
+/// A tenant's short name, or one that is asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Alias {
+    /// One DNS label.
+    pub name: String,
+    /// Whose.
+    pub tenant_id: String,
+    /// What people call the tenant.
+    pub tenant: String,
+    /// From then on; none: it is only asked for.
+    pub since_ms: Option<u64>,
+}
+
 /// A motion and its ballots.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Motion {
     /// Names it.
     pub id: String,
-    /// `admit`, `exclude` or `amend`.
+    /// `admit`, `exclude`, `amend` or `alias`.
     pub matter: String,
-    /// Whom it is about; of `amend`: nobody.
+    /// Which operator it is about; of `amend` and `alias`: none.
     pub about: Option<Party>,
     /// Why, of `exclude`; which version, of `amend`.
     pub reason: Option<String>,
+    /// Of `alias`: which name for whom.
+    #[serde(default)]
+    pub alias: Option<Alias>,
     /// When it was made.
     pub made_ms: u64,
     /// Who said yes.
@@ -116,6 +136,20 @@ pub struct Motion {
 impl Party {
     fn of(genesis: &Genesis) -> Self {
         Self { operator_id: genesis.operator().to_string(), name: genesis.name.clone() }
+    }
+}
+
+impl Alias {
+    fn of(name: &str, tenant: &Genesis, since: Option<Timestamp>) -> Self {
+        let (tenant_id, since_ms) = (tenant.tenant().to_string(), since.map(|at| at.0));
+        Self { name: name.to_owned(), tenant_id, tenant: tenant.name.clone(), since_ms }
+    }
+
+    fn asked(matter: &Matter) -> Option<Self> {
+        match matter {
+            Matter::Alias { name, tenant } => Some(Self::of(name, &tenant.genesis, None)),
+            Matter::Admit { .. } | Matter::Exclude { .. } | Matter::Amend(_) => None,
+        }
     }
 }
 
@@ -148,6 +182,7 @@ impl Motion {
             Matter::Admit { operator, .. } => ("admit", Some(Party::of(operator)), None),
             Matter::Exclude { operator, reason } => ("exclude", Some(party(operator)), Some(reason.clone())),
             Matter::Amend(charter) => ("amend", None, Some(format!("version {}", charter.version))),
+            Matter::Alias { .. } => ("alias", None, None),
         };
         let invite = case.stamp.map(|stamp| match stamp {
             Counted::Use(number) => format!("use {}", u64::from(number) + 1),
@@ -159,6 +194,7 @@ impl Motion {
             matter: matter.to_owned(),
             about,
             reason,
+            alias: Alias::asked(&case.motion.matter),
             made_ms: case.motion.made.0,
             yes: case.yes.iter().map(|(elector, _)| party(elector)).collect(),
             no: case.no.iter().map(party).collect(),
@@ -189,6 +225,7 @@ impl Roll {
             elector: elector(member.operator.operator()),
             genesis: BASE64.encode(&codec::encode(&member.operator)),
         });
+        let aliases = shown.aliases.iter().map(|(name, alias)| Alias::of(name, &alias.tenant, Some(alias.since)));
         let mut motions: Vec<Motion> = shown.cases.iter().map(|case| Motion::of(case, shown)).collect();
         motions.sort_by_key(|motion| std::cmp::Reverse(motion.made_ms));
         Self {
@@ -198,6 +235,7 @@ impl Roll {
             charter: in_force.map(Charter::of),
             coming: coming.map(Charter::of),
             operators: operators.collect(),
+            aliases: aliases.collect(),
             motions,
         }
     }

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use minicbor::{Decode, Encode};
 
 use super::{
-    Ballot, Claim, Counted, Electorate, Invite, InviteId, Matter, Motion, MotionId, Stamp, document::ELECTORS_MAX,
+    Ballot, Claim, Counted, Electorate, Invite, InviteId, Matter, Motion, MotionId, Stamp,
+    alias::{ALIASES_PER_TENANT_MAX, check_alias, check_tenant},
+    document::ELECTORS_MAX,
     motion::TEXT_BYTES_MAX,
 };
 use crate::{
@@ -53,11 +55,20 @@ pub enum Void {
     #[error("the motion keeps no bounds: {0}")]
     Unlawful(&'static str),
     /// Not signed by whom it must be.
-    #[error("the motion is not signed by the operator who asks, or by an elector of the charter that it names")]
+    #[error("the motion is not signed by whoever asks, or by an elector of the charter that it names")]
     Signer,
     /// Too many wait.
     #[error("too many motions wait here already: come with an invite, or ask an elector to admit you by id")]
     Full,
+    /// Too many tenants wait for a name, or too many have one.
+    #[error("too many names are asked for here already, or given: ask again when electors have said yes or no to some")]
+    NamesFull,
+    /// Somebody has the name.
+    #[error("the name is another tenant's already: ask for another one")]
+    Taken,
+    /// The tenant has its share.
+    #[error("a tenant has at most {ALIASES_PER_TENANT_MAX} names, those that it asks for included")]
+    TooManyNames,
     /// A founding statement of another mesh.
     #[error("the founding statement is another mesh's")]
     OtherFounding,
@@ -118,9 +129,12 @@ impl Case {
             return Err(Void::OtherMesh);
         }
         lawful(&motion)?;
-        if let Matter::Admit { operator, .. } = &motion.matter
-            && signed.key() != operator.key
-        {
+        let asks = match &motion.matter {
+            Matter::Admit { operator, .. } => Some(operator.key),
+            Matter::Alias { tenant, .. } => Some(check_tenant(tenant).map_err(Void::Unlawful)?),
+            Matter::Exclude { .. } | Matter::Amend(_) => None,
+        };
+        if asks.is_some_and(|key| key != signed.key()) {
             return Err(Void::Signer);
         }
         let mut this = Self {
@@ -217,7 +231,7 @@ impl Case {
     /// # Errors
     /// When it was none of these.
     pub fn check_signer(&self, electors: &Electorate) -> Result<(), Void> {
-        let request = matches!(self.motion.matter, Matter::Admit { .. });
+        let request = matches!(self.motion.matter, Matter::Admit { .. } | Matter::Alias { .. });
         if request || electors.of_key(self.signed.key()).is_some() { Ok(()) } else { Err(Void::Signer) }
     }
 
@@ -226,7 +240,7 @@ impl Case {
     pub fn invite(&self) -> Option<InviteId> {
         match &self.motion.matter {
             Matter::Admit { invite, .. } => *invite,
-            Matter::Exclude { .. } | Matter::Amend(_) => None,
+            Matter::Exclude { .. } | Matter::Amend(_) | Matter::Alias { .. } => None,
         }
     }
 
@@ -235,7 +249,16 @@ impl Case {
     pub fn newcomer(&self) -> Option<&Genesis> {
         match &self.motion.matter {
             Matter::Admit { operator, .. } => Some(operator),
-            Matter::Exclude { .. } | Matter::Amend(_) => None,
+            Matter::Exclude { .. } | Matter::Amend(_) | Matter::Alias { .. } => None,
+        }
+    }
+
+    /// The name that is asked for, and the tenant who asks.
+    #[must_use]
+    pub fn alias(&self) -> Option<(&str, &Genesis)> {
+        match &self.motion.matter {
+            Matter::Alias { name, tenant } => Some((name, &tenant.genesis)),
+            Matter::Admit { .. } | Matter::Exclude { .. } | Matter::Amend(_) => None,
         }
     }
 
@@ -337,6 +360,7 @@ fn lawful(motion: &Motion) -> Result<(), Void> {
             return Err(Void::Unlawful("the reason is longer than 256 bytes"));
         }
         Matter::Exclude { .. } => {}
+        Matter::Alias { name, .. } => check_alias(name).map_err(Void::Unlawful)?,
         Matter::Amend(charter) => {
             if charter.mesh != motion.mesh || charter.previous != motion.charter {
                 return Err(Void::Unlawful("the charter does not follow the version that shall decide on it"));

@@ -2,7 +2,7 @@
 //! it does not matter who carries it, or when.
 //!
 //! ```text
-//!   Motion   an operator asks        Admit: signed by the newcomer; all others: by an elector
+//!   Motion   somebody asks           Admit: signed by the newcomer; Alias: by the tenant; all others: by an elector
 //!   Ballot   an elector answers      signed by the elector's key, at home, whenever he likes
 //!   Invite   an elector answers ahead, for whoever holds the bearer's secret; a *witness* node counts the uses
 //!   Claim    the newcomer shows that he holds it
@@ -13,7 +13,7 @@ use minicbor::{Decode, Encode};
 use super::Charter;
 use crate::{
     id::{MeshId, NodeId, OperatorId},
-    identity::{Genesis, PublicKey, Statement},
+    identity::{Genesis, Lineage, PublicKey, Statement},
     time::Timestamp,
 };
 
@@ -71,6 +71,16 @@ pub enum Matter {
     /// The next version of the charter.
     #[n(2)]
     Amend(#[n(0)] Box<Charter>),
+    /// A tenant shall have a short name, for good.
+    #[n(3)]
+    Alias {
+        /// One DNS label, see [`super::check_alias`].
+        #[n(0)]
+        name: String,
+        /// Who asks; its key signs the motion.
+        #[n(1)]
+        tenant: Box<Lineage>,
+    },
 }
 
 /// An elector's answer.

@@ -5,9 +5,12 @@ use std::{
     time::Duration,
 };
 
-use super::{Case, Charter, Counted, Electorate, Matter, MotionId, Papers, Void};
+use super::{
+    Case, Charter, Counted, Electorate, Matter, MotionId, Papers, Void,
+    alias::{ALIAS_REQUESTS_MAX, ALIASES_MAX, ALIASES_PER_TENANT_MAX, Alias, holders},
+};
 use crate::{
-    id::{MeshId, OperatorId},
+    id::{MeshId, OperatorId, TenantId},
     identity::{Admitted, Founding, Genesis, Signed, Statement},
     time::Timestamp,
 };
@@ -85,6 +88,7 @@ pub struct Register {
     decided: BTreeMap<MotionId, Timestamp>,
     members: BTreeMap<OperatorId, Member>,
     admitted: Admitted,
+    aliases: BTreeMap<String, Alias>,
     next: Option<Timestamp>,
 }
 
@@ -100,6 +104,7 @@ impl Register {
             decided: BTreeMap::new(),
             members: BTreeMap::new(),
             admitted: Admitted::everybody(),
+            aliases: BTreeMap::new(),
             next: None,
         }
     }
@@ -125,6 +130,12 @@ impl Register {
     #[must_use]
     pub fn member(&self, operator: OperatorId) -> Option<&Member> {
         self.members.get(&operator)
+    }
+
+    /// Whose each short name is, as of the last [`Register::count`].
+    #[must_use]
+    pub const fn aliases(&self) -> &BTreeMap<String, Alias> {
+        &self.aliases
     }
 
     /// The versions of the charter, oldest first; the last may not be in force yet.
@@ -222,7 +233,15 @@ impl Register {
 
     fn make_room(&mut self, case: &Case) -> Result<(), Void> {
         if self.version(&case.motion.charter).is_some_and(|version| case.decided(&version.electors).is_some()) {
-            return if self.decided.len() < CARRIED_MAX { Ok(()) } else { Err(Void::Full) };
+            let name = case.alias().is_some();
+            let carried = self.decided.keys().filter_map(|id| self.cases.get(id));
+            let carried = carried.filter(|it| it.alias().is_some() == name).count();
+            return match name {
+                true if carried < ALIASES_MAX => Ok(()),
+                false if carried < CARRIED_MAX => Ok(()),
+                true => Err(Void::NamesFull),
+                false => Err(Void::Full),
+            };
         }
         let waiting = |like: fn(&Case) -> bool| {
             self.cases.values().filter(|known| !self.decided.contains_key(&known.id) && like(known)).count()
@@ -232,19 +251,38 @@ impl Register {
             let here = self.cases.values().filter(|known| unplaced(known)).count();
             return if here < UNPLACED_MAX { Ok(()) } else { Err(Void::Full) };
         }
+        if let Some((name, tenant)) = case.alias() {
+            return self.make_room_for_name(name, tenant.tenant());
+        }
         let (here, room) = match case.newcomer() {
             Some(_) if case.is_claimed() => (waiting(|it| it.newcomer().is_some() && it.is_claimed()), INVITED_MAX),
             Some(_) => (waiting(|it| it.newcomer().is_some() && !it.is_claimed()), REQUESTS_MAX),
-            None => (waiting(|it| it.newcomer().is_none()), MOTIONS_MAX),
+            None => (waiting(|it| it.newcomer().is_none() && it.alias().is_none()), MOTIONS_MAX),
         };
         if here < room { Ok(()) } else { Err(Void::Full) }
+    }
+
+    /// For a request that is not carried yet: one that cannot be is refused at once, so that its tenant hears why.
+    fn make_room_for_name(&self, name: &str, tenant: TenantId) -> Result<(), Void> {
+        if self.aliases.get(name).is_some_and(|alias| alias.holder != tenant) {
+            return Err(Void::Taken);
+        }
+        let waiting = self.cases.values().filter(|it| !self.decided.contains_key(&it.id));
+        let waiting: Vec<TenantId> = waiting.filter_map(|it| Some(it.alias()?.1.tenant())).collect();
+        let held = self.aliases.values().filter(|alias| alias.holder == tenant).count();
+        let asked = waiting.iter().filter(|it| **it == tenant).count();
+        match () {
+            () if held + asked >= ALIASES_PER_TENANT_MAX => Err(Void::TooManyNames),
+            () if waiting.len() >= ALIAS_REQUESTS_MAX || self.aliases.len() >= ALIASES_MAX => Err(Void::NamesFull),
+            () => Ok(()),
+        }
     }
 
     /// Takes back what a disk kept: versions of the charter first, so that the others are judged by them.
     pub(super) fn restore(&mut self, mut cases: Vec<Case>, wall: Timestamp) {
         let version = |case: &Case| match &case.motion.matter {
             Matter::Amend(charter) => charter.version,
-            Matter::Admit { .. } | Matter::Exclude { .. } => u64::MAX,
+            Matter::Admit { .. } | Matter::Exclude { .. } | Matter::Alias { .. } => u64::MAX,
         };
         cases.sort_by_key(|case| (version(case), case.id));
         for case in cases {
@@ -263,7 +301,8 @@ impl Register {
             let version = self.version(&case.motion.charter);
             let ended = version.and_then(|version| version.until);
             let unheard = version.is_some_and(|version| case.votes(&version.electors).is_empty());
-            let void = unheard && matches!(case.stamp(), Some(Counted::Used | Counted::Expired));
+            let taken = case.alias().is_some_and(|(name, _)| self.aliases.contains_key(name));
+            let void = unheard && (taken || matches!(case.stamp(), Some(Counted::Used | Counted::Expired)));
             // Made tomorrow: by a wrong clock, or so as to be kept for ever.
             let odd = case.motion.made > wall + DAY;
             let life = if void { VOID_LIFE } else { MOTION_LIFE };
@@ -294,7 +333,9 @@ impl Register {
         };
         let admitted = Admitted::these(belongs(false), belongs(true));
         let next = versions.iter().map(|version| version.from).filter(|from| *from > wall).chain(coming).min();
-        let changed = admitted != self.admitted || versions != self.versions;
+        let aliases = self.names(&decided, wall);
+        let changed = admitted != self.admitted || versions != self.versions || aliases != self.aliases;
+        self.aliases = aliases;
         (self.versions, self.decided, self.members) = (versions, decided, members);
         (self.admitted, self.next) = (admitted, next);
         changed
@@ -326,34 +367,37 @@ impl Register {
     }
 
     /// When each motion that was carried takes effect. Admissions wait their turn: of those that were carried under one
-    /// version, no more than its rate in any 24 hours.
+    /// version, no more than its rate in any 24 hours. So do names, among themselves.
     fn decisions(&self, versions: &[Version]) -> BTreeMap<MotionId, Timestamp> {
         let mut decided = BTreeMap::new();
-        let mut admissions: Vec<(Timestamp, MotionId, usize)> = Vec::new();
+        let (mut admissions, mut names) = (Vec::new(), Vec::new());
         for case in self.cases.values() {
             let Some(version) = versions.iter().find(|version| version.hash == case.motion.charter) else { continue };
             let Some(at) = case.decided(&version.electors) else { continue };
             if case.check_signer(&version.electors).is_err() || version.until.is_some_and(|until| at >= until) {
                 continue;
             }
+            let rate = usize::try_from(version.charter.values.admissions_per_day).unwrap_or(usize::MAX).max(1);
             match case.motion.matter {
-                Matter::Admit { .. } => {
-                    let rate = usize::try_from(version.charter.values.admissions_per_day).unwrap_or(usize::MAX);
-                    admissions.push((at, case.id, rate.max(1)));
-                }
+                Matter::Admit { .. } => admissions.push((at, case.id, rate)),
+                Matter::Alias { .. } => names.push((at, case.id, rate)),
                 Matter::Exclude { .. } | Matter::Amend(_) => {
                     decided.insert(case.id, at);
                 }
             }
         }
-        admissions.sort_unstable();
-        let mut turns: Vec<Timestamp> = Vec::with_capacity(admissions.len());
-        for (at, id, rate) in admissions {
-            let turn = turns.len().checked_sub(rate).map_or(at, |before| at.max(turns[before] + DAY));
-            turns.push(turn);
-            decided.insert(id, turn);
-        }
+        decided.extend(in_turn(admissions));
+        decided.extend(in_turn(names));
         decided
+    }
+
+    /// Whose each name is at `wall`.
+    fn names(&self, decided: &BTreeMap<MotionId, Timestamp>, wall: Timestamp) -> BTreeMap<String, Alias> {
+        let carried = decided.iter().filter(|(_, at)| **at <= wall).filter_map(|(id, at)| {
+            let (name, tenant) = self.cases.get(id)?.alias()?;
+            Some((*at, *id, name, tenant))
+        });
+        holders(carried)
     }
 
     /// Who is and was a member at `wall`, and what is about to change.
@@ -387,11 +431,22 @@ impl Register {
                         member.excluded.get_or_insert(at);
                     }
                 }
-                Matter::Amend(_) => {}
+                Matter::Amend(_) | Matter::Alias { .. } => {}
             }
         }
         (members, coming)
     }
+}
+
+/// When each takes effect, of motions that were carried then and come at a rate for 24 hours.
+fn in_turn(mut carried: Vec<(Timestamp, MotionId, usize)>) -> impl Iterator<Item = (MotionId, Timestamp)> {
+    carried.sort_unstable();
+    let mut turns: Vec<(MotionId, Timestamp)> = Vec::with_capacity(carried.len());
+    for (at, id, rate) in carried {
+        let turn = turns.len().checked_sub(rate).map_or(at, |before| at.max(turns[before].1 + DAY));
+        turns.push((id, turn));
+    }
+    turns.into_iter()
 }
 
 const DAY: Duration = Duration::from_hours(24);

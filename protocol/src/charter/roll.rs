@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, time::Duration};
 use minicbor::{Decode, Encode};
 
 use super::{
-    Case, Counted, InviteId, MotionId, Papers, Register, Stamp, Taken, Void,
+    Alias, Case, Counted, InviteId, Matter, MotionId, Papers, Register, Stamp, Taken, Void,
     shown::{CaseShown, RollShown},
 };
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
     codec::{self, Blob},
     command::Reply,
     context::Context,
-    id::{MeshId, NodeId, OperatorId, RequestId},
+    id::{MeshId, NodeId, OperatorId, RequestId, TenantId},
     identity::{Admitted, Envelope, Founding, NodeCertificate, NodeIdentity},
     machine::{Deadline, Machine, Outbox},
     membership::Draft,
@@ -80,6 +80,8 @@ pub enum Output {
         /// The charter's cap; `None` while no charter is known.
         dominance_permille: Option<u32>,
     },
+    /// Whose each short name is from now on.
+    Named(BTreeMap<String, TenantId>),
     /// By what this node's operator was admitted: to show to peers.
     Credentials(Vec<Envelope>),
     /// Keep under this key, or forget with `None`. Never waited for.
@@ -247,6 +249,7 @@ impl Roll {
             versions: self.register.versions().to_vec(),
             in_force: self.register.in_force(wall).map(|version| version.charter.version),
             members: self.register.members().map(|(_, member)| member.clone()).collect(),
+            aliases: self.register.aliases().clone(),
             cases,
             counts: self.register.admitted().counts(&self.operator),
         }
@@ -372,6 +375,7 @@ impl Roll {
 
     fn count(&mut self, now: Now, first: bool) {
         let before = self.register.admitted().clone();
+        let names = self.register.aliases().clone();
         let version = self.register.in_force(now.wall).map(|version| version.charter.version);
         let changed = self.register.count(now.wall);
         let next = self.register.next_change().map(|at| {
@@ -380,6 +384,7 @@ impl Roll {
             Deadline { at: now.instant + wait, reason: "a certificate takes effect" }
         });
         self.agenda.set(Timer::Count, next);
+        self.name(&names);
         let in_force = self.register.in_force(now.wall);
         let current = in_force.map(|version| version.charter.version);
         if !(changed || first || current != version) {
@@ -405,6 +410,15 @@ impl Roll {
         }
         self.outbox.push(Output::Counted { admitted, dominance_permille });
         self.show_credentials();
+    }
+
+    /// Tells whose the short names are, if that changed.
+    fn name(&mut self, before: &BTreeMap<String, Alias>) {
+        let aliases = self.register.aliases();
+        if aliases != before {
+            let named = aliases.iter().map(|(name, alias)| (name.clone(), alias.holder)).collect();
+            self.outbox.push(Output::Named(named));
+        }
     }
 
     /// By what this node's operator is a member, if not as a founder.
@@ -445,7 +459,10 @@ impl Roll {
 
     fn bring(&mut self, now: Now, id: MotionId) {
         let Some(case) = self.register.case(&id) else { return };
-        let kind = if matches!(case.motion.matter, super::Matter::Amend(_)) { Kind::CHARTER } else { Kind::OPERATOR };
+        let kind = match case.motion.matter {
+            Matter::Amend(_) | Matter::Alias { .. } => Kind::CHARTER,
+            Matter::Admit { .. } | Matter::Exclude { .. } => Kind::OPERATOR,
+        };
         let content = codec::encode(&case.papers());
         self.say(kind, Subject(id), &content);
         let carried = Carried { content, expires: now.wall + LIFETIME, brought: Some(now.instant) };
@@ -529,7 +546,10 @@ impl Machine for Roll {
                 let taken = self.take(now, papers, Duration::ZERO);
                 let result = match taken {
                     Ok(()) => Ok(Reply::Done),
-                    Err(Void::Full) => Err(Refusal::definite(Code::Full, Void::Full.to_string())),
+                    Err(void @ (Void::Full | Void::NamesFull | Void::TooManyNames)) => {
+                        Err(Refusal::definite(Code::Full, void.to_string()))
+                    }
+                    Err(Void::Taken) => Err(Refusal::definite(Code::Conflict, Void::Taken.to_string())),
                     Err(Void::Signer) => Err(Refusal::definite(Code::Unauthorised, Void::Signer.to_string())),
                     Err(void) => Err(Refusal::definite(Code::Invalid, format!("these papers do not count: {void}"))),
                 };

@@ -1,5 +1,7 @@
 //! What a person is shown of the roll.
-use super::{Case, Charter, Counted, Member, Motion, MotionId, Papers, Register, Version};
+use std::collections::BTreeMap;
+
+use super::{Alias, Case, Charter, Counted, Member, Motion, MotionId, Papers, Register, Version};
 use crate::{id::OperatorId, identity::Founding, time::Timestamp};
 
 /// All that a node knows of its mesh's charter.
@@ -13,6 +15,8 @@ pub struct RollShown {
     pub in_force: Option<u64>,
     /// Operators that are members, or were.
     pub members: Vec<Member>,
+    /// Whose each short name is.
+    pub aliases: BTreeMap<String, Alias>,
     /// Motions.
     pub cases: Vec<CaseShown>,
     /// Whether this node's own operator is a member.

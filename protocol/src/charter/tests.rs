@@ -5,7 +5,7 @@ use super::*;
 use crate::{
     codec,
     id::OperatorId,
-    identity::{Envelope, Founding, Genesis, Keypair, Party, Signed},
+    identity::{Envelope, Founding, Genesis, Keypair, Lineage, Party, Signed},
     time::Timestamp,
 };
 
@@ -403,4 +403,125 @@ fn old_papers_are_read_for_ever() {
             Case::read(&papers.statements, story.charter().mesh).unwrap();
         }
     }
+}
+
+/// A tenant of this name.
+fn tenant(name: &str) -> Lineage {
+    Lineage::first(Genesis::new(Party::Tenant, name, keys(name).public(), Timestamp(1)))
+}
+
+impl Story {
+    fn asks(&self, tenant: &Lineage, key: &str, name: &str) -> Signed<Motion> {
+        self.motion(key, Matter::Alias { name: name.into(), tenant: Box::new(tenant.clone()) })
+    }
+
+    /// The tenant asks for a name, and these electors say yes.
+    fn named(&mut self, who: &str, name: &str, electors: &[&str]) -> Result<Taken, Void> {
+        let motion = self.asks(&tenant(who), who, name);
+        let ballots = electors.iter().map(|elector| self.ballot(&motion, elector, true)).collect();
+        self.take(&motion, ballots)
+    }
+
+    fn holder(&mut self, name: &str) -> Option<String> {
+        self.register.count(self.now);
+        self.register.aliases().get(name).map(|alias| alias.tenant.name.clone())
+    }
+}
+
+#[test]
+fn a_majority_gives_a_tenant_a_short_name_and_a_minority_does_not() {
+    let mut story = Story::of(&["alder", "birch", "cornel"]);
+    story.named("wren", "bakery", &["alder"]).unwrap();
+    assert_eq!(story.holder("bakery"), None, "one of three");
+    story.named("wren", "bakery", &["mallow"]).unwrap();
+    assert_eq!(story.holder("bakery"), None, "a stranger's ballot is none");
+    story.named("wren", "bakery", &["cornel"]).unwrap();
+    assert_eq!(story.holder("bakery").as_deref(), Some("wren"));
+    assert!(!story.register.members().any(|(_, member)| member.operator.name == "wren"), "and makes it no operator");
+    assert_eq!(story.named("finch", "bakery", &[]), Err(Void::Taken));
+    story.named("wren", "bakery2", &[]).unwrap();
+}
+
+#[test]
+fn of_two_certificates_for_one_name_the_earlier_counts_in_whatever_order_they_come() {
+    let mut story = Story::of(&["alder"]);
+    let mut papers = Vec::new();
+    for who in ["wren", "finch"] {
+        let motion = story.asks(&tenant(who), who, "bakery");
+        let ballot = story.ballot(&motion, "alder", true);
+        papers.push(Papers { statements: vec![motion.envelope().clone(), ballot], founding: None });
+        story.later(1);
+    }
+    for order in [[0, 1], [1, 0]] {
+        let mut reader = Story::of(&["alder"]);
+        reader.now = story.now;
+        for at in order {
+            reader.register.take(papers[at].clone()).unwrap();
+        }
+        assert_eq!(reader.holder("bakery").as_deref(), Some("wren"), "{order:?}");
+    }
+}
+
+#[test]
+fn names_are_few_for_one_tenant_and_come_at_the_charters_rate() {
+    let mut story = Story::of(&["alder"]);
+    for n in 0..ALIASES_PER_TENANT_MAX {
+        story.named("wren", &format!("shop{n}"), if n % 2 == 0 { &["alder"] } else { &[] }).unwrap();
+    }
+    assert_eq!(story.named("wren", "more", &[]), Err(Void::TooManyNames), "two given, two asked for");
+    story.named("wren", "more", &["alder"]).unwrap();
+    story.named("wren", "more2", &["alder"]).unwrap();
+    story.named("wren", "more3", &["alder"]).unwrap();
+    let held = story.register.aliases().len();
+    assert_eq!(held, ALIASES_PER_TENANT_MAX, "electors cannot give more either");
+    let rate = story.charter().values.admissions_per_day as usize;
+    for n in 0..rate {
+        story.later(1);
+        story.named(&format!("tenant {n}"), &format!("name{n}"), &["alder"]).unwrap();
+    }
+    assert_eq!(story.holder(&format!("name{}", rate - 1)), None, "his turn has not come");
+    let request = story.request("birch");
+    story.carried(&request, &["alder"]);
+    assert!(story.counts("birch"), "admissions have turns of their own");
+    story.later(3_600 * 24);
+    assert!(story.holder(&format!("name{}", rate - 1)).is_some());
+}
+
+#[test]
+fn requests_for_names_are_bounded_and_take_no_place_of_an_operators() {
+    let mut story = Story::of(&["alder", "birch"]);
+    for n in 0..ALIAS_REQUESTS_MAX {
+        story.named(&format!("tenant {n}"), &format!("name{n}"), &[]).unwrap();
+    }
+    assert_eq!(story.named("one more", "more", &[]), Err(Void::NamesFull));
+    let request = story.request("cornel");
+    story.take(&request, vec![]).unwrap();
+    story.named("one more", "more", &["alder", "birch"]).unwrap();
+    assert!(story.holder("more").is_some(), "nor of one that the electors want");
+    story.later(3_600 * 24 * 31);
+    assert_eq!(story.register.sweep(story.now).len(), ALIAS_REQUESTS_MAX + 1);
+}
+
+#[test]
+fn only_a_tenant_asks_for_a_name_only_with_its_own_key_and_only_for_a_name_that_is_one() {
+    let mut story = Story::of(&["alder"]);
+    let wren = tenant("wren");
+    let forged = story.asks(&wren, "mallow", "bakery");
+    assert_eq!(story.take(&forged, vec![]), Err(Void::Signer));
+    let operator = Lineage::first(operator("alder"));
+    let by_operator = story.asks(&operator, "alder", "bakery");
+    assert!(matches!(story.take(&by_operator, vec![]), Err(Void::Unlawful(_))));
+    let id = wren.genesis.tenant().to_string();
+    for name in
+        ["", "Bakery", "ba.kery", "-bakery", "bakery-", "b\u{e4}ckerei", "xn--bckerei-4wa", &"b".repeat(64), &id]
+    {
+        let motion = story.asks(&wren, "wren", name);
+        assert!(matches!(story.take(&motion, vec![]), Err(Void::Unlawful(_))), "{name}");
+    }
+    let now = wren.succeed(&keys("wren"), &keys("wren 2"), story.now).unwrap();
+    let with_dead_key = story.asks(&now, "wren", "bakery");
+    assert_eq!(story.take(&with_dead_key, vec![]), Err(Void::Signer));
+    let motion = story.asks(&now, "wren 2", "bakery");
+    story.carried(&motion, &["alder"]);
+    assert_eq!(story.holder("bakery").as_deref(), Some("wren"), "a tenant whose key was changed is the same tenant");
 }

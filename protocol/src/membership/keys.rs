@@ -193,7 +193,9 @@ impl Membership {
         let Some(theirs) = Presence::read(record) else { return false };
         let running_ms = now.instant.since(self.double.began).as_millis();
         let age_ms = u128::from(millis(now.wall.since(Timestamp(record.body.order.version))));
-        if theirs.disk == self.disk || age_ms + 2_000 >= running_ms {
+        // A copy of this node's folder has the same disk, and has booted as often since.
+        let earlier_life = theirs.disk == self.disk && theirs.boots < self.boots;
+        if earlier_life || age_ms + 2_000 >= running_ms {
             return false;
         }
         let told = self.double.last.as_ref().is_some_and(|(at, _)| now.instant.since(*at) < CONTRADICT_EVERY);

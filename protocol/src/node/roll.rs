@@ -1,6 +1,6 @@
 //! Who counts, told to every part that meets strangers.
 use super::{HandOver, Node};
-use crate::{birth::SponsorInput, capacity, charter, io::Output, membership, reach};
+use crate::{birth::SponsorInput, capacity, charter, io::Output, membership, reach, route};
 
 impl Node {
     pub(super) fn on_roll(&mut self, output: charter::Output) {
@@ -12,6 +12,7 @@ impl Node {
                 self.hand(HandOver::Sponsor(SponsorInput::Counted(admitted.clone())));
                 self.hand(HandOver::Market(capacity::Input::Counted { admitted, dominance_permille }));
             }
+            charter::Output::Named(names) => self.hand(HandOver::Router(route::Input::Named(names))),
             charter::Output::Credentials(statements) => {
                 self.hand(HandOver::Reach(reach::Input::Credentials(statements)));
             }

@@ -27,7 +27,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 pub use book::Source;
 pub use find::{Message, Place};
 pub use io::{Input, Output, Wanter};
-pub use own::{Nat, Openness};
+pub use own::{Nat, Odd, Openness};
 pub use shown::{LinkShown, ReachShown};
 
 use self::{

@@ -18,6 +18,8 @@ const KNOWN_MAX: usize = 32;
 const RELAYS: usize = 2;
 /// So many peers must have got through before a node does without a relay: one alone may lie.
 const TESTERS_MIN: usize = 2;
+/// So many peers must agree on where they see this node before one that says otherwise is left out.
+const AGREEING_MIN: usize = 3;
 /// Peers that say from where they see this node come. Of more, no notice is taken.
 const OBSERVERS_MAX: usize = 64;
 
@@ -47,6 +49,17 @@ pub enum Nat {
     Shifting,
     /// Too few peers have said.
     Unknown,
+}
+
+/// A peer that sees this node where nobody else does: it lies, or reaches this node another way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Odd {
+    /// Who.
+    pub peer: NodeId,
+    /// Where it says that this node is.
+    pub says: Address,
+    /// Where the others see it.
+    pub usual: Address,
 }
 
 #[derive(Debug, Default)]
@@ -138,7 +151,8 @@ impl Own {
 
     pub(super) fn nat(&self) -> Nat {
         let mut ports = BTreeMap::<&str, BTreeSet<&str>>::new();
-        for address in self.observed.values() {
+        let odd: BTreeSet<NodeId> = self.odd().into_iter().map(|odd| odd.peer).collect();
+        for (_, address) in self.observed.iter().filter(|(peer, _)| !odd.contains(peer)) {
             // QUIC goes out from the port that it listens on; TCP does not, and says nothing.
             if let Some((ip, port)) = address.split_once("/udp/") {
                 ports.entry(ip).or_default().insert(port);
@@ -151,6 +165,31 @@ impl Own {
             () if self.observed.len() > 1 => Nat::Steady,
             () => Nat::Unknown,
         }
+    }
+
+    /// Peers whose word about where this node is stands against that of many more, who agree. A NAT that gives each peer
+    /// another port makes nobody odd, for then nobody agrees.
+    pub(super) fn odd(&self) -> Vec<Odd> {
+        let mut found = Vec::new();
+        for scope in [Scope::Ip4, Scope::Ip6] {
+            let fits = |address: &&Address| address::scope(address) == scope && address.contains("/udp/");
+            let mut agreeing = BTreeMap::<&Address, usize>::new();
+            for address in self.observed.values().filter(fits) {
+                *agreeing.entry(address).or_default() += 1;
+            }
+            let Some((usual, agree)) = agreeing.iter().max_by_key(|(_, count)| **count) else { continue };
+            let others = self.observed.iter().filter(|(_, address)| fits(address) && address != usual);
+            let others: Vec<_> = others.filter(|(_, address)| !self.listening.contains(*address)).collect();
+            if *agree >= AGREEING_MIN && others.len() * 2 < *agree {
+                let odd = |(peer, says): (&NodeId, &Address)| Odd {
+                    peer: *peer,
+                    says: says.clone(),
+                    usual: (*usual).clone(),
+                };
+                found.extend(others.into_iter().map(odd));
+            }
+        }
+        found
     }
 
     /// Where peers see this node.
@@ -266,5 +305,17 @@ mod tests {
         assert_eq!(own.nat(), Nat::Steady);
         own.is_seen(peer(3), "/ip4/198.51.100.1/udp/32768/quic-v1".into());
         assert_eq!(own.nat(), Nat::Shifting);
+    }
+
+    #[test]
+    fn a_relay_that_lies_about_where_this_node_is_is_named_and_nothing_follows_from_its_word() {
+        let mut own = behind_a_nat();
+        let (usual, lie) = ("/ip4/198.51.100.1/udp/4001/quic-v1", "/ip4/198.51.100.1/udp/9/quic-v1");
+        (1..=3).for_each(|number| own.is_seen(peer(number), usual.into()));
+        own.is_seen(peer(9), lie.into());
+        assert_eq!(own.odd(), [Odd { peer: peer(9), says: lie.into(), usual: usual.into() }]);
+        assert_eq!(own.nat(), Nat::Steady);
+        own.is_seen(peer(8), "/ip4/203.0.113.7/udp/4001/quic-v1".into());
+        assert_eq!(own.odd(), [], "two of five: who is wrong is not clear");
     }
 }

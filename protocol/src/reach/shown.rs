@@ -2,7 +2,7 @@
 use std::time::Duration;
 
 use super::{
-    Nat, Openness, Reach, address,
+    Nat, Odd, Openness, Reach, address,
     peer::{Peer, State},
 };
 use crate::{
@@ -23,6 +23,8 @@ pub struct ReachShown {
     pub announced: Vec<Address>,
     /// Where peers see it.
     pub seen: Vec<Address>,
+    /// Who sees it where nobody else does.
+    pub odd: Vec<Odd>,
     /// Who relays for it.
     pub relays: Vec<NodeId>,
     /// It relays for others.
@@ -62,6 +64,7 @@ impl Reach {
             nat: self.own.nat(),
             announced: self.own.said().to_vec(),
             seen: self.own.seen().into_iter().collect(),
+            odd: self.own.odd(),
             relays: self.relays.agreeing().collect(),
             offers_relay: self.offers_relay,
             advice: self.advice(),

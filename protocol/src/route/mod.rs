@@ -3,9 +3,11 @@
 //! ```text
 //!   record (host → cell, voters) ─┐
 //!   a voter's update ─────────────┼─→ Router ─RouteDelta→ Table ─decide→ this instance, retry, hold, refuse
-//!   a cell's description ─────────┘
+//!   a cell's description ─────────┤
+//!   short names of tenants ───────┘
 //! ```
 mod bindings;
+mod names;
 mod router;
 mod table;
 mod wire;

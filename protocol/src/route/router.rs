@@ -11,6 +11,7 @@ use std::{
 
 use super::{
     bindings::Bindings,
+    names::Names,
     table::{AppRoute, RouteDelta, Target},
     wire::{Binding, Message, Update},
 };
@@ -74,6 +75,8 @@ pub enum Input {
     },
     /// A call wants to know who votes in a cell.
     Locate(CellId),
+    /// Whose each short name is from now on.
+    Named(BTreeMap<String, TenantId>),
     /// A peer can be sent to.
     PeerUp(NodeId),
     /// It cannot.
@@ -178,6 +181,7 @@ pub struct Router {
     zone: String,
     apps: BTreeMap<CellId, Known>,
     bindings: Bindings,
+    names: Names,
     subscribers: BTreeMap<CellId, BTreeMap<NodeId, Instant>>,
     waiting: BTreeMap<u64, Waiting>,
     last_waiting: u64,
@@ -196,6 +200,7 @@ impl Router {
     pub fn new(me: NodeId, zone: String) -> Self {
         Self {
             me,
+            names: Names::new(zone.clone()),
             zone,
             apps: BTreeMap::new(),
             bindings: Bindings::default(),
@@ -354,8 +359,8 @@ impl Router {
             })
             .collect();
         targets.sort_by_key(|target| (!target.local, target.round_trip, target.instance));
-        let route =
-            AppRoute { cell, tenant: known.tenant, app: known.app.clone(), hosts: update.hosts.clone(), targets };
+        let hosts = self.names.hosts(&known.app, known.tenant, &update.hosts);
+        let route = AppRoute { cell, tenant: known.tenant, app: known.app.clone(), hosts, targets };
         if known.served.as_ref() != Some(&route) {
             self.outbox.push(Output::Serve(RouteDelta::Put(route.clone())));
             if let Some(known) = self.apps.get_mut(&cell) {
@@ -399,7 +404,8 @@ impl Router {
         }
     }
 
-    fn resolve(&mut self, now: Now, context: Context, host: String) {
+    fn resolve(&mut self, now: Now, context: Context, host: &str) {
+        let host = self.names.certifying(host);
         let request = context.request;
         let served = self.apps.values().any(|known| known.served.as_ref().is_some_and(|r| r.hosts.contains(&host)));
         if served {
@@ -548,12 +554,21 @@ impl Router {
                 found.remove(cell);
                 continue;
             }
-            let hosts = update.hosts.clone();
+            let hosts = self.names.hosts(&known.app, tenant, &update.hosts);
             found.insert(*cell, AppShown { app: known.app.clone(), cell: *cell, hosts });
         }
         let mut apps: Vec<AppShown> = found.into_values().collect();
         apps.sort();
         apps
+    }
+
+    /// Apps of tenants that are called otherwise from now on are served under their new hosts too.
+    fn on_named(&mut self, names: BTreeMap<String, TenantId>) {
+        let touched = self.names.change(names);
+        let cells = self.apps.iter().filter(|(_, known)| touched.contains(&known.tenant));
+        for cell in cells.map(|(cell, _)| *cell).collect::<Vec<_>>() {
+            self.serve(cell);
+        }
     }
 
     fn on_link(&mut self, now: Now, peer: NodeId) {
@@ -604,7 +619,8 @@ impl Machine for Router {
                 Message::Update(update) => self.on_update(now, from, update),
                 Message::Unknown { cell } => self.on_unknown(now, cell),
             },
-            Input::Resolve { context, host } => self.resolve(now, context, host),
+            Input::Resolve { context, host } => self.resolve(now, context, &host),
+            Input::Named(names) => self.on_named(names),
             Input::Locate(cell) => self.locate(now, cell),
             Input::PeerUp(peer) => {
                 self.peers.entry(peer).or_insert(None);

@@ -4,7 +4,8 @@ use super::*;
 use crate::{
     birth::host_of,
     codec,
-    id::{CellId, InstanceId, NodeId, TenantId},
+    context::Context,
+    id::{CellId, InstanceId, NodeId, RequestId, TenantId},
     identity::{Keypair, Signed},
     machine::Machine,
     record::{Kind, Known, Order, Record, RecordBody, Scope, Shared, Subject},
@@ -129,4 +130,62 @@ fn an_edge_wants_links_to_some_of_the_instances_that_it_routes_to_and_gives_them
     let given_up = wants(&step(&mut router, at(5), Input::Closed(cell)));
     assert_eq!(given_up.len(), 8);
     assert!(given_up.iter().all(|(_, wanted)| !wanted));
+}
+
+/// A router that follows the app of [`binding`], whose voter says that it answers for `hosts`; and what was served.
+fn served(router: &mut Router, cell: CellId, voter: &Keypair, hosts: &[&str]) -> Option<AppRoute> {
+    let update = Update {
+        cell,
+        line: 1,
+        applied: 1,
+        instances: Vec::new(),
+        voters: vec![voter.node()],
+        leader: None,
+        hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
+        removed: false,
+    };
+    let outputs = step(router, at(10), Input::Received { from: voter.node(), message: Message::Update(update) });
+    routed(&outputs)
+}
+
+fn routed(outputs: &[Output]) -> Option<AppRoute> {
+    outputs
+        .iter()
+        .rev()
+        .find_map(|output| if let Output::Serve(RouteDelta::Put(route)) = output { Some(route.clone()) } else { None })
+}
+
+fn asks(host: &str) -> Input {
+    let context = Context::until(RequestId(1), at(5_000).instant);
+    Input::Resolve { context, host: host.into() }
+}
+
+#[test]
+fn an_app_answers_by_its_tenants_short_name_once_the_node_knows_the_certificate_and_by_its_own_with_none() {
+    let (cell, voter, tenant) = (CellId::of(b"cell"), Keypair::from_secret(&[3; 32]), TenantId::of(b"tenant"));
+    let mut router = Router::new(NodeId::of(b"me"), "zone".into());
+    step(&mut router, at(0), Input::Learned(binding(cell, &voter)));
+    assert_eq!(subscriptions(&step(&mut router, at(1), asks("app.bakery.zone"))), 0, "nobody is called so yet");
+    let names = |name: &str| Input::Named([(name.to_owned(), tenant)].into());
+    step(&mut router, at(2), names("bakery"));
+    assert_eq!(subscriptions(&step(&mut router, at(3), asks("app.bakery.zone"))), 1);
+    let own = host_of("app", tenant, "zone");
+    let route = served(&mut router, cell, &voter, &[&own]).unwrap();
+    assert_eq!(route.hosts, [own.clone(), "app.bakery.zone".to_owned()]);
+    let route = routed(&step(&mut router, at(20), names("brewery"))).unwrap();
+    assert_eq!(route.hosts, [own.clone(), "app.brewery.zone".to_owned()]);
+    let route = routed(&step(&mut router, at(30), Input::Named([].into()))).unwrap();
+    assert_eq!(route.hosts, [own]);
+}
+
+#[test]
+fn no_app_answers_for_the_host_of_another_tenant_by_saying_so() {
+    let (cell, voter, tenant) = (CellId::of(b"cell"), Keypair::from_secret(&[3; 32]), TenantId::of(b"tenant"));
+    let mut router = Router::new(NodeId::of(b"me"), "zone".into());
+    step(&mut router, at(0), Input::Named([("bakery".to_owned(), TenantId::of(b"another"))].into()));
+    step(&mut router, at(0), Input::Locate(cell));
+    step(&mut router, at(1), Input::Learned(binding(cell, &voter)));
+    let (own, others) = (host_of("app", tenant, "zone"), host_of("app", TenantId::of(b"another"), "zone"));
+    let route = served(&mut router, cell, &voter, &[&own, &others, "app.bakery.zone", "example.org"]).unwrap();
+    assert_eq!(route.hosts, [own, "example.org".to_owned()]);
 }

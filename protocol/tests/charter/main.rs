@@ -3,9 +3,11 @@
 mod world;
 
 use bocage_protocol::{
-    charter::{Counted, Matter},
+    charter::{Counted, Matter, Motion},
     id::NodeId,
+    identity::{Genesis, Keypair, Lineage, Party, Signed},
     notice::Notice,
+    refusal::Code,
 };
 use world::{World, id, node_keys, secs};
 
@@ -182,4 +184,40 @@ fn a_member_shows_its_certificate_to_whoever_never_heard_of_it() {
     world.run(secs(60));
     assert!(world.counts("birch", "cornel"), "nobody who could be asked was there");
     assert_eq!(world.status("birch").known_nodes, 2, "cornel and itself");
+}
+
+#[test]
+fn a_tenants_name_is_known_everywhere_and_lives_on_when_the_electors_are_gone() {
+    let mut world = World::of(&["alder", "birch", "cornel"]);
+    let key = Keypair::from_secret(&[9; 32]);
+    let tenant = Lineage::first(Genesis::new(Party::Tenant, "wren", key.public(), world.wall()));
+    let matter = Matter::Alias { name: "bakery".into(), tenant: Box::new(tenant.clone()) };
+    let charter = world.charter();
+    let motion = Motion { mesh: world.mesh(), charter: charter.hash(), matter, made: world.wall() };
+    let motion = Signed::seal(&key, &motion);
+    world.bring("cornel", vec![motion.envelope().clone()]).unwrap();
+    world.run(secs(2));
+    let vote = |world: &mut World, elector: &str| {
+        let ballot = world.ballot(elector, motion.hash());
+        world.bring(elector, vec![motion.envelope().clone(), ballot]).unwrap();
+    };
+    vote(&mut world, "alder");
+    world.run(secs(6));
+    let alder = world.kill("alder");
+    vote(&mut world, "birch");
+    world.run(secs(6));
+    assert_eq!(world.roll("cornel").aliases["bakery"].holder, tenant.genesis.tenant());
+    world.kill("birch");
+    let cornel = world.kill("cornel");
+    world.restart(cornel);
+    world.run(secs(1));
+    assert_eq!(world.roll("cornel").aliases.len(), 1, "its own disk knows it, with nobody there to be asked");
+    world.restart(alder);
+    world.run(secs(60));
+    assert_eq!(world.roll("alder").aliases.len(), 1);
+    let other = Lineage::first(Genesis::new(Party::Tenant, "finch", key.public(), world.wall()));
+    let matter = Matter::Alias { name: "bakery".into(), tenant: Box::new(other) };
+    let late = Signed::seal(&key, &Motion { mesh: world.mesh(), charter: charter.hash(), matter, made: world.wall() });
+    let refused = world.bring("cornel", vec![late.envelope().clone()]).unwrap_err();
+    assert_eq!(refused.code, Code::Conflict, "{refused:?}");
 }

@@ -194,6 +194,14 @@ fn a_certificate_says_at_two_thirds_of_its_life_that_it_ends_and_a_new_one_is_sh
 
 #[test]
 fn two_processes_with_one_key_are_named_by_both_and_do_not_shout_each_other_down() {
+    let copied = bocage_protocol::id::DiskId::of(&2_usize.to_le_bytes());
+    for disk in [bocage_protocol::id::DiskId::of(b"another disk"), copied] {
+        doubled(disk);
+    }
+}
+
+/// Another process runs with the key of node 2, on such a disk: its own, or a copy of that node's.
+fn doubled(disk: bocage_protocol::id::DiskId) {
     let mut world = settled(47, 6, &["FR"], 6);
     let node = node_keys(2).node();
     world.run(secs(60));
@@ -211,7 +219,7 @@ fn two_processes_with_one_key_are_named_by_both_and_do_not_shout_each_other_down
         let presence = bocage_protocol::membership::Presence {
             incarnation: 100 + number,
             addresses: vec!["/node/elsewhere".into()],
-            disk: bocage_protocol::id::DiskId::of(b"another disk"),
+            disk,
             boots: 1,
             relays: None,
         };

@@ -41,7 +41,8 @@ fn shown(roll: &Roll) -> String {
         let now = wall().0;
         let row = |motion: &Motion| {
             let about = motion.about.as_ref().map(|about| about.name.clone());
-            let about = about.or_else(|| motion.reason.clone()).unwrap_or_default();
+            let name = motion.alias.as_ref().map(|alias| alias.name.clone());
+            let about = about.or(name).or_else(|| motion.reason.clone()).unwrap_or_default();
             [say::short(&motion.id), motion.matter.clone(), about, stands(motion, now), names(&motion.silent)]
         };
         text += "\n";

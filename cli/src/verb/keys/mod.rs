@@ -1,4 +1,5 @@
 //! `bocage keys`: change, recover and revoke keys, keep copies of them. What is said goes to one node, which tells the mesh.
+pub(crate) mod card;
 pub(crate) mod make;
 mod backup;
 mod passphrase;

@@ -5,7 +5,7 @@ use bocage_node::keyfile::Kind;
 use clap::Args;
 use serde_json::json;
 
-use super::load;
+use super::{card, load};
 use crate::{failure::Failure, folders, invocation::Invocation, say};
 
 #[derive(Debug, Args)]
@@ -23,8 +23,9 @@ impl Show {
         let node = (key.kind == Kind::Node).then(|| key.keys.node().to_string());
         let (recovery, threshold) = genesis.map_or((0, 0), |genesis| (genesis.recovery.len(), genesis.threshold));
         let kind = format!("{:?}", key.kind).to_lowercase();
+        let card = card::of(&key);
         let said = json!({
-            "file": path, "kind": kind, "name": key.name, "party": party, "node": node,
+            "card": card, "file": path, "kind": kind, "name": key.name, "party": party, "node": node,
             "serial": key.successions.len(), "recovery_keys": recovery, "threshold": threshold,
         });
         at.say.result(&said, |_| {
@@ -42,6 +43,7 @@ impl Show {
                     },
                 ));
             }
+            rows.extend(card.clone().map(|card| row("card", card)));
             say::table(["", ""], rows).trim_start_matches('\n').to_owned()
         });
         Ok(())

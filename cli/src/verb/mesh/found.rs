@@ -11,6 +11,7 @@ use serde_json::json;
 use crate::{
     failure::{Exit, Failure},
     invocation::Invocation,
+    verb::keys::card,
     verb::node::{
         Folder,
         init::{self, refused},
@@ -21,11 +22,15 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   bocage mesh found our-mesh                                           of a node that node init made
-  bocage mesh found our-mesh --name alder --jurisdiction FR --site attic    on an empty machine")]
+  bocage mesh found our-mesh --name alder --jurisdiction FR --site attic    on an empty machine
+  bocage mesh found our-mesh --with bocage-party-1.… --with …               with others, who decide too")]
 pub(crate) struct Found {
     /// What people call it
     #[arg(value_name = "NAME")]
     called: String,
+    /// Another founder: his card, as his bocage keys show FILE says it; may be given again. All founders are electors
+    #[arg(long = "with", value_name = "CARD")]
+    with: Vec<String>,
     #[command(flatten)]
     folder: Folder,
     #[command(flatten)]
@@ -35,6 +40,8 @@ pub(crate) struct Found {
 impl Found {
     pub(super) fn run(self, at: &Invocation) -> Result<ExitCode, Failure> {
         let (path, flag) = (self.folder.path()?, self.folder.flag());
+        let others = self.with.iter().map(|text| card::read(text)).collect::<Result<Vec<_>, _>>()?;
+        let names: Vec<String> = others.iter().map(|other| other.name.clone()).collect();
         let operator = match Settings::read(&path) {
             Ok(settings) => {
                 if let Some(mesh) = settings.mesh.id {
@@ -54,15 +61,23 @@ impl Found {
             Err(SettingsError::Missing(_)) => self.make.make(&path, &flag, None)?.operator,
             Err(error) => return Err(refused(&error, &flag)),
         };
-        let mesh = init::found(&path, &flag, &self.called, &operator)?;
+        let mesh = init::found(&path, &flag, &self.called, &operator, others)?;
         at.say.done(
             &json!({ "dir": path, "mesh": mesh, "name": self.called, "operator": operator.name }),
             format!(
-                "Founded {} ({mesh}). {} is its first elector.\nRun the node:   bocage node run{flag}\n\
+                "Founded {} ({mesh}). {}.\nRun the node:   bocage node run{flag}\n\
                  Invite others:  bocage mesh invite{flag}",
-                self.called, operator.name
+                self.called,
+                electors(&operator.name, &names),
             ),
         );
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn electors(founder: &str, others: &[String]) -> String {
+    match others {
+        [] => format!("{founder} is its first elector"),
+        others => format!("{founder}, {} are its first electors; the others join with one invite", others.join(", ")),
     }
 }

@@ -12,9 +12,10 @@ use bocage_node::{
     transport::peer_of,
 };
 use bocage_protocol::{
+    charter::ELECTORS_MAX,
     codec,
     id::{MeshId, NodeId},
-    identity::Founding,
+    identity::{Founding, Genesis},
 };
 use clap::Args;
 use serde_json::json;
@@ -55,7 +56,7 @@ impl Init {
         let (path, flag) = (self.folder.path()?, self.folder.flag());
         let made = self.make.make(&path, &flag, self.which.mesh)?;
         let mesh = match &self.which.found {
-            Some(name) => Some(found(&path, &flag, name, &made.operator)?),
+            Some(name) => Some(found(&path, &flag, name, &made.operator, Vec::new())?),
             None => self.which.mesh,
         };
         let address = format!("/ip4/ADDRESS/udp/{}/quic-v1{}", made.port, peer_suffix(made.node));
@@ -81,10 +82,26 @@ impl Init {
     }
 }
 
-/// Makes the node of a folder the first of a new mesh, and its operator the founder.
-pub(crate) fn found(path: &Path, flag: &str, name: &str, operator: &KeyFile) -> Result<MeshId, Failure> {
-    let genesis = operator.genesis().expect("an operator's key file has a genesis");
-    let founding = Founding { name: name.to_owned(), operators: vec![genesis], founded: wall() };
+/// Makes the node of a folder the first of a new mesh, and its operator a founder, with these others.
+pub(crate) fn found(
+    path: &Path,
+    flag: &str,
+    name: &str,
+    operator: &KeyFile,
+    others: Vec<Genesis>,
+) -> Result<MeshId, Failure> {
+    let mut operators = vec![operator.genesis().expect("an operator's key file has a genesis")];
+    for other in others {
+        if operators.contains(&other) {
+            return Err(Failure::new(Exit::Usage, "founder", format!("{} is named as a founder twice", other.name)));
+        }
+        operators.push(other);
+    }
+    if operators.len() > ELECTORS_MAX {
+        let what = format!("a mesh has at most {ELECTORS_MAX} founders");
+        return Err(Failure::new(Exit::Usage, "founder", what).next("invite the others afterwards: bocage mesh invite"));
+    }
+    let founding = Founding { name: name.to_owned(), operators, founded: wall() };
     let mesh = founding.mesh();
     let entry = Entry { mesh, founding: Some(founding), request: None };
     NodeFolder::enter(path, &entry, operator, wall()).map_err(|error| refused(&error, flag))?;

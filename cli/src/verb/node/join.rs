@@ -91,8 +91,11 @@ impl Join {
         let attempt = Attempt::begin(&path)?;
         let operator = self.operator(&path, &flag, made)?;
         let genesis = operator.genesis().expect("an operator's key file has a genesis");
-        let request = token.request(&operator.keys, &genesis, wall()).map_err(|error| bad_token(&error))?;
-        let entry = Entry { mesh: invite.mesh, founding: Some(token.founding.clone()), request: Some(request) };
+        // A founder is a member: it only needs to know where the others are.
+        let is_founder = token.founding.operators.contains(&genesis);
+        let request = (!is_founder).then(|| token.request(&operator.keys, &genesis, wall())).transpose();
+        let request = request.map_err(|error| bad_token(&error))?;
+        let entry = Entry { mesh: invite.mesh, founding: Some(token.founding.clone()), request };
         NodeFolder::enter(&path, &entry, &operator, wall()).map_err(|error| refused(&error, &flag))?;
         edit::mesh(&path, invite.mesh, &token.addresses)?;
         let wait = Duration::from_secs(self.wait);

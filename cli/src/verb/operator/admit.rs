@@ -73,6 +73,9 @@ impl Known {
         yes: bool,
     ) -> Result<(), Failure> {
         let motion = self.roll.motions.iter().find(|motion| id_of(&motion.id).is_ok_and(|it| it == *id));
+        if let Some(motion) = motion.filter(|_| yes) {
+            self.may_name(motion, key)?;
+        }
         let statements: Vec<bocage_protocol::identity::Envelope> = match motion {
             Some(motion) => crate::roll::read::<bocage_protocol::charter::Papers>(&motion.papers)?.statements,
             None => Vec::new(),

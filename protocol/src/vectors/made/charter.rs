@@ -6,8 +6,16 @@ use crate::{
     cell::fixture,
     charter::{Ballot, Charter, Claim, Counted, Invite, InviteId, Matter, Motion, Papers, Stamp},
     codec::{self, Blob},
-    identity::{Founding, Signed},
+    identity::{Founding, Genesis, Lineage, Party, Signed},
 };
+
+/// A tenant of that mesh asks for a short name.
+pub(super) fn naming(admission: &Admission) -> Signed<Motion> {
+    let tenant = Lineage::first(Genesis::new(Party::Tenant, "wren", key(9).public(), NOW));
+    let matter = Matter::Alias { name: "bakery".into(), tenant: Box::new(tenant) };
+    let (mesh, charter) = (admission.founding.mesh(), Charter::first(&admission.founding).hash());
+    Signed::seal(&key(9), &Motion { mesh, charter, matter, made: NOW })
+}
 
 /// A mesh of one founder, whom a newcomer asks to be let in by an invite.
 pub(super) struct Admission {

@@ -1,7 +1,11 @@
 //! Signed statements, whole and spoilt.
 use serde_json::{Value, json};
 
-use super::{NOW, Strange, charter::Admission, forged, hex, key, party, rotated};
+use super::{
+    NOW, Strange,
+    charter::{Admission, naming},
+    forged, hex, key, party, rotated,
+};
 use crate::{
     cell::{Command, InstanceState, Role, State, Support, fixture},
     codec,
@@ -35,6 +39,7 @@ pub(super) fn statements() -> Value {
     add(&mut list, &admission.invite);
     add(&mut list, &admission.claim);
     add(&mut list, &admission.stamp);
+    add(&mut list, &naming(&admission));
     let ruling =
         Ruling { operator: party().genesis.operator(), node: host.node(), below: FOR_EVER, resolved: 0, made: NOW };
     add(&mut list, &Signed::seal(&key(1), &ruling));
