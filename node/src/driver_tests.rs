@@ -44,18 +44,18 @@ impl Machine for Toy {
     fn handle_input(&mut self, _: Now, input: Input) {
         self.outbox.begin_step();
         match input {
-            Input::Command { context, command: Command::Status } => {
+            Input::Command { context, command } if matches!(*command, Command::Status) => {
                 self.writes += 1;
                 let write = WriteId(self.writes);
                 self.waiting.push((write, context.request));
                 self.outbox.push(Output::Persist { write, batch: WriteBatch::default() });
             }
-            Input::Command { context, command: Command::Cells } => {
+            Input::Command { context, command } if matches!(*command, Command::Cells) => {
                 let frame = Frame::Gossip(membership::Message::Records(vec![]));
                 self.outbox.push(Output::Send { to: PEER, wire: 1, frame });
                 self.outbox.push(Output::Reply { request: context.request, result: Ok(Reply::Done) });
             }
-            Input::Command { context, command: Command::Resolve { .. } } => {
+            Input::Command { context, command } if matches!(*command, Command::Resolve { .. }) => {
                 self.outbox.push(Output::Dial { peer: PEER, via: Path::Direct(vec![]) });
                 self.outbox.push(Output::Reply { request: context.request, result: Ok(Reply::Done) });
             }

@@ -142,7 +142,7 @@ impl NodeHandle {
             }
         };
         let context = Context { op: ask.op, request: place.request, tenant: ask.tenant, trace: ask.trace, deadline };
-        permit.send(Input::Command { context, command });
+        permit.send(Input::Command { context, command: Box::new(command) });
         tokio::select! {
             reply = &mut place.reply => reply.unwrap_or_else(|_| {
                 Err(Refusal::indefinite(Code::Unreachable, "this node stopped before it answered"))

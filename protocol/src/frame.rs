@@ -169,10 +169,17 @@ impl Frame {
     #[must_use]
     pub const fn urgency(&self) -> Urgency {
         match self {
-            Self::Hello(_) | Self::Reach(reach::Message::Probe | reach::Message::Alive) => Urgency::Control,
-            // In one queue with raft's heartbeats, for they follow one.
-            Self::Cell { message, .. } if message.is_about_sleep() => Urgency::Control,
-            Self::Cell { message: cell::Message::Raft { .. }, .. } => Urgency::Control,
+            // What is said of sleep stands in one queue with raft's heartbeats, for it follows one.
+            Self::Hello(_)
+            | Self::Reach(reach::Message::Probe | reach::Message::Alive)
+            | Self::Cell {
+                message:
+                    cell::Message::Raft { .. }
+                    | cell::Message::Sleep { .. }
+                    | cell::Message::Slept { .. }
+                    | cell::Message::Wake { .. },
+                ..
+            } => Urgency::Control,
             Self::Cell { .. } | Self::Birth(_) | Self::Route(_) | Self::Reach(_) => Urgency::Request,
             Self::Gossip(message) => message.urgency(),
         }

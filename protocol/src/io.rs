@@ -70,8 +70,8 @@ pub enum Input {
     Command {
         /// Whose, until when.
         context: Context,
-        /// What.
-        command: Command,
+        /// What. In a box, for it is rare, and large beside what else comes in.
+        command: Box<Command>,
     },
 }
 

@@ -225,7 +225,7 @@ impl Node {
             Input::Instance { id, generation, change } => {
                 self.hand(HandOver::Leases(lease::Input::Instance { id, generation, change }));
             }
-            Input::Command { context, command } => self.on_command(context, command),
+            Input::Command { context, command } => self.on_command(context, *command),
         }
     }
 
@@ -607,7 +607,7 @@ impl Node {
                 self.call(Owner::Person(context.request), context, cell, What::Submit(command));
             }
             SponsorOutput::Found { cell, need, found } => {
-                let input = Box::new(cell::Input::Found { need, found });
+                let input = Box::new(cell::Input::Found { need, found: found.map(Box::new) });
                 self.hand(HandOver::Cells(cells::Input::To { cell, input }));
             }
             SponsorOutput::Reply { request, result } => self.reply(request, result),

@@ -77,7 +77,7 @@ pub enum Input {
         /// What was sought.
         need: Need,
         /// Who, and its yes.
-        found: Option<(Candidate, Signed<Grant>)>,
+        found: Option<Box<(Candidate, Signed<Grant>)>>,
     },
 }
 

@@ -310,7 +310,10 @@ impl World {
         self.requests += 1;
         let request = RequestId(self.requests);
         let node = node_keys(name).node();
-        self.input(node, Input::Command { context: Context::until(request, self.now + secs(5)), command });
+        self.input(
+            node,
+            Input::Command { context: Context::until(request, self.now + secs(5)), command: Box::new(command) },
+        );
         self.hosts.get_mut(&node).expect("it runs").replies.remove(&request).expect("the roll answers at once")
     }
 

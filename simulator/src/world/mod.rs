@@ -365,7 +365,7 @@ impl<D: Daemon> World<D> {
         trace[8..].copy_from_slice(&self.requests.to_be_bytes());
         let context = Context { op, request, tenant: None, trace: TraceId(trace), deadline };
         self.waiting.insert((node, request), waiting);
-        self.give(node, Input::Command { context, command });
+        self.give(node, Input::Command { context, command: Box::new(command) });
     }
 
     fn violated(&mut self, property: Property, node: Option<u32>, what: String) {

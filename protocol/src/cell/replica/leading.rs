@@ -246,7 +246,7 @@ impl Replica {
     }
 
     /// Placement found somebody, or nobody.
-    pub(super) fn found_candidate(&mut self, need: &Need, found: Option<(Candidate, Signed<Grant>)>) {
+    pub(super) fn found_candidate(&mut self, need: &Need, found: Option<Box<(Candidate, Signed<Grant>)>>) {
         let now = self.now.instant;
         if !self.is_leader() {
             return;
@@ -254,7 +254,7 @@ impl Replica {
         // Sought again soon if this does not show in the state.
         let again = if found.is_some() { REPAIR_AGAIN } else { SEEK_AGAIN };
         self.leading.sought.insert(need.clone(), now + again);
-        let Some((candidate, grant)) = found else { return };
+        let Some((candidate, grant)) = found.map(|found| *found) else { return };
         let repair = match need.role {
             Seeking::Instance => Repair::GrantLease { candidate, grant },
             Seeking::Replica => {

@@ -27,7 +27,7 @@ use crate::{
 pub(super) const STORE: &str = "s";
 pub(super) const COUNTER: &str = "n";
 /// A dead node is missed by those whose cells sleep after so long.
-const VIGIL: Duration = Duration::from_millis(2_000);
+const VIGIL: Duration = Duration::from_secs(2);
 
 /// How the world behaves.
 #[derive(Clone, Debug)]
@@ -659,7 +659,7 @@ impl World {
             }
             Event::Found { site, epoch, need, found } => {
                 if self.sites[site].epoch == epoch {
-                    self.input(site, Input::Found { need, found: found.map(|found| *found) });
+                    self.input(site, Input::Found { need, found });
                 }
             }
             Event::Wake { site, epoch } => {
