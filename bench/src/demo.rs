@@ -108,6 +108,19 @@ impl Demo {
         Ok(running.filter_map(|instance| instance["node_id"].as_str().map(str::to_owned)).collect())
     }
 
+    /// How many instances run, asked through a node without holding up this process's clients.
+    pub(crate) async fn serving_through(&self, node: &Node) -> anyhow::Result<usize> {
+        let (binary, home, control) = (self.binary.clone(), self.home.path().to_owned(), node.control.clone());
+        let ask = move || run(&binary, &home, &["status", "guestbook", "--node", &control]);
+        let status = tokio::task::spawn_blocking(ask).await??;
+        let instances = status["instances"].as_array().context("no instances")?;
+        Ok(instances.iter().filter(|instance| instance["state"] == "running").count())
+    }
+
+    pub(crate) fn binary(&self) -> &Path {
+        &self.binary
+    }
+
     pub(crate) fn home(&self) -> &Path {
         self.home.path()
     }

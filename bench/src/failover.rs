@@ -80,7 +80,7 @@ fn outage(acknowledged: &[Acknowledged], killed: Instant) -> Duration {
     first.max(pause)
 }
 
-fn compare(acknowledged: &[Acknowledged], entries: &[Entry]) -> (usize, usize) {
+pub(crate) fn compare(acknowledged: &[Acknowledged], entries: &[Entry]) -> (usize, usize) {
     let mut found: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
     for entry in entries {
         found.entry(&entry.text).or_default().push(entry.id);

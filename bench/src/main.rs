@@ -11,6 +11,7 @@ mod client;
 mod start;
 mod failover;
 mod serving;
+mod restart;
 mod deploy;
 mod idle;
 mod fire;
@@ -52,6 +53,8 @@ enum What {
     Failover,
     /// `kill -9` a node that serves requests
     Serving,
+    /// Every node is restarted, one after another, while clients use every edge
+    Restart,
     /// A component that no node has seen, to its first 200
     Deploy,
     /// Memory and CPU 60 s after 1,000 requests
@@ -119,6 +122,9 @@ async fn main() -> anyhow::Result<ExitCode> {
     }
     if wants(What::Serving) {
         figures.extend(serving::measure(&bocage, args.runs).await?);
+    }
+    if wants(What::Restart) {
+        figures.extend(restart::measure(&bocage, args.runs).await?);
     }
     if wants(What::Deploy) {
         figures.extend(deploy::measure(&bocage, args.runs).await?);

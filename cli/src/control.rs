@@ -6,6 +6,7 @@ use bocage_node::{
         api::{App, AppStatus, Applied, Deployed, Founding, Node, Plan, Problem},
         auth,
         doctor::Health,
+        drain::{Drain, Leave, Left},
     },
     keyfile::KeyFile,
     settings::wall,
@@ -144,6 +145,17 @@ impl Control {
         read(&self.ask(Method::GET, path, Bytes::new(), ANSWER_MAX, Repeat::Safely).await?)
     }
 
+    /// How far a drain is.
+    pub(crate) async fn drain(&self) -> Result<Drain, Failure> {
+        self.get("/v1/drain").await
+    }
+
+    /// Ends a drained node. Its process may be gone before it has answered twice.
+    pub(crate) async fn leave(&self, leave: &Leave) -> Result<Left, Failure> {
+        let body = serde_json::to_vec(leave).expect("what we send is plain JSON").into();
+        read(&self.ask(Method::PUT, "/v1/leave", body, DEPLOY_MAX, Repeat::Never).await?)
+    }
+
     /// Sends JSON; the answer is empty.
     pub(crate) async fn put_json<T: serde::Serialize>(&self, path: &str, value: &T) -> Result<(), Failure> {
         let body = serde_json::to_vec(value).expect("what we send is plain JSON").into();
@@ -214,7 +226,7 @@ impl Control {
 /// What the API reads at a path.
 fn content_type(path: &str) -> &'static str {
     match path {
-        "/v1/offer" => "application/json",
+        "/v1/offer" | "/v1/drain" | "/v1/leave" => "application/json",
         _ if path.starts_with("/v1/content/") => "application/octet-stream",
         _ => "application/cbor",
     }

@@ -9,6 +9,10 @@ pub(crate) struct Cores(pub(crate) u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Bytes(pub(crate) u64);
 
+/// A time, written with a unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Time(pub(crate) std::time::Duration);
+
 /// Text that is not a quantity.
 #[derive(Debug, thiserror::Error)]
 #[error("expected {0}")]
@@ -19,6 +23,25 @@ impl FromStr for Cores {
 
     fn from_str(text: &str) -> Result<Self, NotThat> {
         thousandths(text).map(Self).ok_or(NotThat("cores, such as 2 or 0.5"))
+    }
+}
+
+impl FromStr for Time {
+    type Err = NotThat;
+
+    fn from_str(text: &str) -> Result<Self, NotThat> {
+        let wrong = NotThat("a time with a unit, such as 30s, 10m or 2h");
+        let unit_at = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+        let (number, unit) = text.split_at(unit_at);
+        let unit_ms: u64 = match unit {
+            "s" => 1_000,
+            "m" | "min" => 60_000,
+            "h" => 3_600_000,
+            "d" => 86_400_000,
+            _ => return Err(wrong),
+        };
+        let thousandths = thousandths(number.trim()).and_then(|number| number.checked_mul(unit_ms));
+        thousandths.map(|it| Self(std::time::Duration::from_millis(it / 1_000))).ok_or(wrong)
     }
 }
 

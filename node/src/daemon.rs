@@ -20,7 +20,7 @@ use bocage_protocol::{
     store::{self, Store, StoreConfig},
 };
 use prometheus_client::registry::Registry;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
     clock::Clock,
@@ -32,15 +32,23 @@ use crate::{
     effects::{Blocks, Effects, Runtime},
     handle::{self, Ask, NodeHandle},
     inbox::{self, Inlet},
+    leaving::{self, Leave},
     runtime::{Eventually, Logs, Source, State, WasmConfig, WasmRuntime},
     sealing,
     settings::{Folder, RelaySettings, SettingsError, wall},
+    sockets::Kept,
     transfer::Transfers,
     transport::{self, Mesh, Metrics, TransportError, node_of_address},
 };
 
 /// A guest's read or write is answered within this.
 const STATE_MAX: Duration = Duration::from_secs(20);
+/// A node that stops lets others lead its cells first, within this.
+const HAND_OVER_MAX: Duration = Duration::from_secs(2);
+/// Edges and clients need so long to hear that nothing new is begun here.
+const LINGER: Duration = Duration::from_secs(1);
+/// Requests that were begun end within this when the node stops, or are broken off.
+const FINISH_MAX: Duration = Duration::from_secs(10);
 /// How often what instances used is told to the machine.
 const READINGS_EVERY: Duration = Duration::from_secs(10);
 
@@ -96,6 +104,8 @@ pub struct Daemon {
     pub control: SocketAddr,
     driver: Driver,
     mesh: Mesh,
+    leave: Leave,
+    left: watch::Receiver<bool>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
@@ -110,8 +120,12 @@ impl Daemon {
         let folder = Folder::open(path, wall())?;
         let settings = &folder.settings;
         let me = folder.identity.node();
-        let edge_port = listen("edge", settings.listen.edge).await?;
-        let control_port = listen("control", settings.listen.control).await?;
+        let mut kept = Kept::from_environment();
+        let (edge_port, edge_kept) = listen("edge", settings.listen.edge, &mut kept).await?;
+        let (control_port, _) = listen("control", settings.listen.control, &mut kept).await?;
+        for addr in kept.left() {
+            tracing::warn!(%addr, "a socket was handed over that is neither listen.edge nor listen.control of bocage.toml");
+        }
         let io = |what| move |source| StartError::Io { what, source };
         let (edge_addr, control_addr) = (
             edge_port.local_addr().map_err(io("the edge's address"))?,
@@ -168,7 +182,9 @@ impl Daemon {
         let driver = Driver::start(Parts { store, open, effects, inbox, handles, clock }).map_err(io("a thread"))?;
 
         let entry = Arc::new(edge::Entry::new(me, node.clone(), mesh.clone(), runtime.clone()));
-        let porch = Arc::new(edge::Porch::new(me, runtime.clone()));
+        let (leave, leaving) = leaving::begin();
+        let porch = Arc::new(edge::Porch::new(me, runtime.clone(), leaving.clone()));
+        let (leaves, left) = watch::channel(false);
         let control = Arc::new(Control {
             me,
             mesh_id: folder.mesh,
@@ -184,28 +200,34 @@ impl Daemon {
             carried: metrics,
             relays: config.relay.is_some(),
             folder: path.to_owned(),
+            leaves,
         });
         let socket = control::listen_unix(&control::socket_of(path)).map_err(io("the control socket"))?;
         let peers_control = control.clone();
         let tasks = vec![
-            tokio::spawn(edge::serve(edge_port, entry)),
+            tokio::spawn(edge::serve(edge_port, edge_kept, entry, leaving)),
             tokio::spawn(porch.serve(mesh.clone())),
             tokio::spawn(control::serve(control, socket, control_port)),
             tokio::spawn(control::serve_peers(peers_control)),
             tokio::spawn(tell_readings(runtime, inlet)),
             tokio::spawn(renew_certificate(node.clone(), path.to_owned())),
         ];
-        Ok(Self { node, id: me, edge: edge_addr, control: control_addr, driver, mesh, tasks })
+        Ok(Self { node, id: me, edge: edge_addr, control: control_addr, driver, mesh, leave, left, tasks })
     }
 
-    /// Runs until told to stop, or until the machine breaks.
+    /// Runs until told to stop, until it has left its mesh, or until the machine breaks. It lets others lead its cells and
+    /// finishes what it began before it ends; see the constants above for how long that may take.
     ///
     /// # Errors
     /// When the machine broke.
-    pub async fn run_until(self, stop: impl Future<Output = ()>) -> Result<(), crate::driver::DriverError> {
-        tokio::select! {
-            () = stop => {}
-            () = self.node.stopped() => {}
+    pub async fn run_until(mut self, stop: impl Future<Output = ()>) -> Result<(), crate::driver::DriverError> {
+        let in_order = tokio::select! {
+            () = stop => true,
+            Ok(_) = self.left.wait_for(|left| *left) => true,
+            () = self.node.stopped() => false,
+        };
+        if in_order {
+            self.part().await;
         }
         self.tasks.iter().for_each(tokio::task::JoinHandle::abort);
         self.driver.stop();
@@ -215,8 +237,41 @@ impl Daemon {
     }
 }
 
-async fn listen(what: &'static str, addr: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(addr).await.map_err(|source| StartError::Port { what, addr, source })
+impl Daemon {
+    /// Others lead, others serve, and what was begun ends.
+    async fn part(&self) {
+        let began = tokio::time::Instant::now();
+        // An error says that the machine has stopped: then there is nothing to hand over.
+        let _ = self.node.ask(Ask::within(HAND_OVER_MAX), Command::Depart).await;
+        self.leave.part();
+        let mut idle = false;
+        while began.elapsed() < HAND_OVER_MAX {
+            let Ok(Reply::Status(status)) = self.node.ask(Ask::within(HAND_OVER_MAX), Command::Status).await else {
+                break;
+            };
+            idle = status.leases == 0 && self.leave.is_idle();
+            if status.to_hand_over == 0 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        if !idle {
+            tokio::time::sleep_until(began + LINGER).await;
+        }
+        if !self.leave.close(FINISH_MAX).await {
+            tracing::warn!("requests are broken off that took longer than {} s to end", FINISH_MAX.as_secs());
+        }
+    }
+}
+
+/// A socket that a supervisor keeps, or one of our own; and whether it is kept.
+async fn listen(what: &'static str, addr: SocketAddr, kept: &mut Kept) -> Result<(TcpListener, bool), StartError> {
+    let error = |source| StartError::Port { what, addr, source };
+    if let Some(socket) = kept.take(addr) {
+        socket.set_nonblocking(true).map_err(error)?;
+        return Ok((TcpListener::from_std(socket).map_err(error)?, true));
+    }
+    Ok((TcpListener::bind(addr).await.map_err(error)?, false))
 }
 
 /// What the machine is told.

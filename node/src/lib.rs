@@ -1,8 +1,8 @@
 //! What a hoster runs. Gives the protocol a clock, links, a disk, runtimes and an edge; decides nothing by itself.
 //!
 //! Read in this order: the loop that owns the machine (`driver`, `clock`, `inbox`) and what everybody else holds of it
-//! (`handle`); what it acts through (`sources`, `transport`, `transfer`, `disk`, `content`, `runtime`); where requests come in
-//! (`edge`, `control`); a node's folder (`settings`, `keyfile`, `sealing`); and the whole of it (`daemon`).
+//! (`handle`); what it acts through (`sources`, `transport`, `transfer`, `disk`, `content`, `runtime`); where requests come in, and how
+//! they end (`sockets`, `leaving`, `edge`, `control`); a node's folder (`settings`, `keyfile`, `sealing`); and the whole of it (`daemon`).
 
 pub mod clock;
 pub mod handle;
@@ -15,6 +15,8 @@ pub mod transfer;
 pub mod disk;
 pub mod content;
 pub mod runtime;
+pub mod sockets;
+pub mod leaving;
 pub mod edge;
 pub mod control;
 pub mod keyfile;

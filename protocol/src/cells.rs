@@ -21,6 +21,8 @@ use crate::{
 
 /// A node that granted a replica waits so long for the leader to bring it in.
 const EXPECT_MAX: Duration = Duration::from_mins(2);
+/// Draining nodes remembered; of one more the cells hear only if they have a member there already.
+const DRAINING_MAX: usize = 4_096;
 /// Cells that may bring this node in, at once.
 const EXPECTED_MAX: usize = 4_096;
 
@@ -70,6 +72,15 @@ pub enum Input {
         /// Records of verdicts.
         evidence: Vec<Signed<RecordBody>>,
     },
+    /// A node says that it drains, or does not any more: for the replicas that have a member or a lease there.
+    Drain {
+        /// Which.
+        node: NodeId,
+        /// Its presence, which says so.
+        presence: Option<Box<Signed<RecordBody>>>,
+    },
+    /// This node is about to stop: others should lead what is led here.
+    Depart,
     /// What is known of keys changed: for all replicas.
     Keys(Arc<Keyring>),
 }
@@ -100,6 +111,8 @@ pub enum Output {
         /// Why not.
         result: Result<(), Refusal>,
     },
+    /// The replica here has left its cell, and is no more: forget what is on disk of it.
+    Closed(CellId),
 }
 
 /// See the module.
@@ -115,6 +128,8 @@ pub struct Cells {
     /// Which cells have a member on a node.
     by_node: BTreeMap<NodeId, BTreeSet<CellId>>,
     keyring: Arc<Keyring>,
+    /// Presences of nodes that drain.
+    draining: BTreeMap<NodeId, Box<Signed<RecordBody>>>,
     agenda: Agenda<CellId>,
     outbox: Outbox<Output>,
 }
@@ -138,6 +153,7 @@ impl Cells {
             expected: BTreeMap::new(),
             by_node: BTreeMap::new(),
             keyring: Arc::default(),
+            draining: BTreeMap::new(),
             agenda: Agenda::default(),
             outbox: Outbox::default(),
         };
@@ -161,6 +177,17 @@ impl Cells {
         self.open.get(&cell).and_then(Replica::description)
     }
 
+    /// How many cells this node leads that others could.
+    #[must_use]
+    pub fn to_hand_over(&self) -> usize {
+        self.open.values().filter(|replica| replica.can_hand_over()).count()
+    }
+
+    /// The cells with a replica here.
+    pub fn ids(&self) -> impl Iterator<Item = CellId> {
+        self.open.keys().copied()
+    }
+
     /// How many replicas are here.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -175,32 +202,67 @@ impl Cells {
 
     fn adopt(&mut self, now: Now, cell: CellId, replica: Replica) {
         self.open.insert(cell, replica);
-        self.drain(cell);
+        self.drain(now, cell);
         if !self.keyring.is_empty() {
             self.hand(now, cell, CellInput::Keys(self.keyring.clone()));
         }
     }
 
-    fn drain(&mut self, cell: CellId) {
+    fn drain(&mut self, now: Now, cell: CellId) {
         let Some(replica) = self.open.get_mut(&cell) else { return };
+        let (mut newcomers, mut left) = (BTreeSet::new(), false);
         while let Some(output) = replica.poll_output() {
             if let CellOutput::Described(description) = &output {
-                for member in &description.members {
-                    self.by_node.entry(member.node).or_default().insert(cell);
-                }
-                for lease in &description.leases {
-                    self.by_node.entry(lease.node).or_default().insert(cell);
+                let hosts = description.leases.iter().map(|lease| lease.node);
+                for node in description.members.iter().map(|member| member.node).chain(hosts) {
+                    if self.by_node.entry(node).or_default().insert(cell) {
+                        newcomers.insert(node);
+                    }
                 }
             }
+            left |= matches!(output, CellOutput::Left);
             self.outbox.push(Output::Of { cell, output });
         }
         self.agenda.set(cell, replica.poll_timeout());
+        if left {
+            return self.close(cell);
+        }
+        for node in newcomers {
+            if let Some(presence) = self.draining.get(&node).cloned() {
+                self.hand(now, cell, CellInput::Drain { node, presence: Some(presence) });
+            }
+        }
+    }
+
+    /// The replica here is no member any more.
+    fn close(&mut self, cell: CellId) {
+        self.open.remove(&cell);
+        self.founding.remove(&cell);
+        self.agenda.set(cell, None);
+        for cells in self.by_node.values_mut() {
+            cells.remove(&cell);
+        }
+        self.by_node.retain(|_, cells| !cells.is_empty());
+        self.outbox.push(Output::Closed(cell));
+    }
+
+    fn on_drain(&mut self, now: Now, node: NodeId, presence: Option<Box<Signed<RecordBody>>>) {
+        let known = match &presence {
+            Some(presence) if self.draining.len() < DRAINING_MAX || self.draining.contains_key(&node) => {
+                self.draining.insert(node, presence.clone())
+            }
+            Some(_) => None,
+            None => self.draining.remove(&node),
+        };
+        if presence.is_some() || known.is_some() {
+            self.hand_to_cells_of(now, node, &CellInput::Drain { node, presence });
+        }
     }
 
     fn hand(&mut self, now: Now, cell: CellId, input: CellInput) {
         if let Some(replica) = self.open.get_mut(&cell) {
             replica.handle_input(now, input);
-            return self.drain(cell);
+            return self.drain(now, cell);
         }
         let output = match input {
             CellInput::Propose { context, .. } => {
@@ -215,6 +277,8 @@ impl Cells {
             | CellInput::Fetched { .. }
             | CellInput::Link { .. }
             | CellInput::Verdict { .. }
+            | CellInput::Drain { .. }
+            | CellInput::Depart
             | CellInput::Keys(_)
             | CellInput::Found { .. } => return,
         };
@@ -310,6 +374,12 @@ impl Machine for Cells {
             Input::Verdict { node, down, evidence } => {
                 self.hand_to_cells_of(now, node, &CellInput::Verdict { node, down, evidence });
             }
+            Input::Drain { node, presence } => self.on_drain(now, node, presence),
+            Input::Depart => {
+                for cell in self.open.keys().copied().collect::<Vec<_>>() {
+                    self.hand(now, cell, CellInput::Depart);
+                }
+            }
             Input::Keys(keyring) => {
                 self.keyring = keyring;
                 for cell in self.open.keys().copied().collect::<Vec<_>>() {
@@ -324,7 +394,7 @@ impl Machine for Cells {
         while let Some(cell) = self.agenda.pop_due(now) {
             if let Some(replica) = self.open.get_mut(&cell) {
                 replica.handle_timeout(now);
-                self.drain(cell);
+                self.drain(now, cell);
             }
         }
     }

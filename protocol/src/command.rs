@@ -4,6 +4,7 @@ use std::sync::Arc;
 use crate::{
     cell::{self, Answered, Applied, Barrier, CellGenesis, Description, Query, TenantCommand, Write},
     charter::{Papers, RollShown},
+    departure,
     id::{CellId, InstanceId, NodeId, OperatorId, TenantId},
     identity::{Endorsed, Genesis, NodeCertificate, Signed, Succession},
     membership::Address,
@@ -64,6 +65,12 @@ pub enum Command {
     },
     /// The operator changes what this node offers; `None` withdraws it.
     Offer(Option<Terms>),
+    /// The operator empties this node, or with `None` no more.
+    Drain(Option<departure::Order>),
+    /// How far that is.
+    Drained,
+    /// This node stops soon: others should lead what it leads. Until it is restarted it leads nothing that others can.
+    Depart,
     /// How this node reaches its peers and is reached.
     Reach,
     /// What this node knows of its mesh's charter, members and motions.
@@ -115,8 +122,10 @@ pub enum Reply {
     Applied(Applied),
     /// To `Read`.
     Answered(Answered),
-    /// To `Resolve`, `Offer`, `Papers`, `Word` and `Certificate`.
+    /// To `Resolve`, `Offer`, `Drain`, `Depart`, `Papers`, `Word` and `Certificate`.
     Done,
+    /// To `Drained`.
+    Drained(Box<DrainShown>),
     /// To `Reach`.
     Reach(Box<ReachShown>),
     /// To `Roll`.
@@ -127,6 +136,59 @@ pub enum Reply {
     Cells(Vec<Arc<Description>>),
     /// To `Apps`, by name.
     Apps(Vec<AppShown>),
+}
+
+/// How far a drain is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DrainShown {
+    /// In one word.
+    pub stage: DrainStage,
+    /// When it began.
+    pub since: Option<Timestamp>,
+    /// Until when others have time to take over.
+    pub deadline: Option<Timestamp>,
+    /// What is still here, by cell.
+    pub held: Vec<HeldShown>,
+}
+
+/// Where a drain stands, and whether the node may be stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DrainStage {
+    /// The node does not drain.
+    Not,
+    /// Others are taking over.
+    Draining,
+    /// It holds nothing: it may be stopped.
+    Empty,
+    /// Past the deadline; whatever it holds survives its end and one more loss: it may be stopped.
+    Spared,
+    /// Past the deadline; something would not survive its end and one more loss: it should not be stopped.
+    Refused,
+    /// Past the deadline; the operator takes that: it may be stopped.
+    AsCrash,
+}
+
+/// What a draining node still holds of a cell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldShown {
+    /// Which.
+    pub cell: CellId,
+    /// The app's name.
+    pub app: String,
+    /// It has a vote here.
+    pub votes: bool,
+    /// It has a learner here.
+    pub learns: bool,
+    /// A replica is here that has left the cell and has not heard of it.
+    pub past: bool,
+    /// It is led here.
+    pub leads: bool,
+    /// Instances that run here.
+    pub instances: usize,
+    /// The rules in force: before 3 nothing is replaced because of a drain.
+    pub rules: u32,
+    /// Without this node it would survive one more loss, and be served.
+    pub survives: bool,
 }
 
 /// An app as a binding says.
@@ -197,6 +259,10 @@ pub struct NodeStatus {
     pub cells: usize,
     /// Leases held here.
     pub leases: usize,
+    /// Cells led here that others could lead.
+    pub to_hand_over: usize,
+    /// It drains, since then.
+    pub draining: Option<Timestamp>,
     /// Neighbours in the overlay: each of them counts this node's operator as a member.
     pub neighbours: usize,
     /// Where it says that it can be reached, best first.

@@ -29,6 +29,7 @@ use crate::{
     command::{Command, Reply},
     config::Config,
     context::Context,
+    departure::{self, Departure},
     frame::Frame,
     id::{CellId, ContentHash, NodeId, RequestId, TransferId},
     identity::NodeIdentity,
@@ -62,9 +63,10 @@ enum Part {
     Host,
     Sponsor,
     Router,
+    Departure,
 }
 
-const PARTS: [Part; 10] = [
+const PARTS: [Part; 11] = [
     Part::Reach,
     Part::Membership,
     Part::Roll,
@@ -75,6 +77,7 @@ const PARTS: [Part; 10] = [
     Part::Host,
     Part::Sponsor,
     Part::Router,
+    Part::Departure,
 ];
 
 /// What one part says to another.
@@ -90,6 +93,9 @@ enum HandOver {
     Host(HostInput),
     Sponsor(SponsorInput),
     Router(route::Input),
+    Departure(departure::Input),
+    /// Somebody asks how far the drain is.
+    Drained(RequestId),
     Timeout(Part),
 }
 
@@ -115,7 +121,10 @@ pub struct Node {
     host: Host,
     sponsor: Sponsor,
     router: Router,
+    departure: Departure,
     ties: Ties,
+    /// Whose presences the cells here listen to: their members and hosts.
+    watched: Ties,
     /// Whom sleeping cells rely on.
     vigils: Ties,
     writes: Writes,
@@ -161,7 +170,9 @@ impl Node {
             host: Host::new(id(), mesh, offer),
             sponsor: Sponsor::new(id(), mesh, zone.clone()),
             router: Router::new(me, zone),
+            departure: Departure::open(&keyed, offer),
             ties: Ties::default(),
+            watched: Ties::default(),
             vigils: Ties::default(),
             writes: Writes::default(),
             fetches: BTreeMap::new(),
@@ -310,8 +321,17 @@ impl Node {
             }
             Command::Resolve { host } => self.hand(HandOver::Router(route::Input::Resolve { context, host })),
             Command::Offer(terms) => {
-                self.hand(HandOver::Market(capacity::Input::Terms(terms)));
-                self.hand(HandOver::Host(HostInput::Terms(terms)));
+                self.hand(HandOver::Departure(departure::Input::Terms(terms)));
+                self.reply(context.request, Ok(Reply::Done));
+            }
+            Command::Drain(order) => {
+                let request = context.request;
+                self.hand(HandOver::Departure(departure::Input::Order { request, order }));
+            }
+            Command::Drained => self.hand(HandOver::Drained(context.request)),
+            Command::Depart => {
+                self.hand(HandOver::Cells(cells::Input::Depart));
+                self.hand(HandOver::Leases(lease::Input::Depart));
                 self.reply(context.request, Ok(Reply::Done));
             }
             Command::Reach => {
@@ -433,6 +453,8 @@ impl Node {
             self.hand(HandOver::Reach(reach::Input::Addresses { peer, addresses, source }));
             let willing = presence.relays == Some(true);
             self.hand(HandOver::Reach(reach::Input::Relays { peer, willing }));
+            let signed = presence.draining.map(|_| Box::new(record.record.signed.clone()));
+            self.hand(HandOver::Cells(cells::Input::Drain { node: peer, presence: signed }));
         }
         if record.body.kind == Kind::BINDING {
             self.hand(HandOver::Router(route::Input::Learned(record.clone())));
@@ -462,6 +484,15 @@ impl Node {
             }
             cells::Output::Opened { cell, result } => {
                 self.hand(HandOver::Host(HostInput::Opened { cell, result }));
+            }
+            cells::Output::Closed(cell) => {
+                let write = self.writes.number();
+                let batch = WriteBatch { ops: vec![StoreOp::DropCell { cell }] };
+                self.outbox.push(Output::Persist { write, batch });
+                self.want_nodes(cell, BTreeSet::new(), BTreeSet::new());
+                self.watch(cell, BTreeSet::new());
+                self.hand(HandOver::Leases(lease::Input::Closed(cell)));
+                self.hand(HandOver::Router(route::Input::Closed(cell)));
             }
         }
     }
@@ -496,12 +527,29 @@ impl Node {
                 let context = Context::until(RequestId::default(), crate::time::Instant::START);
                 self.start(context, Goal::Seek { description, need });
             }
+            // The cells say that it is closed.
+            cell::Output::Left => {}
             cell::Output::Sleeps(on) => {
                 let asleep = on.is_some();
                 self.watch(cell, on.unwrap_or_default());
                 self.hand(HandOver::Leases(lease::Input::Sleeps { cell, asleep }));
             }
             cell::Output::Notice(notice) => self.outbox.push(Output::Notice(notice)),
+        }
+    }
+
+    fn on_departure(&mut self, output: departure::Output) {
+        match output {
+            departure::Output::Keep { key, value } => self.keep(key, value),
+            departure::Output::Drains(since) => {
+                self.hand(HandOver::Membership(membership::Input::Drain(since)));
+                self.hand(HandOver::Leases(lease::Input::Drain(since.is_some())));
+            }
+            departure::Output::Offers(terms) => {
+                self.hand(HandOver::Market(capacity::Input::Terms(terms)));
+                self.hand(HandOver::Host(HostInput::Terms(terms)));
+            }
+            departure::Output::Done(request) => self.reply(request, Ok(Reply::Done)),
         }
     }
 
@@ -516,11 +564,19 @@ impl Node {
 
     /// A replica's node keeps links to the nodes of its cell.
     fn want_members(&mut self, description: &cell::Description) {
-        let by = Wanter::Cell(description.cell);
-        let members = description.members.iter().map(|member| member.node).collect();
-        for Change { node: peer, needed: wanted, sole } in self.ties.keep(description.cell, members) {
-            self.want(by, peer, wanted);
-            // Verdicts stay in the watched node's jurisdiction: whoever depends on a node elsewhere asks for them.
+        let members: BTreeSet<NodeId> = description.members.iter().map(|member| member.node).collect();
+        let home = self.identity.certificate().jurisdiction;
+        let abroad = description.leases.iter().filter(|lease| lease.jurisdiction != home);
+        let hosts = abroad.map(|lease| lease.node).chain(members.iter().copied()).collect();
+        self.want_nodes(description.cell, members, hosts);
+    }
+
+    fn want_nodes(&mut self, cell: CellId, members: BTreeSet<NodeId>, watched: BTreeSet<NodeId>) {
+        for Change { node: peer, needed: wanted, .. } in self.ties.keep(cell, members) {
+            self.want(Wanter::Cell(cell), peer, wanted);
+        }
+        for Change { node: peer, needed: wanted, sole } in self.watched.keep(cell, watched) {
+            // Verdicts and presences stay in a node's jurisdiction: whoever depends on a node elsewhere asks for them.
             if sole {
                 let subject = Subject(peer.0);
                 self.hand(HandOver::Membership(membership::Input::Subscribe { subject, wanted }));

@@ -57,6 +57,9 @@ pub struct Cell {
     pub line: u64,
     /// Fences all instances at once.
     pub writer: u64,
+    /// The version of the rules by which it changes its state.
+    #[serde(default)]
+    pub rules: u32,
     /// What its voters survive: `nothing`, `operator`, `site` or `jurisdiction`.
     pub grade: String,
     /// The leader's node.
@@ -255,6 +258,9 @@ pub struct Node {
     pub cells: usize,
     /// Leases held here.
     pub leases: usize,
+    /// It drains, since then: milliseconds since the Unix epoch.
+    #[serde(default)]
+    pub draining_since_ms: Option<u64>,
     /// Where it says that other nodes reach it, best first.
     #[serde(default)]
     pub addresses: Vec<String>,
@@ -390,6 +396,7 @@ impl AppStatus {
         let cell = Cell {
             cell: description.cell.to_string(),
             line: description.line,
+            rules: description.rules,
             writer: description.writer,
             grade: grade(description.grade),
             leader: description.leader.map(|leader| leader.to_string()),
@@ -515,6 +522,7 @@ impl Node {
             records: status.records,
             cells: status.cells,
             leases: status.leases,
+            draining_since_ms: status.draining.map(|since| since.0),
             addresses: status.addresses,
             disk_fault: status.disk.map(|fault| fault.to_string()),
             clock_off_ms: status.clock_off_ms,

@@ -269,6 +269,8 @@ mod tests {
             records: 2,
             cells: 0,
             leases: 0,
+            to_hand_over: 0,
+            draining: None,
             disk: None,
             neighbours: 1,
             addresses: Vec::new(),

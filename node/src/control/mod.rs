@@ -5,6 +5,7 @@ pub mod api;
 pub mod auth;
 mod bodies;
 pub mod doctor;
+pub mod drain;
 mod keys;
 mod logs;
 pub mod roll;
@@ -27,7 +28,10 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use prometheus_client::registry::Registry;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::{
+    net::{TcpListener, UnixListener},
+    sync::watch,
+};
 
 pub use bodies::Bodies;
 pub use logs::serve_peers;
@@ -84,6 +88,8 @@ pub struct Control {
     pub relays: bool,
     /// Where the node keeps what is its own.
     pub folder: PathBuf,
+    /// Told once the node has left its mesh: its process ends.
+    pub leaves: watch::Sender<bool>,
 }
 
 /// Listens on a unix socket that only this user can open. A socket that a dead daemon left is taken over.

@@ -40,7 +40,7 @@ pub(super) type Shared = Arc<Control>;
 
 /// A no, as the API says it.
 #[derive(Debug)]
-pub(super) struct No(Refusal);
+pub(super) struct No(pub(super) Refusal);
 
 impl From<Refusal> for No {
     fn from(refusal: Refusal) -> Self {
@@ -76,6 +76,9 @@ pub(super) type Said<T> = Result<Json<T>, No>;
         plan,
         set_offer,
         secrets,
+        super::drain::drained,
+        super::drain::drain,
+        super::drain::leave,
         super::roll::roll,
         super::roll::papers,
         super::keys::tell,
@@ -94,6 +97,8 @@ pub(super) fn router(control: Shared, local: bool) -> Router {
         .route("/v1/apps", get(apps).post(deploy))
         .route("/v1/plan", post(plan))
         .route("/v1/offer", put(set_offer))
+        .route("/v1/drain", get(super::drain::drained).put(super::drain::drain))
+        .route("/v1/leave", put(super::drain::leave))
         .route("/v1/roll", get(super::roll::roll))
         .route("/v1/papers", post(super::roll::papers))
         .route("/v1/keys", put(super::keys::tell))

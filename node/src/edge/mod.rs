@@ -18,6 +18,8 @@ use std::{sync::Arc, time::Duration};
 
 pub use body::{Body, full};
 pub use entry::Entry;
+use http::{HeaderValue, Request, Version, header};
+use hyper::body::Incoming;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
@@ -26,7 +28,7 @@ pub use porch::Porch;
 pub use problem::problem;
 use tokio::net::TcpListener;
 
-use crate::sources::Places;
+use crate::{leaving::Leaving, sources::Places};
 
 /// Connections of clients at once; a further one is closed.
 const CONNECTIONS_MAX: usize = 4_096;
@@ -40,11 +42,18 @@ const HEADER_BYTES_MAX: u32 = 64 << 10;
 /// Requests of one HTTP/2 connection at once.
 const STREAMS_MAX: u32 = 128;
 
-/// Serves clients until the listener fails for good.
-pub async fn serve(listener: TcpListener, entry: Arc<Entry>) {
+/// Serves clients until the node leaves. A listener that is `kept` for the next process takes no client from the moment on at
+/// which clients are asked to go: the next process finds them waiting.
+pub async fn serve(listener: TcpListener, kept: bool, entry: Arc<Entry>, leaving: Leaving) {
+    let (mut parting, mut closing) = (leaving.clone(), leaving.clone());
     let places = Places::new(CONNECTIONS_MAX, CONNECTIONS_PER_SOURCE_MAX);
     loop {
-        let (socket, client) = match listener.accept().await {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = parting.parting(), if kept => return,
+            () = closing.closing() => return,
+        };
+        let (socket, client) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 // Out of file descriptors, or a client that gave up: neither ends the edge.
@@ -55,13 +64,29 @@ pub async fn serve(listener: TcpListener, entry: Arc<Entry>) {
         };
         let Some(place) = places.take(client.ip()) else { continue };
         let _ = socket.set_nodelay(true);
-        let entry = Arc::clone(&entry);
-        tokio::spawn(async move {
-            let service = hyper::service::service_fn(move |request| {
-                let entry = Arc::clone(&entry);
-                async move { Ok::<_, std::convert::Infallible>(entry.answer(request, client.ip()).await) }
+        let (entry, mut ends) = (Arc::clone(&entry), leaving.clone());
+        let parts = leaving.clone();
+        leaving.under_way.spawn(async move {
+            let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+                let (entry, parts) = (Arc::clone(&entry), parts.clone());
+                async move {
+                    let version = request.version();
+                    let mut answer = entry.answer(request, client.ip()).await;
+                    if parts.is_parting() && version <= Version::HTTP_11 {
+                        answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                    }
+                    Ok::<_, std::convert::Infallible>(answer)
+                }
             });
-            let served = server().serve_connection(TokioIo::new(socket), service).await;
+            let server = server();
+            let mut connection = std::pin::pin!(server.serve_connection(TokioIo::new(socket), service));
+            let served = tokio::select! {
+                served = connection.as_mut() => served,
+                () = ends.closing() => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            };
             if let Err(error) = served {
                 tracing::trace!(%error, %client, "a client's connection ended");
             }

@@ -20,7 +20,8 @@ use super::{
     problem::problem,
 };
 use crate::{
-    runtime::{RequestContext, WasmRuntime},
+    leaving::Leaving,
+    runtime::{RequestContext, RunError, WasmRuntime},
     transport::{Mesh, MeshStream, Purpose},
 };
 
@@ -33,13 +34,14 @@ const HEADERS_MAX: Duration = Duration::from_secs(5);
 pub struct Porch {
     me: NodeId,
     runtime: Arc<WasmRuntime>,
+    leaving: Leaving,
 }
 
 impl Porch {
     /// A porch on node `me`.
     #[must_use]
-    pub fn new(me: NodeId, runtime: Arc<WasmRuntime>) -> Self {
-        Self { me, runtime }
+    pub fn new(me: NodeId, runtime: Arc<WasmRuntime>, leaving: Leaving) -> Self {
+        Self { me, runtime, leaving }
     }
 
     /// Takes streams in until the transport stops. Their number is bounded by the transport, per peer.
@@ -47,7 +49,8 @@ impl Porch {
         let Some(mut incoming) = mesh.incoming(Purpose::Http) else { return };
         while let Some((_, stream)) = incoming.recv().await {
             let porch = Arc::clone(&self);
-            tokio::spawn(porch.exchange(stream));
+            let under_way = self.leaving.under_way.clone();
+            under_way.spawn(porch.exchange(stream));
         }
     }
 
@@ -72,7 +75,13 @@ impl Porch {
         let session = key.map(|key| session_of_key(instance.cell, key));
         let deadline = Instant::now() + left.min(LEFT_MAX);
         let context = RequestContext { session, trace, deadline };
-        match self.runtime.handle(instance, request, context).await {
+        // A node that stops begins nothing: another instance is asked, or this one after its restart.
+        let handled = if self.leaving.is_closing() {
+            Err(RunError::NotRunning)
+        } else {
+            self.runtime.handle(instance, request, context).await
+        };
+        match handled {
             Ok(mut response) => {
                 headers::answered_by(response.headers_mut(), self.me);
                 response.map(boxed)

@@ -82,6 +82,7 @@ impl TestNode {
             disk: DiskId::default(),
             boots: 1,
             relays: None,
+            draining: None,
         };
         let scope = Scope::Jurisdiction(self.identity.certificate().jurisdiction);
         self.record(Kind::PRESENCE, scope, Subject(self.id().0), codec::encode(&presence), 1)

@@ -112,6 +112,7 @@ struct Present {
     certificate: Arc<NodeCertificate>,
     standing: VoterPlace,
     addresses: Vec<Address>,
+    draining: bool,
     record: [u8; 32],
 }
 
@@ -196,6 +197,12 @@ impl Inventory {
     #[must_use]
     pub fn is_present(&self, node: NodeId) -> bool {
         self.present.contains_key(&node)
+    }
+
+    /// Whether its observers agree that a node does not answer.
+    #[must_use]
+    pub fn is_down(&self, node: NodeId) -> bool {
+        self.down.contains(&node)
     }
 
     /// Nodes that are present, offering or not, and not down: who, standing where, reached how.
@@ -355,6 +362,7 @@ impl Inventory {
             standing: standing_of(&certificate),
             certificate: Arc::new(certificate),
             addresses: presence.addresses,
+            draining: presence.draining.is_some(),
             record: known.hash,
         };
         self.present.insert(node, present);
@@ -390,7 +398,8 @@ impl Inventory {
             return;
         };
         self.gathered.remove(&node);
-        let welcome = welcome(&self.keyring, &present.certificate, present.signed.key()).is_ok();
+        // Its offer may outlive its word that it drains.
+        let welcome = !present.draining && welcome(&self.keyring, &present.certificate, present.signed.key()).is_ok();
         if !welcome || offered.spread_in != Scope::Jurisdiction(present.standing.jurisdiction) {
             self.capacities.remove(&node);
             return;

@@ -314,7 +314,7 @@ impl Statement for Renewal {
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum InstanceState {
-    /// Fetching or compiling.
+    /// It takes no requests: fetching or compiling, or about to be missed.
     #[n(0)]
     Starting,
     /// Serves.
@@ -381,6 +381,10 @@ pub enum Repair {
         /// Its yes.
         #[n(1)]
         grant: Signed<Grant>,
+        /// The lease of a draining node that the newcomer takes over: it does not count against the policy's bounds.
+        /// From rules 3 on; passed over before.
+        #[n(2)]
+        relieves: Option<Relief>,
     },
     /// End a lease: its host was silent longer than the lease, or the release no longer wants it.
     #[n(3)]
@@ -415,6 +419,20 @@ pub enum Evidence {
     /// The member's operator has revoked it for ever. From rules 2 on.
     #[n(4)]
     Revoked(#[n(0)] Box<Ruled>),
+    /// The member's node says that it drains: its presence. From rules 3 on.
+    #[n(5)]
+    Drain(#[n(0)] Box<Signed<RecordBody>>),
+}
+
+/// Whom a newcomer relieves, and why it may.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Relief {
+    /// Whose lease is to end once the newcomer serves.
+    #[n(0)]
+    pub instance: InstanceId,
+    /// Its node's presence, which says that it drains.
+    #[n(1)]
+    pub presence: Signed<RecordBody>,
 }
 
 /// A question about a cell's state.
@@ -542,9 +560,10 @@ impl Envelopes for Command {
                     candidate.envelopes(into);
                     into.push(grant.envelope());
                 }
-                Repair::GrantLease { candidate, grant } => {
+                Repair::GrantLease { candidate, grant, relieves } => {
                     candidate.envelopes(into);
                     into.push(grant.envelope());
+                    into.extend(relieves.iter().map(|relief| relief.presence.envelope()));
                 }
                 Repair::EndLease { evidence, .. } => evidence.envelopes(into),
                 Repair::Promote { .. } => {}
@@ -558,6 +577,7 @@ impl Envelopes for Evidence {
         match self {
             Self::Down(verdicts) => into.extend(verdicts.iter().map(Signed::envelope)),
             Self::Revoked(ruled) => ruled.envelopes(into),
+            Self::Drain(presence) => into.push(presence.envelope()),
             Self::Silent | Self::Policy | Self::Wiped(_) => {}
         }
     }

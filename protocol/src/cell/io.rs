@@ -70,6 +70,15 @@ pub enum Input {
         /// Records of verdicts.
         evidence: Vec<Signed<RecordBody>>,
     },
+    /// A member's or host's node says that it drains, or does not any more.
+    Drain {
+        /// Which node.
+        node: NodeId,
+        /// Its presence, which says so.
+        presence: Option<Box<Signed<RecordBody>>>,
+    },
+    /// This node is about to stop: another should lead.
+    Depart,
     /// What is known of keys changed.
     Keys(Arc<Keyring>),
     /// A candidate asked for with `Seek` said yes, or nobody did.
@@ -137,6 +146,8 @@ pub enum Output {
     Described(Arc<Description>),
     /// The leader wants a candidate.
     Seek(Need),
+    /// The cell has agreed that this replica left: it does nothing any more, and what is on disk of it is of no use.
+    Left,
     /// It sleeps from now on, and wakes when it is told that the link to one of these nodes is gone; `None`: it is awake.
     Sleeps(Option<BTreeSet<NodeId>>),
     /// What happened.

@@ -11,8 +11,8 @@ pub mod state;
 mod replica;
 
 pub use command::{
-    Answer, Barrier, Command, DataBatch, Entry, Evidence, InstanceState, Outcome, Query, Release, Renewal, Repair,
-    Secrets, Support, TenantAction, TenantCommand, Versioned, Workload, Write,
+    Answer, Barrier, Command, DataBatch, Entry, Evidence, InstanceState, Outcome, Query, Release, Relief, Renewal,
+    Repair, Secrets, Support, TenantAction, TenantCommand, Versioned, Workload, Write,
 };
 pub use description::{Description, LeaseInfo, Member, ReleaseInfo};
 pub use genesis::{Candidate, CellGenesis, Founder, Grant, Receipt, Role};

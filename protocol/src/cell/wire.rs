@@ -153,7 +153,8 @@ impl<T> Reached<T> {
 /// Raft's message, with the field numbers of our own. Snapshots carry their hash only: the bytes come by transfer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 pub struct RaftMessage {
-    /// Raft's `MessageType`, as its own number. Only append, vote, heartbeat, snapshot and their answers are let in.
+    /// Raft's `MessageType`, as its own number. Only append, vote, heartbeat, snapshot and their answers are let in, and what
+    /// hands the lead over: 13 (of it only `index` is read, the heir) and 14.
     #[n(0)]
     pub kind: u8,
     /// Replica.

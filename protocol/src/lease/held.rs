@@ -35,6 +35,8 @@ pub(super) struct Held {
     pub(super) phase: Phase,
     /// Some release of it serves now: a new one that is still starting does not take it away.
     pub(super) serving: bool,
+    /// It takes no new requests: its node drains and others serve, or its node stops.
+    pub(super) lets_go: bool,
     /// Of the last renewal that was asked for.
     pub(super) serial: u64,
     pub(super) renew_at: Instant,
@@ -62,6 +64,7 @@ impl Held {
             duration: AGAIN,
             phase: Phase::Starting,
             serving: false,
+            lets_go: false,
             serial: 0,
             renew_at: now + AGAIN,
             valid_until: None,
@@ -97,6 +100,7 @@ impl Held {
     pub(super) fn state(&self) -> InstanceState {
         match &self.phase {
             Phase::Failed(why) => InstanceState::Failed(why.clone()),
+            Phase::Fetching { .. } | Phase::Starting | Phase::Running if self.lets_go => InstanceState::Starting,
             Phase::Running => InstanceState::Running,
             Phase::Fetching { .. } | Phase::Starting if self.serving => InstanceState::Running,
             Phase::Fetching { .. } | Phase::Starting => InstanceState::Starting,

@@ -50,6 +50,12 @@ pub enum Input {
         /// The replica is on this node, and will say every change.
         local: bool,
     },
+    /// This node drains, or does not any more: what runs here lets go once others serve.
+    Drain(bool),
+    /// This node stops soon: what runs here takes nothing new.
+    Depart,
+    /// The replica here has left its cell: others say how it is.
+    Closed(CellId),
     /// Another node's replica has news: look, if a lease of that cell is held here.
     News(CellId),
     /// The replica here sleeps from now on, or is awake.
@@ -221,6 +227,8 @@ pub struct Leases {
     asked: BTreeMap<u64, Asked>,
     last_call: u64,
     used: Resources,
+    draining: bool,
+    departs: bool,
     searches: Searches,
     agenda: Agenda<Due>,
     outbox: Outbox<Output>,
@@ -237,6 +245,8 @@ impl Leases {
             asked: BTreeMap::new(),
             last_call: 0,
             used: Resources::default(),
+            draining: false,
+            departs: false,
             searches: Searches::default(),
             agenda: Agenda::default(),
             outbox: Outbox::default(),
@@ -306,9 +316,42 @@ impl Leases {
             self.need(cell, content, size_bytes);
         }
         for instance in mine {
+            self.let_go_if_others_serve(now, instance);
             self.arm(instance);
         }
         self.count_used();
+    }
+
+    /// An instance that is to be missed takes no new requests: its cell, and by it all edges, hear so with its next renewal.
+    /// It still ends what it has begun.
+    fn let_go_if_others_serve(&mut self, now: Now, instance: InstanceId) {
+        let me = self.identity.node();
+        let (Some(held), Some(seen)) = (self.held.get_mut(&instance), self.cells.get(&instance.cell)) else { return };
+        let serves = |lease: &cell::LeaseInfo| lease.node != me && lease.state == cell::InstanceState::Running;
+        let others = seen.description.leases.iter().any(serves);
+        let lets_go = self.departs || (self.draining && others);
+        if held.lets_go != lets_go {
+            held.lets_go = lets_go;
+            held.renew_at = now.instant;
+        }
+    }
+
+    fn let_go_of_all(&mut self, now: Now) {
+        for instance in self.held.keys().copied().collect::<Vec<_>>() {
+            self.let_go_if_others_serve(now, instance);
+            self.arm(instance);
+        }
+    }
+
+    fn closed(&mut self, now: Now, cell: CellId) {
+        let Some(seen) = self.cells.get_mut(&cell) else { return };
+        seen.local = false;
+        // Whether it sleeps was the replica's word.
+        self.local_sleeps(now, cell, false);
+        let Some(seen) = self.cells.get(&cell) else { return };
+        let description = Arc::clone(&seen.description);
+        self.described(now, description, false);
+        self.look(now, cell);
     }
 
     fn keep(&mut self, description: &Description, concerns: bool) {
@@ -510,6 +553,15 @@ impl Machine for Leases {
         self.outbox.begin_step();
         match input {
             Input::Described { description, local } => self.described(now, description, local),
+            Input::Drain(draining) => {
+                self.draining = draining;
+                self.let_go_of_all(now);
+            }
+            Input::Depart => {
+                self.departs = true;
+                self.let_go_of_all(now);
+            }
+            Input::Closed(cell) => self.closed(now, cell),
             Input::News(cell) => self.look(now, cell),
             Input::Sleeps { cell, asleep } => self.local_sleeps(now, cell, asleep),
             Input::Received { from, cell, message } => self.hear(now, from, cell, &message),

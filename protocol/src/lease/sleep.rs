@@ -113,7 +113,8 @@ mod tests {
         founding.release.policy.scale.max = 3;
         let mut state = State::found(&founding.genesis()).unwrap();
         let (candidate, grant) = (hosts[3].candidate(), hosts[3].grant_to(&state, Role::Instance));
-        let entry = fixture::entry(&state, Command::Repair(Box::new(Repair::GrantLease { candidate, grant })));
+        let entry =
+            fixture::entry(&state, Command::Repair(Box::new(Repair::GrantLease { candidate, grant, relieves: None })));
         state.apply(state.applied() + 1, &entry);
         let mut leases = Leases::open(hosts[3].identity(), &BTreeMap::new(), at(0));
         step(&mut leases, 0, Input::Described { description: Arc::new(state.description()), local: false });

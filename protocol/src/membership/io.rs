@@ -42,6 +42,9 @@ pub struct Presence {
     /// It relays for members that cannot be dialled. Left out: no.
     #[n(4)]
     pub relays: Option<bool>,
+    /// Its operator empties it, since then: it gets no new votes and leases, and cells replace what it holds. Left out: no.
+    #[n(5)]
+    pub draining: Option<Timestamp>,
 }
 
 impl Presence {
@@ -113,6 +116,8 @@ pub enum Input {
     Heard(NodeId),
     /// The gates that the summaries of each jurisdiction name. Replaces those before. At most 64 jurisdictions of 8.
     Gates(Vec<GatesOf>),
+    /// This node drains since then, or does not any more: its presence says so.
+    Drain(Option<Timestamp>),
     /// This node's clock is far from its peers' median (or no longer): while it is, nothing is signed.
     ClockOff(bool),
     /// Somebody brings a word about keys, whose signatures were checked. Answered by `Weighed`.

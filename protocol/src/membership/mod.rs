@@ -100,6 +100,7 @@ pub struct Membership {
     operator: OperatorId,
     home: Jurisdiction,
     addresses: Vec<Address>,
+    draining: Option<Timestamp>,
     disk: DiskId,
     boots: u64,
     mesh: MeshId,
@@ -153,6 +154,7 @@ impl Membership {
             identity,
             home,
             addresses: Vec::new(),
+            draining: None,
             disk,
             boots,
             mesh,
@@ -385,6 +387,13 @@ impl Membership {
         }
     }
 
+    fn on_drain(&mut self, now: Now, draining: Option<Timestamp>) {
+        if draining != self.draining {
+            self.draining = draining;
+            self.publish_presence(now);
+        }
+    }
+
     fn on_clock(&mut self, now: Now, off: bool) {
         self.own.clock_off = off;
         self.renew(now);
@@ -450,6 +459,7 @@ impl Machine for Membership {
                 self.gates = Gates::new(gates);
                 self.redraw_soon(now);
             }
+            Input::Drain(draining) => self.on_drain(now, draining),
             Input::ClockOff(off) => self.on_clock(now, off),
             Input::Word { request, word } => self.on_word(now, request, &word),
             Input::Certificate { request, certificate } => self.on_certificate(now, request, *certificate),

@@ -122,6 +122,7 @@ impl Membership {
             disk: self.disk,
             boots: self.boots,
             relays: self.config.relays.then_some(true),
+            draining: self.draining,
         };
         let draft = Draft {
             kind: Kind::PRESENCE,

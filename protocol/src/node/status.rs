@@ -1,6 +1,9 @@
 //! What a node says of itself when a person asks.
 use super::Node;
-use crate::command::{ContradictedShown, KeysShown, NodeStatus, PeerShown};
+use crate::{
+    command::{ContradictedShown, DrainShown, KeysShown, NodeStatus, PeerShown},
+    time::Timestamp,
+};
 
 impl Node {
     /// Nodes of this jurisdiction with a presence in force. What is known of others depends on whom this node works with.
@@ -25,12 +28,14 @@ impl Node {
             operator_name: certificate.operator.name.clone(),
             jurisdiction: certificate.jurisdiction,
             site: certificate.site.clone(),
-            offer: self.host.terms().map(|terms| (terms, self.leases.used())),
+            offer: self.departure.terms().map(|terms| (terms, self.leases.used())),
             peers: peers.collect(),
             known_nodes: self.known_here(),
             records: self.membership.records().len(),
             cells: self.cells.len(),
             leases: self.leases.held(),
+            to_hand_over: self.cells.to_hand_over(),
+            draining: self.departure.since(),
             neighbours: self.membership.neighbours().count(),
             addresses: self.reach.own_addresses(),
             turned_away: self.reach.turned_away().cloned(),
@@ -39,6 +44,14 @@ impl Node {
             clock_off_ms: self.reach.clock_off_ms(),
             keys: self.keys_shown(),
         }
+    }
+
+    pub(super) fn drain_shown(&self, now: Timestamp) -> DrainShown {
+        let descriptions: Vec<_> = self.leases.descriptions().collect();
+        let replicas: Vec<_> = self.cells.ids().collect();
+        let cells = descriptions.iter().map(std::convert::AsRef::as_ref);
+        let down = |node| self.market.inventory().is_down(node);
+        self.departure.progress(now, self.identity.node(), cells, &replicas, down)
     }
 
     fn keys_shown(&self) -> KeysShown {

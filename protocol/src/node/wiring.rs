@@ -1,6 +1,6 @@
 //! How one part is stepped and drained: the same for each of them, so that `node.rs` shows only who listens to whom.
 use super::{HandOver, Node, Part};
-use crate::{frame::Frame, machine::Machine as _, reach, time::Now};
+use crate::{command::Reply, frame::Frame, machine::Machine as _, reach, time::Now};
 
 impl Node {
     pub(super) fn deliver(&mut self, now: Now, hand_over: HandOver) -> Option<Part> {
@@ -50,6 +50,15 @@ impl Node {
                 self.router.handle_input(now, input);
                 Part::Router
             }
+            HandOver::Departure(input) => {
+                self.departure.handle_input(now, input);
+                Part::Departure
+            }
+            HandOver::Drained(request) => {
+                let shown = self.drain_shown(now.wall);
+                self.reply(request, Ok(Reply::Drained(Box::new(shown))));
+                return None;
+            }
             HandOver::Timeout(part) => {
                 self.time_out(now, part);
                 part
@@ -69,6 +78,7 @@ impl Node {
             Part::Host => self.host.handle_timeout(now),
             Part::Sponsor => self.sponsor.handle_timeout(now),
             Part::Router => self.router.handle_timeout(now),
+            Part::Departure => self.departure.handle_timeout(now),
         }
     }
 
@@ -133,6 +143,12 @@ impl Node {
                     self.on_router(output);
                 }
                 self.router.poll_timeout()
+            }
+            Part::Departure => {
+                while let Some(output) = self.departure.poll_output() {
+                    self.on_departure(output);
+                }
+                self.departure.poll_timeout()
             }
         };
         self.agenda.set(part, deadline);

@@ -459,6 +459,18 @@ impl Router {
         self.want_instances(cell);
     }
 
+    /// Nobody here says how the cell is any more: a voter elsewhere is asked, by this router and by all who followed it here.
+    fn on_closed(&mut self, now: Now, cell: CellId) {
+        for to in self.subscribers.remove(&cell).unwrap_or_default().into_keys() {
+            self.outbox.push(Output::Send { to, message: Message::Unknown { cell } });
+        }
+        let Some(known) = self.apps.get_mut(&cell) else { return };
+        known.local = None;
+        known.asked = 0;
+        known.voters = known.update.as_ref().map(|update| update.voters.clone()).unwrap_or_default();
+        self.subscribe(now, cell);
+    }
+
     fn subscribe(&mut self, now: Now, cell: CellId) {
         let Some(known) = self.apps.get_mut(&cell).filter(|known| known.local.is_none()) else { return };
         let voters = match &known.update {
@@ -610,7 +622,7 @@ impl Machine for Router {
             Input::Closed(cell) => {
                 self.published.remove(&cell);
                 self.agenda.set(Due::Publish(cell), None);
-                self.unfollow(cell);
+                self.on_closed(now, cell);
             }
             Input::Learned(record) => self.on_learned(now, record),
             Input::Expired(record) => self.bindings.forget(&record),

@@ -127,7 +127,12 @@ fn an_edge_wants_links_to_some_of_the_instances_that_it_routes_to_and_gives_them
     let links = wants(&step(&mut router, at(4), update(4, &many)));
     let more = links.iter().filter(|(_, wanted)| *wanted).count();
     assert!(more <= 8 && links.len() < 12, "an edge has links to a few of many: {links:?}");
-    let given_up = wants(&step(&mut router, at(5), Input::Closed(cell)));
+    assert_eq!(wants(&step(&mut router, at(5), Input::Closed(cell))), [], "requests go on, whoever says where to");
+    let mut removed = update(101, &many);
+    if let Input::Received { message: Message::Update(update), .. } = &mut removed {
+        update.removed = true;
+    }
+    let given_up = wants(&step(&mut router, at(6), removed));
     assert_eq!(given_up.len(), 8);
     assert!(given_up.iter().all(|(_, wanted)| !wanted));
 }

@@ -222,6 +222,7 @@ fn doubled(disk: bocage_protocol::id::DiskId) {
             disk,
             boots: 1,
             relays: None,
+            draining: None,
         };
         let body = RecordBody {
             kind: Kind::PRESENCE,

@@ -43,6 +43,8 @@ pub enum What {
     Cut,
     /// Some frames do not get through.
     Loss,
+    /// The node's operator drains it. When the fault heals it must hold nothing, and takes votes and leases again.
+    Drain,
     /// Each sync fails.
     FailSync,
     /// The node is gone for ever; a new one of the same operator and site takes its place.

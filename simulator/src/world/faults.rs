@@ -1,5 +1,7 @@
 //! What befalls the world: the scenario's timeline and its random churn, each fault with what it touched.
-use super::{Event, MILLI, SECOND, WORLD, World};
+use bocage_protocol::{command::Command, departure};
+
+use super::{Event, MILLI, SECOND, WORLD, Waiting, World, watch::ASK_MAX};
 use crate::{
     host::{Daemon, State},
     population::{Place, Population},
@@ -122,6 +124,7 @@ impl<D: Daemon> World<D> {
             return (chosen.len() as u64, Vec::new());
         }
         match spec.what {
+            What::Drain => self.drain(&chosen),
             What::Revoke => self.revoke(&chosen),
             What::Recover => self.recover(&chosen),
             _ => chosen.iter().for_each(|node| self.befall_node(*node, spec)),
@@ -151,7 +154,23 @@ impl<D: Daemon> World<D> {
                 self.queue.push(self.at + after, new, Event::Start);
             }
             What::Cut | What::Loss => unreachable!("befalls links"),
+            What::Drain => unreachable!("an order of its operator"),
             What::Revoke | What::Recover => unreachable!("befalls keys"),
+        }
+    }
+
+    fn drain(&mut self, nodes: &[u32]) {
+        let order = departure::Order { within: departure::DRAIN_MAX, as_crash: false };
+        for node in nodes {
+            self.ask(*node, Waiting::Told, None, Command::Drain(Some(order)), ASK_MAX);
+        }
+    }
+
+    /// It was drained long enough: what does it still hold?
+    fn end_drain(&mut self, nodes: &[u32]) {
+        for node in nodes.iter().filter(|node| self.runs(**node)).copied().collect::<Vec<_>>() {
+            self.ask(node, Waiting::Drained, None, Command::Drained, ASK_MAX);
+            self.ask(node, Waiting::Told, None, Command::Drain(None), ASK_MAX);
         }
     }
 
@@ -225,6 +244,7 @@ impl<D: Daemon> World<D> {
                     self.queue.push(self.at + SECOND, node, Event::Start);
                 }
             }
+            What::Drain => self.end_drain(&holds),
             What::Stall | What::Replace | What::Leave | What::Revoke | What::Recover => {}
         }
     }

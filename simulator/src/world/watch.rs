@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use bocage_protocol::{
     cell::{Answer, Answered, Barrier, Query},
-    command::{Command, Reply},
+    command::{Command, DrainStage, Reply},
     notice::Notice,
     refusal::Refusal,
 };
@@ -79,6 +79,7 @@ pub(super) enum Waiting {
     Resolve { client: u32, ticket: u32 },
     Guest { client: u32, ticket: u32 },
     Offered,
+    Drained,
     Described,
     View,
     Counter { app: u32 },
@@ -271,6 +272,7 @@ impl<D: Daemon> World<D> {
             Waiting::Resolve { client, ticket } => self.resolved(client, ticket, result),
             Waiting::Guest { client, ticket } => self.guest_answered(client, ticket, result),
             Waiting::Offered => {}
+            Waiting::Drained => self.drained(node, result),
             Waiting::Told => {
                 if let Err(refusal) = result {
                     self.tally.remark("a word about keys refused", &refusal.detail);
@@ -289,6 +291,18 @@ impl<D: Daemon> World<D> {
             }
             Waiting::Counter { app } => self.counter_read(app, result),
             Waiting::Keys { app } => self.keys_read(app, result),
+        }
+    }
+
+    /// What a drained node still holds, it had time enough to hand over.
+    fn drained(&mut self, node: u32, result: Result<Reply, Refusal>) {
+        let Ok(Reply::Drained(shown)) = result else { return };
+        if shown.stage == DrainStage::Empty {
+            return;
+        }
+        for held in shown.held {
+            let what = format!("it was drained and still holds a part of {}: {held:?}", held.app);
+            self.violated(Property::Fault, Some(node), what);
         }
     }
 

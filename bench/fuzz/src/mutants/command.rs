@@ -366,13 +366,16 @@ impl Commands {
                 "replayed: another node's offer"
             }
             11 => {
-                evidence = match rng.below(7) {
+                evidence = match rng.below(10) {
                     0 => Evidence::Silent,
                     1 => Evidence::Down(Vec::new()),
                     2 => Evidence::Down(vec![gone.verdict(gone.node(), Liveness::Down)]),
                     3 => Evidence::Down(vec![verdicts()[0].clone(), verdicts()[0].clone()]),
                     4 => Evidence::Down(vec![self.hosts[0].verdict(gone.node(), Liveness::Alive)]),
                     5 => Evidence::Down(verdicts()[..1].to_vec()),
+                    6 => Evidence::Drain(Box::new(gone.presence(None))),
+                    7 => Evidence::Drain(Box::new(spare.presence(Some(state.time())))),
+                    8 => Evidence::Drain(Box::new(verdicts()[0].clone())),
                     _ => Evidence::Down(vec![self.hosts[0].verdict(self.hosts[1].node(), Liveness::Down)]),
                 };
                 "forged: evidence that bears nothing"

@@ -59,6 +59,7 @@ impl Records {
                     disk: DiskId([1; 32]),
                     boots: rng.below(9),
                     relays: None,
+                    draining: None,
                 };
                 (Kind::PRESENCE, Subject(host.node().0), codec::encode(&presence))
             }

@@ -87,6 +87,7 @@ impl Api {
             carried: Metrics::default(),
             relays: false,
             folder: home.path().to_owned(),
+            leaves: tokio::sync::watch::channel(false).0,
         });
         runtime.spawn(answer(driver, clock));
         let (local, remote) = (control::router(Arc::clone(&control), true), control::router(control, false));

@@ -61,6 +61,7 @@ fn drain(replica: &mut Replica, now: Now) {
                 | Output::Answers { .. }
                 | Output::Described(_)
                 | Output::Seek(_)
+                | Output::Left
                 | Output::Sleeps(_)
                 | Output::Notice(_) => {}
             }

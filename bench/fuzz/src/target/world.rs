@@ -9,8 +9,8 @@ use bocage_protocol::{
     birth,
     capacity::{self, Offer, Summary},
     cell::{
-        self, Barrier, CellConfig, Command, Entry, Evidence, Input, InstanceState, Message, Output, Query, Repair,
-        Replica, Role, Secrets, State, TenantAction, Write,
+        self, Barrier, CellConfig, Command, Entry, Evidence, Input, InstanceState, Message, Output, Query, Relief,
+        Repair, Replica, Role, Secrets, State, TenantAction, Write,
         fixture::{self, FOUNDED, Founding, Host, Party},
     },
     codec::{self, Blob},
@@ -64,6 +64,7 @@ pub(super) fn records() -> Named<Record> {
         disk: DiskId([1; 32]),
         boots: 1,
         relays: None,
+        draining: None,
     };
     let verdict = Verdict { about, incarnation: 1, state: Liveness::Down, observer: host.node() };
     let gates = vec![(host.node(), presence.addresses.clone())];
@@ -177,6 +178,26 @@ pub(super) fn lived() -> (State, Named<Entry>) {
             Repair::GrantLease {
                 candidate: hosts()[1].candidate(),
                 grant: hosts()[1].grant_to(&state, Role::Instance),
+                relieves: None,
+            },
+        ),
+        (
+            "relieve",
+            Repair::GrantLease {
+                candidate: hosts()[1].candidate(),
+                grant: hosts()[1].grant_to(&state, Role::Instance),
+                relieves: Some(Relief {
+                    instance: host.lease(&state).instance,
+                    presence: host.presence(Some(FOUNDED)),
+                }),
+            },
+        ),
+        (
+            "drain",
+            Repair::EndLease {
+                instance: host.lease(&state).instance,
+                generation: host.lease(&state).generation,
+                evidence: Evidence::Drain(Box::new(host.presence(Some(FOUNDED)))),
             },
         ),
         (
@@ -311,6 +332,7 @@ fn settle(
                 | Output::Answers { .. }
                 | Output::Described(_)
                 | Output::Seek(_)
+                | Output::Left
                 | Output::Sleeps(_)
                 | Output::Notice(_) => {}
             }

@@ -17,8 +17,8 @@ use tokio::{
 use super::{record::NodeRecord, shown};
 use crate::failure::{Exit, Failure};
 
-/// A node stops within this after SIGTERM, or it is killed: it is built to be.
-const STOP_MAX: Duration = Duration::from_secs(5);
+/// A node stops within this after SIGTERM, with all that it began, or it is killed: it is built to be.
+const STOP_MAX: Duration = Duration::from_secs(15);
 /// Between two looks whether a process has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// So much of a log is shown when a node does not start.

@@ -7,6 +7,8 @@ mod attempt;
 mod join;
 mod renew;
 mod status;
+mod drain;
+mod leave;
 pub(crate) mod edit;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -29,6 +31,10 @@ pub(crate) enum Node {
     Join(join::Join),
     /// Give a node a new certificate
     Renew(renew::Renew),
+    /// Empty a node: others take over its votes and instances, then it may be stopped
+    Drain(drain::Drain),
+    /// Empty a node and end it for good
+    Leave(leave::Leave),
     /// Show what a node knows of itself and its mesh
     Status(status::Status),
 }
@@ -59,6 +65,8 @@ impl Node {
             Self::Run(run) => run.run(at),
             Self::Join(join) => join.run(at),
             Self::Renew(renew) => wait(renew.run(at)),
+            Self::Drain(drain) => wait(drain.run(at)),
+            Self::Leave(leave) => wait(leave.run(at)),
             Self::Status(status) => wait(status.run(at)),
         }
     }

@@ -3,6 +3,7 @@
 use std::{io, path::Path, process::ExitCode};
 
 use bocage_node::{
+    control::drain::{LEFT, Left},
     daemon::{Daemon, StartError},
     settings::{Folder as NodeFolder, wall},
 };
@@ -57,6 +58,9 @@ impl Run {
             return Err(Failure::new(Exit::Conflict, "joining", what)
                 .next(format!("run it again, it cleans up first: bocage node join INVITE{flag}")));
         }
+        if let Some(failure) = left(&path) {
+            return Err(failure);
+        }
         if self.check_config {
             let folder = NodeFolder::open(&path, wall()).map_err(|error| refused(&error, &flag))?;
             let node = folder.identity.node();
@@ -70,6 +74,24 @@ impl Run {
         runtime.shutdown_background();
         ended
     }
+}
+
+/// A node that left does not come back by itself.
+fn left(path: &Path) -> Option<Failure> {
+    let file = path.join(LEFT);
+    let text = std::fs::read_to_string(&file).ok()?;
+    let when = serde_json::from_str::<Left>(&text).map_or_else(
+        |_| "some time ago".to_owned(),
+        |left| {
+            jiff::Timestamp::from_millisecond(i64::try_from(left.left_ms).unwrap_or(i64::MAX))
+                .map_or_else(|_| "some time ago".to_owned(), |at| format!("at {at}"))
+        },
+    );
+    let what = format!("this node left its mesh {when}: it hosts nothing, and others count on that");
+    Some(
+        Failure::new(Exit::Conflict, "left", what)
+            .next(format!("to have it host again: rm {}, run it, then bocage node drain --undo", file.display())),
+    )
 }
 
 /// What a node runs on. Huge pages would double what it holds of memory while it rests; simulations, which are busy with all of

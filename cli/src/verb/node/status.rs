@@ -42,6 +42,9 @@ fn shown(node: &Node) -> String {
         say::counted(*records, "record")
     );
     let _ = writeln!(text, "holds {}, {}", say::counted(*cells, "replica"), say::counted(*leases, "lease"));
+    if node.draining_since_ms.is_some() {
+        text.push_str("draining: it gets no new votes and leases; see how far it is: bocage node drain\n");
+    }
     if let Some(fault) = &node.disk_fault {
         let what = format!("the disk failed: {fault}. It acknowledges nothing until it is mended and restarted");
         let _ = writeln!(text, "{}", say::red(&what));

@@ -54,6 +54,11 @@ impl Proposals {
     pub(super) fn push_own(&mut self, command: Command) {
         self.queue.push_back((None, Box::new(command)));
     }
+
+    /// Nobody waits for an entry of the log.
+    pub(super) fn none_under_way(&self) -> bool {
+        self.under_way.is_empty()
+    }
 }
 
 /// Proposals.
@@ -85,7 +90,8 @@ impl Replica {
 
     /// Puts what waits into the log, many in one go.
     pub(super) fn propose_queued(&mut self) {
-        if self.proposals.queue.is_empty() || self.writes.under_way() >= WRITES_UNDER_WAY_MAX {
+        if self.proposals.queue.is_empty() || self.is_handing_over() || self.writes.under_way() >= WRITES_UNDER_WAY_MAX
+        {
             return;
         }
         if !self.is_leader() {
@@ -316,6 +322,8 @@ impl Replica {
             | Input::Fetched { .. }
             | Input::Link { .. }
             | Input::Verdict { .. }
+            | Input::Drain { .. }
+            | Input::Depart
             | Input::Keys(_)
             | Input::Found { .. } => {}
         }

@@ -22,6 +22,7 @@ impl Replica {
         self.raw.advance_apply_to(last);
         self.resign_if_removed();
         self.save_if_due();
+        self.end_if_it_left();
     }
 
     fn apply(&mut self, entry: &Entry) {
@@ -73,8 +74,10 @@ impl Replica {
         if membership::payload(&change) != entry.data {
             return;
         }
+        let before = self.matched();
         self.raw.apply_conf_change(&change).expect("a change computed from raft's own membership is lawful");
         self.elections.redraw(&mut self.raw.raft);
+        self.dismiss(&before);
         self.head_changed = true;
     }
 

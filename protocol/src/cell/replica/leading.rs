@@ -1,4 +1,5 @@
-//! What a leader does beside leading: raft's membership follows the agreed one, lost members and instances are replaced.
+//! What a leader does beside leading: raft's membership follows the agreed one, lost members and instances are replaced, and
+//! those of draining nodes.
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -7,10 +8,10 @@ use std::{
 
 use super::{
     Replica, membership,
-    mend::{self, Known, Seen, Step},
+    mend::{self, Draining, Known, Seen, Step},
 };
 use crate::{
-    cell::{Candidate, Command, Evidence, Grant, Message, Need, Output, Repair, Seeking, State},
+    cell::{Candidate, Command, Evidence, Grant, LeaseInfo, Message, Need, Output, Relief, Repair, Seeking, State},
     id::{InstanceId, NodeId, ReplicaId},
     identity::Signed,
     record::{Keyring, RecordBody},
@@ -43,6 +44,11 @@ pub(super) struct Leading {
     distrusted: Option<Distrust>,
     looked: Instant,
     down: BTreeMap<NodeId, Vec<Signed<RecordBody>>>,
+    draining: BTreeMap<NodeId, Draining>,
+    /// This node is about to stop: it hands over whatever it leads.
+    departs: bool,
+    /// Voters that did not take the lead over: not asked again before then.
+    unwilling: BTreeMap<ReplicaId, Instant>,
     unlinked: BTreeSet<NodeId>,
     keyring: Arc<Keyring>,
     /// Searches under way or failed: not before then again.
@@ -82,6 +88,11 @@ impl Leading {
         self.unlinked.contains(&node) || self.down.contains_key(&node)
     }
 
+    /// Whether a node says that it drains: then its cells are awake, for leases move by their time.
+    pub(super) fn is_draining(&self, node: NodeId) -> bool {
+        self.draining.contains_key(&node)
+    }
+
     /// It leads anew: what was silent while the cell slept was silent for its sake.
     pub(super) fn woke(&mut self, now: Instant) {
         self.since = self.since.map(|(term, _)| (term, now));
@@ -111,6 +122,34 @@ impl Leading {
             }
             Some(_) => {}
         }
+        self.stirred = true;
+    }
+
+    /// A node's presence that says that it drains; `None`: it does not, any more.
+    pub(super) fn drain(&mut self, node: NodeId, presence: Option<Signed<RecordBody>>) {
+        let draining =
+            presence.and_then(|presence| Some(Draining { expires: presence.open().ok()?.expires, presence }));
+        match draining {
+            None => {
+                self.draining.remove(&node);
+            }
+            Some(draining) if self.draining.len() < NODES_MAX || self.draining.contains_key(&node) => {
+                self.draining.insert(node, draining);
+            }
+            Some(_) => {}
+        }
+        self.stirred = true;
+    }
+
+    /// This node stops soon.
+    pub(super) fn depart(&mut self) {
+        self.departs = true;
+        self.stirred = true;
+    }
+
+    /// A voter did not take the lead over in time.
+    pub(super) fn refused_lead(&mut self, replica: ReplicaId, until: Instant) {
+        self.unwilling.insert(replica, until);
         self.stirred = true;
     }
 
@@ -169,7 +208,7 @@ impl Replica {
     }
 
     /// Looks at the cell and mends it.
-    fn mend(&mut self) {
+    pub(super) fn mend(&mut self) {
         let now = self.now.instant;
         if !self.leads_in_earnest() || (!self.leading.stirred && now.since(self.leading.looked) < LOOK_EVERY) {
             return;
@@ -178,6 +217,7 @@ impl Replica {
         self.leading.looked = now;
         self.leading.stirred = false;
         self.leading.joined_by = self.joined_by(state);
+        self.leading.unwilling.retain(|_, until| *until > now);
         for step in mend::mend(state, &self.seen(state)) {
             self.take_step(step);
         }
@@ -201,6 +241,9 @@ impl Replica {
         };
         Seen {
             down: Some(&self.leading.down),
+            draining: Some(&self.leading.draining),
+            departs: (self.leading.departs || self.leading.is_draining(self.me)).then_some(self.me),
+            unwilling: self.leading.unwilling.keys().copied().collect(),
             unlinked: Some(&self.leading.unlinked),
             keyring: Some(&self.leading.keyring),
             logs: state.members().filter_map(|member| known(member.replica)).collect(),
@@ -214,6 +257,7 @@ impl Replica {
     fn take_step(&mut self, step: Step) {
         let now = self.now.instant;
         match step {
+            Step::HandOver { to } => self.hand_over(to),
             Step::Seek(need) => {
                 if Leading::may(&mut self.leading.sought, need.clone(), now, SEEK_LOST) {
                     self.outbox.push(Output::Seek(need));
@@ -256,7 +300,7 @@ impl Replica {
         self.leading.sought.insert(need.clone(), now + again);
         let Some((candidate, grant)) = found.map(|found| *found) else { return };
         let repair = match need.role {
-            Seeking::Instance => Repair::GrantLease { candidate, grant },
+            Seeking::Instance => Repair::GrantLease { candidate, grant, relieves: self.relief() },
             Seeking::Replica => {
                 let Some(evidence) = self.evidence(need.replaces) else { return };
                 Repair::AddLearner { replaces: need.replaces, evidence, candidate, grant }
@@ -273,6 +317,22 @@ impl Replica {
         if let Some(ruled) = self.seen(state).revoked(state, member.operator, member.node) {
             return Some(Evidence::Revoked(ruled));
         }
-        self.leading.down.get(&member.node).cloned().map(Evidence::Down)
+        if let Some(verdicts) = self.leading.down.get(&member.node) {
+            return Some(Evidence::Down(verdicts.clone()));
+        }
+        let draining = self.leading.draining.get(&member.node)?;
+        Some(Evidence::Drain(Box::new(draining.presence.clone())))
+    }
+
+    /// The lease on a draining node that a newcomer relieves, where the policy has room for no other.
+    fn relief(&self) -> Option<Relief> {
+        let state = self.state.as_ref()?;
+        if state.leases().count() < state.policy().scale.max as usize {
+            return None;
+        }
+        let seen = self.seen(state);
+        let drained = |lease: &LeaseInfo| Some((lease.instance, seen.drains(state, lease.node)?.presence.clone()));
+        let (instance, presence) = state.leases().find_map(drained)?;
+        Some(Relief { instance, presence })
     }
 }

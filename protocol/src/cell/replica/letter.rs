@@ -29,6 +29,9 @@ const TERM_LEAP_MAX: u64 = 1 << 20;
 /// A follower takes no entry stamped further ahead of its own wall clock: one fast clock must not move cell time.
 const STAMP_AHEAD_MAX: std::time::Duration = std::time::Duration::from_secs(30);
 
+/// raft's number of `MsgTransferLeader`: the notice of who was handed the lead, which is never stepped.
+pub(super) const TRANSFER_LEADER: u8 = 13;
+
 /// What the receiver knows when a message comes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Receiver {
@@ -42,6 +45,12 @@ pub(super) struct Receiver {
     /// Room for uncommitted entries.
     pub(super) room: bool,
     pub(super) wall: Timestamp,
+    /// Who leads in `term`, as it believes; 0: nobody.
+    pub(super) leader: u64,
+    /// To whom the leader of `term` has handed over, as it says; 0: to nobody.
+    pub(super) heir: u64,
+    /// A snapshot is being made durable: raft would look for entries that it took the place of.
+    pub(super) installing: bool,
 }
 
 /// Why a message was dropped.
@@ -87,8 +96,17 @@ pub(super) fn admit(message: RaftMessage, receiver: &Receiver) -> Result<Message
         MessageType::MsgAppendResponse if !message.reject && message.index > receiver.last => {
             return Err(Malformed("acknowledges more than was sent"));
         }
-        MessageType::MsgRequestVote | MessageType::MsgRequestPreVote if !message.context.is_empty() => {
+        MessageType::MsgRequestVote if !message.context.is_empty() => check_forced(&message, receiver)?,
+        MessageType::MsgRequestPreVote if !message.context.is_empty() => {
             return Err(Malformed("a forced vote"));
+        }
+        MessageType::MsgTimeoutNow => {
+            if message.term != receiver.term || message.from != receiver.leader || !message.context.is_empty() {
+                return Err(Malformed("a lead handed over by who does not lead"));
+            }
+            if receiver.installing {
+                return Err(Untimely);
+            }
         }
         MessageType::MsgRequestVoteResponse | MessageType::MsgRequestPreVoteResponse if !receiver.asked_for_votes => {
             return Err(Untimely);
@@ -102,6 +120,28 @@ pub(super) fn admit(message: RaftMessage, receiver: &Receiver) -> Result<Message
     to_raft(kind, message).ok_or(Malformed("an entry of unknown kind"))
 }
 
+/// raft's word for a vote that disturbs a leader: see `handing`.
+const FORCED: &[u8] = b"CampaignTransfer";
+
+fn check_forced(message: &RaftMessage, receiver: &Receiver) -> Result<(), Dropped> {
+    let handed_over = receiver.heir != 0 && receiver.heir == message.from;
+    if &message.context.0[..] == FORCED && handed_over && message.term == receiver.term + 1 {
+        return Ok(());
+    }
+    Err(Dropped::Malformed("a forced vote of who was not handed the lead"))
+}
+
+/// To whom the leader says that it hands over: a `MsgTransferLeader`, of which nothing but this is read.
+pub(super) fn heir(message: &RaftMessage, receiver: &Receiver) -> Result<u64, Dropped> {
+    check_numbers(message, receiver)?;
+    let bare = message.entries.is_empty() && message.snapshot.is_none() && message.context.is_empty();
+    let leads = message.term == receiver.term && message.from == receiver.leader;
+    if message.kind != TRANSFER_LEADER || !bare || !leads || message.index == 0 || message.index == message.from {
+        return Err(Dropped::Malformed("a lead handed over by who does not lead, or to nobody"));
+    }
+    Ok(message.index)
+}
+
 fn kind_of(kind: u8) -> Option<MessageType> {
     let kind = match kind {
         3 => MessageType::MsgAppend,
@@ -111,6 +151,7 @@ fn kind_of(kind: u8) -> Option<MessageType> {
         7 => MessageType::MsgSnapshot,
         8 => MessageType::MsgHeartbeat,
         9 => MessageType::MsgHeartbeatResponse,
+        14 => MessageType::MsgTimeoutNow,
         17 => MessageType::MsgRequestPreVote,
         18 => MessageType::MsgRequestPreVoteResponse,
         _ => return None,

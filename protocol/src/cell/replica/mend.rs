@@ -3,15 +3,17 @@
 //! A lost voter is replaced by a learner first; the learner is promoted once it has caught up *and* all who stay know it,
 //! for a voter does not listen to a stranger. A lost instance gets a stand-in at once; its own lease ends only when it has
 //! run out, and counts against the policy's upper bound until then.
+//! What stands on a draining node is replaced likewise, but goes on until the stand-in is ready; a leader there hands over first.
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
 use crate::{
     cell::{
-        Evidence, InstanceState, LeaseInfo, Need, Seeking, State,
-        state::{RULES_OF_KEYS, SILENCE_MARGIN},
+        Evidence, InstanceState, LeaseInfo, Member, Need, Seeking, State,
+        state::{RULES_OF_DRAIN, RULES_OF_KEYS, SILENCE_MARGIN},
     },
     id::{InstanceId, NodeId, OperatorId, ReplicaId},
     identity::{FOR_EVER, Lineage, Ruled, Signed},
@@ -22,6 +24,10 @@ use crate::{
 /// A learner so close behind the commit has caught up: it is within what a few appends carry.
 pub(super) const CAUGHT_UP_WITHIN: u64 = 64;
 
+/// An instance on a draining node has said for so long that it takes nothing new before its lease ends: less than between two
+/// renewals, and long enough for most requests that it had begun.
+const LET_GO_FOR: Duration = Duration::from_secs(2);
+
 /// A lease that was not renewed for this share of its time is late: holders renew it three times in it.
 const LATE_SHARE: u32 = 2;
 
@@ -30,6 +36,12 @@ const LATE_SHARE: u32 = 2;
 pub(super) struct Seen<'a> {
     /// Nodes that a quorum of observers calls down, with the verdicts.
     pub(super) down: Option<&'a BTreeMap<NodeId, Vec<Signed<RecordBody>>>>,
+    /// Nodes that say that they drain.
+    pub(super) draining: Option<&'a BTreeMap<NodeId, Draining>>,
+    /// This node, if it is about to stop or drains: another should lead.
+    pub(super) departs: Option<NodeId>,
+    /// Voters that lately did not take the lead over.
+    pub(super) unwilling: BTreeSet<ReplicaId>,
     /// Nodes that this node has lost its link to.
     pub(super) unlinked: Option<&'a BTreeSet<NodeId>>,
     /// What this node knows of keys.
@@ -53,9 +65,20 @@ pub(super) struct Known {
     pub(super) committed: u64,
 }
 
+/// A node's word that it drains.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Draining {
+    /// Its presence, as signed.
+    pub(super) presence: Signed<RecordBody>,
+    /// No evidence any more from then on.
+    pub(super) expires: Timestamp,
+}
+
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Step {
+    /// Another voter leads better than this one. All else waits until it does.
+    HandOver { to: ReplicaId },
     /// Ask placement for somebody.
     Seek(Need),
     /// The learner has caught up.
@@ -71,6 +94,9 @@ pub(super) enum Step {
 /// What is to be done now. Repeated until the state shows that it was; the caller sees to it that nothing is asked twice
 /// at once.
 pub(super) fn mend(state: &State, seen: &Seen<'_>) -> Vec<Step> {
+    if let Some(to) = seen.heir(state) {
+        return vec![Step::HandOver { to }];
+    }
     let mut steps = Vec::new();
     steps.extend(seen.succession(state).map(Step::Succeed));
     if state.removed().is_none() {
@@ -81,13 +107,14 @@ pub(super) fn mend(state: &State, seen: &Seen<'_>) -> Vec<Step> {
 }
 
 fn mend_voters(state: &State, seen: &Seen<'_>) -> Option<Step> {
-    let is_down = |replica: ReplicaId| {
-        let member = state.members().find(|member| member.replica == replica);
-        member.is_some_and(|it| seen.is_down(it.node) || seen.revoked(state, it.operator, it.node).is_some())
+    let member = |replica: ReplicaId| state.members().find(|member| member.replica == replica);
+    let is_lost = |replica: ReplicaId| {
+        member(replica).is_some_and(|it| seen.is_down(it.node) || seen.revoked(state, it.operator, it.node).is_some())
     };
+    let drains = |replica: ReplicaId| member(replica).is_some_and(|it| seen.drains(state, it.node).is_some());
     let search = |replaces| Step::Seek(Need { role: Seeking::Replica, replaces });
     if let Some((learner, leaves)) = state.joining() {
-        if is_down(learner) {
+        if is_lost(learner) || drains(learner) {
             return Some(search(Some(learner)));
         }
         let known = |replica: ReplicaId| seen.logs.get(&replica).copied().unwrap_or_default();
@@ -99,17 +126,15 @@ fn mend_voters(state: &State, seen: &Seen<'_>) -> Option<Step> {
         return (caught_up && introduced && understands).then_some(Step::Promote { learner, leaves });
     }
     let voters: Vec<ReplicaId> = state.members().filter(|member| member.votes).map(|member| member.replica).collect();
-    if let Some(lost) = voters.iter().find(|replica| is_down(**replica)) {
-        return Some(search(Some(*lost)));
-    }
-    None
+    let gone = voters.iter().find(|replica| is_lost(**replica)).or_else(|| voters.iter().find(|it| drains(**it)));
+    gone.map(|replica| search(Some(*replica)))
 }
 
 fn mend_leases(state: &State, seen: &Seen<'_>, steps: &mut Vec<Step>) {
     let scale = state.policy().scale;
     let (min, max) = (scale.min as usize, scale.max as usize);
-    let (mut held, mut live) = (0, 0);
-    let mut unwanted: Vec<&LeaseInfo> = Vec::new();
+    let (mut held, mut live, mut serving) = (0_usize, 0, 0);
+    let (mut unwanted, mut leaving): (Vec<&LeaseInfo>, Vec<(&LeaseInfo, &Draining)>) = (Vec::new(), Vec::new());
     for lease in state.leases() {
         if let Some(evidence) = seen.ends(state, lease) {
             steps.push(end(lease, evidence));
@@ -119,26 +144,41 @@ fn mend_leases(state: &State, seen: &Seen<'_>, steps: &mut Vec<Step>) {
         if seen.is_late(state, lease) {
             steps.push(Step::Remind(lease.node));
         }
-        if state.removed().is_some() {
+        if state.removed().is_some() || matches!(lease.state, InstanceState::Failed(_)) {
             unwanted.push(lease);
+        } else if let Some(draining) = seen.drains(state, lease.node) {
+            leaving.push((lease, draining));
         } else if seen.lives(lease) {
             live += 1;
-        } else if matches!(lease.state, InstanceState::Failed(_)) {
-            unwanted.push(lease);
+            serving += usize::from(lease.state == InstanceState::Running);
         }
     }
     if state.removed().is_some() {
         steps.extend(unwanted.into_iter().map(|lease| end(lease, Evidence::Policy)));
         return;
     }
-    if live < min && held < max {
+    // An app that served from a draining node goes on serving, whatever its lower bound. What stands there may exceed the upper
+    // one by one, for as long as its stand-in takes.
+    let enough = min.max(usize::from(!leaving.is_empty()));
+    if live < enough && held - usize::from(!leaving.is_empty()) < max {
         steps.push(Step::Seek(Need { role: Seeking::Instance, replaces: None }));
         return;
     }
     // Those that failed make room once enough others live, or when there is no room for another try.
     steps.extend(unwanted.iter().map(|lease| end(lease, Evidence::Policy)));
-    held -= unwanted.len();
-    let living: Vec<&LeaseInfo> = state.leases().filter(|lease| seen.lives(lease)).collect();
+    if serving >= enough {
+        let drained = |(lease, draining): &(&LeaseInfo, &Draining)| {
+            end(lease, Evidence::Drain(Box::new(draining.presence.clone())))
+        };
+        let let_go = |(lease, _): &&(&LeaseInfo, &Draining)| {
+            let idle = lease.state != InstanceState::Running && seen.stamp > lease.renewed + LET_GO_FOR;
+            idle || !seen.lives(lease)
+        };
+        steps.extend(leaving.iter().filter(let_go).map(drained));
+    }
+    held -= unwanted.len() + leaving.len();
+    let stays = |lease: &&LeaseInfo| seen.lives(lease) && seen.drains(state, lease.node).is_none();
+    let living: Vec<&LeaseInfo> = state.leases().filter(stays).collect();
     let surplus = held.saturating_sub(max).min(live.saturating_sub(min));
     steps.extend(living.into_iter().rev().take(surplus).map(|lease| end(lease, Evidence::Policy)));
 }
@@ -152,6 +192,29 @@ impl Seen<'_> {
     pub(super) fn revoked(&self, state: &State, operator: OperatorId, node: NodeId) -> Option<Box<Ruled>> {
         let (ruling, ruled) = self.keyring?.ruling(operator, node)?;
         (ruling.below == FOR_EVER && state.rules() >= RULES_OF_KEYS).then(|| Box::new(ruled.clone()))
+    }
+
+    /// The word of a node that it drains, where the cell's rules know such a thing.
+    pub(super) fn drains(&self, state: &State, node: NodeId) -> Option<&Draining> {
+        let draining = self.draining?.get(&node)?;
+        (state.rules() >= RULES_OF_DRAIN && draining.expires > self.stamp).then_some(draining)
+    }
+
+    /// Who should lead instead of a node that departs: a voter that can be reached, stays and has caught up; the one that
+    /// knows most.
+    fn heir(&self, state: &State) -> Option<ReplicaId> {
+        let me = self.departs.filter(|_| state.rules() >= RULES_OF_DRAIN)?;
+        let fit = |member: &&Member| {
+            member.votes
+                && member.node != me
+                && !self.is_down(member.node)
+                && !self.is_unlinked(member.node)
+                && self.drains(state, member.node).is_none()
+                && !self.unwilling.contains(&member.replica)
+        };
+        let known = |member: &Member| Some((self.logs.get(&member.replica)?.matched, Reverse(member.replica)));
+        let best = state.members().filter(fit).filter_map(known).max()?;
+        (best.0 + CAUGHT_UP_WITHIN >= self.committed).then_some(best.1.0)
     }
 
     /// The tenant's lineage, if it names another key than the cell knows.
@@ -226,6 +289,24 @@ mod tests {
         [(node, vec![hosts[4].verdict(node, Liveness::Down), hosts[5].verdict(node, Liveness::Down)])].into()
     }
 
+    /// A cell whose members all know what draining is.
+    fn ready() -> (Vec<fixture::Host>, State) {
+        let (hosts, mut state) = cell();
+        for (replica, host) in (1..).zip(&hosts[..3]) {
+            let command = host.support(&state, ReplicaId(replica), RULES_OF_DRAIN);
+            apply(&mut state, command);
+        }
+        (hosts, state)
+    }
+
+    fn draining(hosts: &[fixture::Host], which: &[usize]) -> BTreeMap<NodeId, Draining> {
+        let word = |at: &usize| {
+            let presence = hosts[*at].presence(Some(fixture::FOUNDED));
+            (hosts[*at].node(), Draining { presence, expires: fixture::FOUNDED + fixture::VALID })
+        };
+        which.iter().map(word).collect()
+    }
+
     fn seek(role: Seeking, replaces: Option<u64>) -> Step {
         Step::Seek(Need { role, replaces: replaces.map(ReplicaId) })
     }
@@ -242,6 +323,71 @@ mod tests {
         let (down, unlinked) = (verdicts(&hosts, 1), BTreeSet::from([hosts[2].node()]));
         let seen = Seen { down: Some(&down), unlinked: Some(&unlinked), ..seen(&state) };
         assert_eq!(mend(&state, &seen), [seek(Seeking::Replica, Some(2))]);
+    }
+
+    #[test]
+    fn the_vote_of_a_draining_node_is_replaced_after_that_of_a_lost_one() {
+        let (hosts, state) = ready();
+        let (word, down) = (draining(&hosts, &[1]), verdicts(&hosts, 2));
+        let drains = Seen { draining: Some(&word), ..seen(&state) };
+        assert_eq!(mend(&state, &drains), [seek(Seeking::Replica, Some(2))]);
+        let both = Seen { draining: Some(&word), down: Some(&down), ..seen(&state) };
+        assert_eq!(mend(&state, &both), [seek(Seeking::Replica, Some(3))]);
+        let late = Seen { draining: Some(&word), stamp: fixture::FOUNDED + fixture::VALID, ..seen(&state) };
+        assert!(!mend(&state, &late).contains(&seek(Seeking::Replica, Some(2))), "its word has expired");
+        let (_, old) = cell();
+        assert_eq!(mend(&old, &Seen { draining: Some(&word), ..seen(&old) }), [], "its rules know no draining");
+    }
+
+    #[test]
+    fn a_leader_that_departs_first_hands_over_to_the_voter_that_knows_most() {
+        let (hosts, state) = ready();
+        let me = hosts[0].node();
+        let word = draining(&hosts, &[0]);
+        let known = |two, three| {
+            let known = |matched| Known { matched, committed: 0 };
+            BTreeMap::from([(ReplicaId(1), known(500)), (ReplicaId(2), known(two)), (ReplicaId(3), known(three))])
+        };
+        let look = |logs, unlinked: &[usize], unwilling: &[u64], departs| {
+            let unlinked = unlinked.iter().map(|at| hosts[*at].node()).collect();
+            let unwilling = unwilling.iter().map(|id| ReplicaId(*id)).collect();
+            let draining = Some(&word);
+            let seen = Seen { draining, unlinked: Some(&unlinked), unwilling, logs, departs, ..seen(&state) };
+            mend(&state, &Seen { committed: 500, ..seen })
+        };
+        let to = |replica| vec![Step::HandOver { to: ReplicaId(replica) }];
+        assert_eq!(look(known(499, 500), &[], &[], Some(me)), to(3));
+        assert_eq!(look(known(500, 500), &[], &[], Some(me)), to(2), "of two that know as much the first");
+        assert_eq!(look(known(500, 499), &[1], &[], Some(me)), to(3), "not to whom it has no link");
+        assert_eq!(look(known(500, 499), &[], &[2], Some(me)), to(3), "not to who lately did not take it");
+        assert_ne!(look(known(9, 9), &[], &[], Some(me)), to(3), "not to who is far behind");
+        assert!(!look(known(500, 500), &[], &[], None).contains(&to(2)[0]));
+    }
+
+    #[test]
+    fn an_instance_on_a_draining_node_is_kept_until_its_stand_in_serves() {
+        let (hosts, mut state) = ready();
+        let word = draining(&hosts, &[0]);
+        let look = |state: &State| mend(state, &Seen { draining: Some(&word), ..seen(state) });
+        let instances = |steps: Vec<Step>| -> Vec<Step> {
+            steps.into_iter().filter(|step| *step != seek(Seeking::Replica, Some(1))).collect()
+        };
+        assert_eq!(instances(look(&state)), [seek(Seeking::Instance, None)]);
+        let (candidate, grant) = (hosts[1].candidate(), hosts[1].grant_to(&state, Role::Instance));
+        repair(&mut state, Repair::GrantLease { candidate, grant, relieves: None });
+        assert_eq!(instances(look(&state)), [], "it starts");
+        let running = hosts[1].renewal(&state, 1, InstanceState::Running);
+        apply(&mut state, running);
+        assert_eq!(instances(look(&state)), [], "it has not let go yet");
+        let lets_go = hosts[0].renewal(&state, 1, InstanceState::Starting);
+        apply(&mut state, lets_go);
+        assert_eq!(instances(look(&state)), [], "it ends what it has begun");
+        let later = Seen { draining: Some(&word), ..seen(&state) };
+        let later = Seen { stamp: state.time() + LET_GO_FOR + Duration::from_millis(1), ..later };
+        let lease = hosts[0].lease(&state);
+        let evidence = Evidence::Drain(Box::new(word[&hosts[0].node()].presence.clone()));
+        let ends = Step::End { instance: lease.instance, generation: lease.generation, evidence };
+        assert_eq!(instances(mend(&state, &later)), [ends]);
     }
 
     #[test]
@@ -297,7 +443,7 @@ mod tests {
         apply(&mut state, failed);
         assert_eq!(mend(&state, &seen(&state)), [seek(Seeking::Instance, None)]);
         let (candidate, grant) = (hosts[1].candidate(), hosts[1].grant_to(&state, Role::Instance));
-        repair(&mut state, Repair::GrantLease { candidate, grant });
+        repair(&mut state, Repair::GrantLease { candidate, grant, relieves: None });
         let lease = hosts[0].lease(&state);
         let ends = Step::End { instance: lease.instance, generation: lease.generation, evidence: Evidence::Policy };
         assert_eq!(mend(&state, &seen(&state)), [ends]);

@@ -3,7 +3,8 @@
 //! Data takes this way: a message is checked (`letter`), stepped, and what raft makes of it is taken (`ready`): entries go
 //! to the log in memory (`log`) and to disk; messages wait until the writes that they depend on are durable; committed
 //! entries are applied to the agreed state (`apply`); whoever waits is answered (`answers`, from `asks` and `reads`). A
-//! leader also brings raft's membership to the agreed one (`membership`) and mends its cell (`leading`, by the pure `mend`).
+//! leader also brings raft's membership to the agreed one (`membership`) and mends its cell (`leading`, by the pure `mend`);
+//! before its node drains or stops it lets another lead (`handing`). A member that has left stops for good (`farewell`).
 //! `elections` says when a voter campaigns, `snapshots` how a far follower catches up.
 //!
 //! A panic inside is contained: this replica stops, says so, and its node goes on.
@@ -21,6 +22,8 @@ mod answers;
 mod membership;
 mod mend;
 mod leading;
+mod handing;
+mod farewell;
 mod announce;
 mod sleep;
 #[cfg(test)]
@@ -39,6 +42,7 @@ use self::{
     announce::Announcement,
     answers::Proposals,
     elections::{Elections, Timing},
+    handing::{Handing, Heir},
     leading::Leading,
     letter::Receiver,
     log::Log,
@@ -47,6 +51,7 @@ use self::{
     sleep::Sleep,
     snapshots::{Fetching, Provided},
 };
+use super::state::RULES_OF_DRAIN;
 use super::{CellConfig, Description, Input, Message, Output, RaftMessage, Reached, State};
 use crate::{
     codec::Blob,
@@ -101,6 +106,9 @@ pub struct Replica {
     arrived: Option<(SnapshotMeta, Box<State>, Blob)>,
     /// Links that are down and verdicts, and what was asked for because of them.
     leading: Leading,
+    /// It leads and lets another lead.
+    handing: Option<Handing>,
+    heir: Heir,
     announcement: Announcement,
     sleep: Sleep,
     /// Term and leader as last told.
@@ -154,6 +162,13 @@ impl Replica {
     #[must_use]
     pub fn is_leader(&self) -> bool {
         self.stopped.is_none() && self.raw.raft.state == StateRole::Leader
+    }
+
+    /// Whether it leads where others could, and would let them.
+    #[must_use]
+    pub fn can_hand_over(&self) -> bool {
+        let others = |state: &State| state.members().any(|member| member.votes && member.node != self.me);
+        self.is_leader() && self.state.as_ref().is_some_and(|state| state.rules() >= RULES_OF_DRAIN && others(state))
     }
 
     /// Who leads, as it believes.
@@ -227,6 +242,15 @@ impl Replica {
                 self.leading.verdict(node, down.then_some(evidence));
                 self.wake_to_mend();
             }
+            Input::Drain { node, presence } => {
+                self.leading.drain(node, presence.map(|presence| *presence));
+                self.wake_to_mend();
+            }
+            Input::Depart => {
+                self.leading.depart();
+                self.wake_to_mend();
+                self.mend();
+            }
             Input::Keys(keyring) => {
                 self.leading.keys(keyring);
                 self.wake_to_mend();
@@ -260,6 +284,12 @@ impl Replica {
         };
         if stranger {
             return;
+        }
+        if message.kind == letter::TRANSFER_LEADER {
+            return self.heard_of_heir(&message);
+        }
+        if self.is_asked_by_who_left(&message) {
+            return self.say_farewell(message.from, message.index, message.log_term);
         }
         let (offer, term) = (message.snapshot.clone(), message.term);
         let kept = offer.is_some().then(|| message.clone());
@@ -302,6 +332,9 @@ impl Replica {
             newcomer: self.state.is_none(),
             room: raft.store().bytes() < self.log_bytes_due() * LOG_SNAPSHOTS_MAX,
             wall: self.now.wall,
+            leader: raft.leader_id,
+            heir: if self.heir.term == raft.term { self.heir.replica } else { 0 },
+            installing: raft.raft_log.applied < raft.store().floor(),
         }
     }
 
@@ -398,6 +431,7 @@ impl Replica {
             if self.stopped.is_some() {
                 return;
             }
+            self.go_on_handing_over();
             self.propose_queued();
             self.propose_membership();
             self.start_round();

@@ -201,7 +201,8 @@ impl Replica {
             && self.is_idle()
             && !self.leading.members_due
             && !raft.has_pending_conf()
-            && !self.relied_on().iter().any(|node| self.leading.lacks(*node))
+            && !self.relied_on().iter().any(|node| self.leading.lacks(*node) || self.leading.is_draining(*node))
+            && !self.leading.is_draining(self.me)
             && mend::mend(state, &self.seen(state)).is_empty()
     }
 

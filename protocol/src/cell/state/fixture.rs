@@ -18,9 +18,9 @@ use crate::{
         Renewal, Role, Support, TenantAction, TenantCommand, Workload, Write,
     },
     codec,
-    id::{CellId, ContentHash, MeshId, NodeId, OpId, OperatorId, ReplicaId, SessionId, TenantId},
+    id::{CellId, ContentHash, DiskId, MeshId, NodeId, OpId, OperatorId, ReplicaId, SessionId, TenantId},
     identity::{Genesis, Keypair, NodeCertificate, NodeIdentity, Party as Kind, Signed},
-    membership::{Liveness, Verdict},
+    membership::{Liveness, Presence, Verdict},
     placement::Policy,
     record::{self, Order, RecordBody, Scope, Subject},
     resources::{Currency, Jurisdiction, Price, Resources, Site},
@@ -226,6 +226,14 @@ impl Host {
         let Workload::Component { hash, size_bytes } = workload else { panic!("only components have receipts here") };
         let receipt = Receipt { content: *hash, size_bytes: *size_bytes, node: self.node(), stored: FOUNDED };
         Signed::seal(&self.keys, &receipt)
+    }
+
+    /// That it is here, and whether it drains.
+    #[must_use]
+    pub fn presence(&self, draining: Option<Timestamp>) -> Signed<RecordBody> {
+        let (addresses, disk) = (Vec::new(), DiskId(self.node().0));
+        let presence = Presence { incarnation: 1, addresses, disk, boots: 1, relays: None, draining };
+        self.record(record::Kind::PRESENCE, self.node(), codec::encode(&presence))
     }
 
     /// What it says of `about` as an observer.

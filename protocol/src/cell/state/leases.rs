@@ -12,11 +12,11 @@ use std::{collections::BTreeMap, time::Duration};
 use minicbor::{Decode, Encode};
 
 use super::{
-    Effects, Refusal, State, no,
+    Effects, RULES_OF_DRAIN, Refusal, State, no,
     place::{self, Cost, Place},
 };
 use crate::{
-    cell::{Candidate, Evidence, Grant, InstanceState, LeaseInfo, Outcome, Renewal, Role},
+    cell::{Candidate, Evidence, Grant, InstanceState, LeaseInfo, Outcome, Relief, Renewal, Role},
     codec,
     id::{CellId, InstanceId, NodeId},
     identity::{PublicKey, Signed},
@@ -70,6 +70,11 @@ impl Leases {
 
     pub(super) fn costs(&self) -> impl Iterator<Item = Cost> {
         self.by_number.values().map(|held| held.cost)
+    }
+
+    pub(super) fn costs_without(&self, gone: Option<InstanceId>) -> impl Iterator<Item = Cost> {
+        let stay = self.by_number.values().filter(move |held| Some(held.info.instance) != gone);
+        stay.map(|held| held.cost)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -159,17 +164,27 @@ impl State {
         Ok(Effects { outcome: Outcome::Done, head_changed })
     }
 
-    /// Gives a host a lease: the same checks as of a founding instance, and room below the scale's upper bound.
-    pub(super) fn grant_lease(&mut self, candidate: &Candidate, grant: &Signed<Grant>) -> Result<Effects, Refusal> {
+    /// Gives a host a lease: the same checks as of a founding instance, and room below the scale's upper bound. A lease
+    /// that the newcomer relieves does not count: so there is one more than the policy wants, until that one ends.
+    pub(super) fn grant_lease(
+        &mut self,
+        candidate: &Candidate,
+        grant: &Signed<Grant>,
+        relieves: Option<&Relief>,
+    ) -> Result<Effects, Refusal> {
         self.not_removed()?;
-        if self.leases.len() >= self.policy.scale.max as usize {
+        let relieved =
+            relieves.filter(|_| self.rules >= RULES_OF_DRAIN).map(|relief| self.relieved(relief)).transpose()?;
+        let held = self.leases.len() - usize::from(relieved.is_some());
+        if held >= self.policy.scale.max as usize {
             return Err(no(Code::Conflict, format!("the policy wants at most {} instances", self.policy.scale.max)));
         }
         let place = self.wanted(Role::Instance).accept(candidate, grant)?;
         if self.leases.on(place.node).is_some() {
             return Err(no(Code::Conflict, format!("node {:?} holds a lease of this app already", place.node)));
         }
-        place::affordable(&self.policy, self.costs_without([None, None]).chain([place.cost]))?;
+        let others = self.members.costs([None, None]).chain(self.leases.costs_without(relieved));
+        place::affordable(&self.policy, others.chain([place.cost]))?;
         let why = format!(
             "the cell wanted another instance: {} at {} in {} said yes",
             place.operator_name, place.site, place.jurisdiction
@@ -203,6 +218,11 @@ impl State {
             Evidence::Policy => return Err(no(Code::Conflict, "the policy wants this instance")),
             // Its holder may still believe in it; but nothing that it writes shall count any more.
             Evidence::Revoked(ruled) => self.revoked(ruled, info.node, info.operator)?,
+            // It still believes in it, and goes on serving until it hears of the end: by then another must serve.
+            Evidence::Drain(presence) => {
+                self.drains(presence, info.node)?;
+                self.served_beside(instance)?;
+            }
             Evidence::Wiped(_) => return Err(no(Code::Invalid, "a wiped disk ends no lease")),
         }
         self.leases.by_number.remove(&instance.number);

@@ -213,9 +213,11 @@ impl State {
         let Some(replica) = replaces else {
             return match evidence {
                 Evidence::Policy => Ok(()),
-                Evidence::Down(_) | Evidence::Silent | Evidence::Wiped(_) | Evidence::Revoked(_) => {
-                    Err(no(Code::Invalid, "a further voter is wanted by the policy or not at all"))
-                }
+                Evidence::Down(_)
+                | Evidence::Silent
+                | Evidence::Wiped(_)
+                | Evidence::Revoked(_)
+                | Evidence::Drain(_) => Err(no(Code::Invalid, "a further voter is wanted by the policy or not at all")),
             };
         };
         let Some(member) = self.members.by_id.get(&replica).map(|seat| &seat.member) else {
@@ -225,6 +227,7 @@ impl State {
             Evidence::Down(verdicts) => leases::down(verdicts, member.node, self.time),
             Evidence::Wiped(node) => wiped(*node, member, newcomer),
             Evidence::Revoked(ruled) => self.revoked(ruled, member.node, member.operator),
+            Evidence::Drain(presence) => self.drains(presence, member.node),
             Evidence::Policy => {
                 let misplaced = !place::allows(&self.policy, Role::Vote, member.jurisdiction);
                 if misplaced || grade(voters) > self.members.grade() {
@@ -250,6 +253,7 @@ impl State {
             Evidence::Down(verdicts) => leases::down(verdicts, member.node, self.time),
             Evidence::Wiped(node) => wiped(*node, member, newcomer),
             Evidence::Revoked(ruled) => self.revoked(ruled, member.node, member.operator),
+            Evidence::Drain(presence) => self.drains(presence, member.node),
             Evidence::Policy if self.time > joining.since + JOIN_MAX => Ok(()),
             Evidence::Policy => Err(no(Code::Conflict, "the learner still has time to catch up")),
             Evidence::Silent => Err(no(Code::Invalid, "silence ends a lease, not a membership")),
@@ -322,6 +326,7 @@ fn reason(vote: Option<ReplicaId>, evidence: &Evidence) -> String {
         Evidence::Down(_) => format!("{taken}, whose node is down"),
         Evidence::Wiped(_) => format!("{taken}, whose disk was wiped"),
         Evidence::Revoked(_) => format!("{taken}, whose node was revoked"),
+        Evidence::Drain(_) => format!("{taken}, whose node drains"),
         Evidence::Policy | Evidence::Silent => format!("{taken}, as the policy wants it"),
     }
 }

@@ -5,8 +5,8 @@
 //! other: it changes nothing but cell time and digest.
 //!
 //! Read in this order: the state and how an entry is applied (here), how the first one is made (`found`), what tenants and
-//! instances do (`tenant`, `release`, `keys`), exactly once (`sessions`), how a cell mends itself (`members`, `leases`), and
-//! who may be given a vote or lease (`place`).
+//! instances do (`tenant`, `release`, `keys`), exactly once (`sessions`), how a cell mends itself (`members`, `leases`, and
+//! `drain`: what a draining node's word is worth), and who may be given a vote or lease (`place`).
 mod found;
 mod tenant;
 mod succession;
@@ -15,6 +15,7 @@ mod keys;
 mod sessions;
 mod members;
 mod leases;
+mod drain;
 mod place;
 #[cfg(any(test, feature = "fixtures"))]
 pub mod fixture;
@@ -55,10 +56,14 @@ use crate::{
     time::Timestamp,
 };
 
-/// The newest rules that this version applies by. 2: tenants' keys succeed each other, and a revocation is evidence.
-pub const RULES_MAX: u32 = 2;
+/// The newest rules that this version applies by. 2: tenants' keys succeed each other, and a revocation is evidence. 3: a
+/// draining node's presence is evidence.
+pub const RULES_MAX: u32 = 3;
 /// From these rules on there are `Command::Succeed` and `Evidence::Revoked`: replicas of an earlier version cannot read them.
 pub const RULES_OF_KEYS: u32 = 2;
+/// From these rules on there are `Evidence::Drain` and a relief in `Repair::GrantLease`, and all voters let their leader hand
+/// over: see [`super::RaftMessage`].
+pub const RULES_OF_DRAIN: u32 = 3;
 /// The format of an encoded [`State`].
 pub const FORMAT: u32 = 1;
 /// A tenant's command is refused when it was signed further than this from cell time.
@@ -177,7 +182,9 @@ impl State {
                     self.add_learner(*replaces, evidence, candidate, grant)
                 }
                 Repair::Promote { learner, leaves } => self.promote(*learner, *leaves),
-                Repair::GrantLease { candidate, grant } => self.grant_lease(candidate, grant),
+                Repair::GrantLease { candidate, grant, relieves } => {
+                    self.grant_lease(candidate, grant, relieves.as_ref())
+                }
                 Repair::EndLease { instance, generation, evidence } => self.end_lease(*instance, *generation, evidence),
             },
         }

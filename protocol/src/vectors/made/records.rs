@@ -32,6 +32,7 @@ pub(super) fn presence(host: &fixture::Host, version: u64, disk: &str) -> Record
         disk: DiskId(*blake3::hash(disk.as_bytes()).as_bytes()),
         boots: 1,
         relays: None,
+        draining: None,
     };
     let mut body = body(host, Kind::PRESENCE, codec::encode(&content));
     body.order.version = version;

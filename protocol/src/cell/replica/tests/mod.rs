@@ -5,5 +5,6 @@ mod elections;
 mod catching_up;
 mod callers;
 mod mending;
+mod draining;
 mod hostile;
 mod sleeping;

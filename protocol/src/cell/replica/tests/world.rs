@@ -106,6 +106,8 @@ enum Event {
 pub(super) struct Site {
     pub(super) host: Host,
     pub(super) replica: Option<Replica>,
+    /// The id under which it has left the cell.
+    pub(super) left: Option<ReplicaId>,
     up: bool,
     epoch: u64,
     /// What survives a crash.
@@ -182,6 +184,7 @@ impl World {
         let site = |host: Host| Site {
             host,
             replica: None,
+            left: None,
             up: true,
             epoch: 0,
             disk: None,
@@ -435,6 +438,11 @@ impl World {
                 }
             }
             Output::Notice(Notice::CellQuarantined { reason, .. }) => self.quarantined.push(reason),
+            Output::Left => {
+                let replica = self.sites[site].replica.take().expect("only a replica says that it left");
+                self.sites[site].left = Some(replica.replica());
+                self.sites[site].disk = None;
+            }
             Output::Notice(_) | Output::Described(_) | Output::Sleeps(_) => {}
         }
     }
@@ -597,7 +605,9 @@ impl World {
         }
         let (now, seed, config, cell) = (self.clock(), Self::seed_of(to), self.knobs.config.clone(), self.cell);
         let site = &mut self.sites[to];
-        if let (None, Message::Raft { message, .. }) = (&site.replica, &message) {
+        if let (None, Message::Raft { message, .. }) = (&site.replica, &message)
+            && site.left != Some(ReplicaId(message.to))
+        {
             let me = site.host.identity();
             site.replica = Some(Replica::join(config, seed, me, cell, ReplicaId(message.to), now));
             self.drain(to);

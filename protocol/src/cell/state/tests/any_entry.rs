@@ -84,6 +84,9 @@ fn evidence() -> impl Strategy<Value = Evidence> {
         Just(Evidence::Silent),
         Just(Evidence::Policy),
         host().prop_map(|host| Evidence::Wiped(host.node())),
+        (host(), any::<bool>()).prop_map(|(host, drains)| {
+            Evidence::Drain(Box::new(host.presence(drains.then_some(fixture::FOUNDED))))
+        }),
         (host(), proptest::collection::vec(host(), 0..3)).prop_map(|(about, observers)| {
             Evidence::Down(observers.iter().map(|host| host.verdict(about.node(), Liveness::Down)).collect())
         }),
@@ -101,7 +104,7 @@ fn repair() -> impl Strategy<Value = Command> {
         (replica(), proptest::option::of(replica())).prop_map(|(learner, leaves)| Repair::Promote { learner, leaves }),
         host().prop_map(|host| {
             let grant = host.grant_to(founded(), Role::Instance);
-            Repair::GrantLease { candidate: host.candidate(), grant }
+            Repair::GrantLease { candidate: host.candidate(), grant, relieves: None }
         }),
         (instance(), number(), evidence()).prop_map(|(instance, generation, evidence)| Repair::EndLease {
             instance,

@@ -9,7 +9,7 @@ use crate::{
 
 fn grant_lease(story: &Story, host: &Host) -> Command {
     let grant = host.grant_to(&story.state, Role::Instance);
-    Command::Repair(Box::new(Repair::GrantLease { candidate: host.candidate(), grant }))
+    Command::Repair(Box::new(Repair::GrantLease { candidate: host.candidate(), grant, relieves: None }))
 }
 
 fn end_lease(story: &Story, host: &Host, evidence: Evidence) -> Command {
@@ -167,10 +167,10 @@ fn a_grant_for_another_purpose_gives_no_lease() {
     let mut story = Story::of(3);
     let host = story.host(1);
     let grant = host.grant_to(&story.state, Role::Learn);
-    let lease = Repair::GrantLease { candidate: host.candidate(), grant };
+    let lease = Repair::GrantLease { candidate: host.candidate(), grant, relieves: None };
     definite(&story.refused(Command::Repair(Box::new(lease))), Code::Unauthorised);
     let grant = host.grant_to(&Story::of(1).state, Role::Instance);
-    let lease = Repair::GrantLease { candidate: host.candidate(), grant };
+    let lease = Repair::GrantLease { candidate: host.candidate(), grant, relieves: None };
     definite(&story.refused(Command::Repair(Box::new(lease))), Code::Unauthorised);
 }
 

@@ -6,13 +6,14 @@ mod stores;
 mod exactly_once;
 mod leasing;
 mod mending;
+mod draining;
 mod encoding;
 mod any_entry;
 
 use std::time::Duration;
 
 use super::{
-    State,
+    RULES_MAX, State,
     fixture::{self, Founding, Host},
 };
 use crate::{
@@ -37,6 +38,18 @@ impl Story {
     fn found(founding: Founding) -> Self {
         let state = State::found(&founding.genesis()).expect("the story begins with a sound genesis");
         Self { state, founding, ops: 0 }
+    }
+
+    /// All voters say that they support what this version knows.
+    fn by_the_newest_rules(mut self) -> Self {
+        for n in 0..self.founding.voters.len() {
+            let host = self.host(n);
+            let replica = self.state.replica_of(host.node()).unwrap();
+            let command = host.support(&self.state, replica, RULES_MAX);
+            assert_eq!(self.apply(command), Outcome::Done);
+        }
+        assert_eq!(self.state.rules(), RULES_MAX);
+        self
     }
 
     fn host(&self, n: usize) -> Host {

@@ -6,15 +6,7 @@ use crate::{
 
 /// A cell whose members all support what this version knows.
 fn story() -> Story {
-    let mut story = Story::of(3);
-    for n in 0..3 {
-        let host = story.host(n);
-        let replica = story.state.replica_of(host.node()).unwrap();
-        let command = host.support(&story.state, replica, RULES_MAX);
-        assert_eq!(story.apply(command), Outcome::Done);
-    }
-    assert_eq!(story.state.rules(), RULES_MAX);
-    story
+    Story::of(3).by_the_newest_rules()
 }
 
 fn key(number: u8) -> Keypair {

@@ -145,7 +145,7 @@ fn a_removed_app_has_no_leases_and_takes_no_commands() {
     definite(&story.refused(renewal), Code::Fenced);
     definite(&refusal(story.tenant(TenantAction::Write(vec![fixture::set("s", "k", "v")]))), Code::Conflict);
     let grant = story.host(1).grant_to(&story.state, Role::Instance);
-    let lease = Repair::GrantLease { candidate: story.host(1).candidate(), grant };
+    let lease = Repair::GrantLease { candidate: story.host(1).candidate(), grant, relieves: None };
     definite(&story.refused(Command::Repair(Box::new(lease))), Code::Conflict);
 }
 

@@ -1,0 +1,80 @@
+//! A member that left is told so, and its replica ends. raft sends nothing to whom it removed, not even the commit of the very
+//! entry that removed him; so the leader says it once when it applies that entry, and to whoever still asks for votes.
+use raft::{
+    GetEntriesContext,
+    eraftpb::{Message, MessageType},
+};
+
+use super::Replica;
+use crate::{
+    cell::{Output, RaftMessage},
+    refusal::Code,
+};
+
+/// Of entries in one farewell.
+const FAREWELL_BYTES_MAX: u64 = 256 << 10;
+
+impl Replica {
+    /// Whether a replica that is no member any more asks this leader for its vote.
+    pub(super) fn is_asked_by_who_left(&self, message: &RaftMessage) -> bool {
+        let asks = [MessageType::MsgRequestVote, MessageType::MsgRequestPreVote].map(|kind| kind as i32);
+        self.is_leader() && asks.contains(&i32::from(message.kind)) && self.raw.raft.prs().get(message.from).is_none()
+    }
+
+    /// Sends what is committed after `index`, if that is an entry of this log.
+    pub(super) fn say_farewell(&mut self, to: u64, index: u64, log_term: u64) {
+        let log = &self.raw.raft.raft_log;
+        if index > log.last_index() || log.term(index).ok() != Some(log_term) {
+            return;
+        }
+        let context = GetEntriesContext::empty(false);
+        let Ok(entries) = log.slice(index + 1, log.committed.max(index) + 1, FAREWELL_BYTES_MAX, context) else {
+            return;
+        };
+        let mut message = Message::default();
+        message.set_msg_type(MessageType::MsgAppend);
+        (message.from, message.to, message.term) = (self.id.0, to, self.raw.raft.term);
+        (message.index, message.log_term, message.commit) = (index, log_term, log.committed);
+        message.set_entries(entries.into());
+        self.post(vec![message]);
+    }
+
+    /// Those that an entry removed hear that it is committed.
+    pub(super) fn dismiss(&mut self, before: &[(u64, u64)]) {
+        if !self.is_leader() {
+            return;
+        }
+        for (id, matched) in before {
+            let log = &self.raw.raft.raft_log;
+            if self.raw.raft.prs().get(*id).is_some() {
+                continue;
+            }
+            let Ok(log_term) = log.term(*matched) else { continue };
+            self.say_farewell(*id, *matched, log_term);
+        }
+    }
+
+    /// How far each peer's log is known to match.
+    pub(super) fn matched(&self) -> Vec<(u64, u64)> {
+        let mut matched: Vec<_> = self.raw.raft.prs().iter().map(|(id, peer)| (*id, peer.matched)).collect();
+        matched.retain(|(id, _)| *id != self.id.0);
+        matched.sort_unstable();
+        matched
+    }
+
+    /// Ends for good once the cell has agreed that it left, and raft's group goes on without it: nobody will ask it for
+    /// anything that was not asked already.
+    pub(super) fn end_if_it_left(&mut self) {
+        let Some(state) = &self.state else { return };
+        let conf = self.conf();
+        let id = self.id.0;
+        let counts = [&conf.voters, &conf.voters_outgoing, &conf.learners, &conf.learners_next];
+        let is_member = state.members().any(|member| member.replica == self.id);
+        if is_member || counts.iter().any(|ids| ids.contains(&id)) || state.node_of(self.id) != Some(self.me) {
+            return;
+        }
+        self.describe();
+        self.stop(Code::NotFound, "it has left its cell".to_owned());
+        self.outbox.push(Output::Left);
+    }
+}
