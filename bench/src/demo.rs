@@ -23,6 +23,13 @@ pub(crate) struct Demo {
     pub(crate) took: Duration,
 }
 
+/// How a verb ended.
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    /// Its document; null where it has none.
+    pub(crate) said: Value,
+}
+
 /// As `bocage demo --output json` says it.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Said {
@@ -83,6 +90,17 @@ impl Demo {
         run(&self.binary, self.home.path(), args)
     }
 
+    /// Runs a verb, as JSON, and says how it ended.
+    pub(crate) fn try_run(&self, args: &[&str]) -> anyhow::Result<Ran> {
+        let output = command(&self.binary, self.home.path(), args).output()?;
+        let code = output.status.code().context("a verb that was killed")?;
+        Ok(Ran { code, said: serde_json::from_slice(&output.stdout).unwrap_or_default() })
+    }
+
+    pub(crate) fn binary(&self) -> &Path {
+        &self.binary
+    }
+
     pub(crate) fn status(&self, through: &Node) -> anyhow::Result<Value> {
         self.run(&["status", "guestbook", "--node", &through.control])
     }
@@ -117,10 +135,6 @@ impl Demo {
         Ok(instances.iter().filter(|instance| instance["state"] == "running").count())
     }
 
-    pub(crate) fn binary(&self) -> &Path {
-        &self.binary
-    }
-
     pub(crate) fn home(&self) -> &Path {
         self.home.path()
     }
@@ -141,13 +155,18 @@ pub(crate) fn kill(node: &Node) -> anyhow::Result<Instant> {
 }
 
 fn run(binary: &Path, home: &Path, args: &[&str]) -> anyhow::Result<Value> {
+    let output = command(binary, home, args).output()?;
+    let err = String::from_utf8_lossy(&output.stderr);
+    anyhow::ensure!(output.status.success(), "bocage {}: {err}", args.join(" "));
+    serde_json::from_slice(&output.stdout).with_context(|| format!("bocage {}", args.join(" ")))
+}
+
+fn command(binary: &Path, home: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(binary);
     command.args(args).args(["--output", "json"]).stdin(Stdio::null()).env("HOME", home);
     for (name, folder) in [("XDG_CONFIG_HOME", "config"), ("XDG_CACHE_HOME", "cache"), ("XDG_DATA_HOME", "data")] {
         command.env(name, home.join(folder));
     }
-    let output = command.env_remove("BOCAGE_NODE").env_remove("BOCAGE_KEY").output()?;
-    let err = String::from_utf8_lossy(&output.stderr);
-    anyhow::ensure!(output.status.success(), "bocage {}: {err}", args.join(" "));
-    serde_json::from_slice(&output.stdout).with_context(|| format!("bocage {}", args.join(" ")))
+    command.env_remove("BOCAGE_NODE").env_remove("BOCAGE_KEY");
+    command
 }

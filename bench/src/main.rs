@@ -16,6 +16,8 @@ mod deploy;
 mod idle;
 mod fire;
 mod sleeping;
+mod linear;
+mod random;
 mod process;
 mod join;
 mod flood;
@@ -73,7 +75,13 @@ enum What {
         #[arg(long, default_value_t = 1_000, value_name = "N")]
         cells: usize,
     },
-    /// All of them but the fire, the sleeping cells and the flood
+    /// Keys under kills and pauses: is there an order that explains all that was seen?
+    Linearizability {
+        /// Each history lasts so long; `--runs` says how many there are
+        #[arg(long, default_value_t = 60, value_name = "N")]
+        seconds: u64,
+    },
+    /// All of them but linearizability, the fire, the sleeping cells and the flood
     All,
     /// Floods on every port while clients use the app
     Flood {
@@ -137,6 +145,9 @@ async fn main() -> anyhow::Result<ExitCode> {
     }
     if let What::Fire { apps } = args.what {
         figures.extend(fire::measure(&bocage, args.runs, apps).await?);
+    }
+    if let What::Linearizability { seconds } = args.what {
+        figures.extend(linear::measure(&bocage, args.runs, seconds)?);
     }
     if let What::Sleeping { cells } = args.what {
         figures.extend(sleeping::measure(&bocage, cells).await?);

@@ -128,29 +128,46 @@ impl Membership {
     }
 
     /// Nodes that could become neighbours, of this jurisdiction or of others, in order of their ids.
-    fn candidates(&self, home: bool) -> Vec<NodeId> {
-        let is_class = |jurisdiction: Jurisdiction| (jurisdiction == self.home) == home;
-        let mut nodes: Vec<NodeId> =
-            self.overlay.contacts.values().filter(|it| is_class(it.jurisdiction)).map(|it| it.node).collect();
-        nodes.extend(self.links.iter().filter(|(_, link)| is_class(link.jurisdiction)).map(|(node, _)| *node));
-        if home {
-            nodes.extend(self.set.of_kind(Tier::Home, Kind::PRESENCE).map(|known| NodeId(known.body.subject.0)));
-        }
-        nodes.extend(self.gates.nodes(is_class));
-        nodes.sort_unstable();
-        nodes.dedup();
+    fn candidates(&self, home: bool) -> BTreeSet<NodeId> {
+        self.candidates_up_to(home, usize::MAX)
+    }
+
+    /// How many could, and no more than make a difference: it is asked often, and a jurisdiction may be large.
+    fn possible(&self, home: bool) -> usize {
+        self.candidates_up_to(home, SMALL + self.config.active_max).len()
+    }
+
+    fn candidates_up_to(&self, home: bool, max: usize) -> BTreeSet<NodeId> {
+        let mut found = BTreeSet::new();
         if self.is_outside() {
-            return Vec::new();
+            return found;
         }
-        nodes.retain(|node| *node != self.me && !self.overlay.active.contains_key(node) && !self.is_outsider(*node));
-        nodes.retain(|node| !self.overlay.failed.contains_key(node) && !self.tally.is_down(node));
-        nodes
+        let is_class = |jurisdiction: Jurisdiction| (jurisdiction == self.home) == home;
+        let contacts = self.overlay.contacts.values().filter(|it| is_class(it.jurisdiction)).map(|it| it.node);
+        let links = self.links.iter().filter(|(_, link)| is_class(link.jurisdiction)).map(|(node, _)| *node);
+        let presences = self.set.of_kind(Tier::Home, Kind::PRESENCE).map(|known| NodeId(known.body.subject.0));
+        let known = contacts.chain(links).chain(presences.filter(|_| home)).chain(self.gates.nodes(is_class));
+        for node in known {
+            if found.len() >= max {
+                break;
+            }
+            if self.may_court(node) {
+                found.insert(node);
+            }
+        }
+        found
+    }
+
+    fn may_court(&self, node: NodeId) -> bool {
+        let overlay = &self.overlay;
+        let is_free = node != self.me && !overlay.active.contains_key(&node) && !overlay.failed.contains_key(&node);
+        is_free && !self.is_outsider(node) && !self.tally.is_down(&node)
     }
 
     fn room(&self) -> Room {
         let (homes, abroads) = self.classes();
-        let home_possible = homes + self.candidates(true).len();
-        let abroad_possible = abroads + self.candidates(false).len();
+        let home_possible = homes + self.possible(true);
+        let abroad_possible = abroads + self.possible(false);
         let small = home_possible + abroad_possible < SMALL;
         let capacity = if small { self.config.active_max.max(SMALL - 1) } else { self.config.active_max };
         // One place stays free for whoever comes.
@@ -173,7 +190,7 @@ impl Membership {
         let room = self.room();
         let chosen =
             self.overlay.chosen.iter().filter(|node| self.overlay.active.get(node) == Some(&self.home)).count();
-        let own_choice = CHOSEN_MIN.min(room.home_target).saturating_sub(chosen).min(self.candidates(true).len());
+        let own_choice = CHOSEN_MIN.min(room.home_target).saturating_sub(chosen).min(self.possible(true));
         let lacking = room.homes < room.home_target || room.abroads < room.abroad_target;
         self.seek(now, true, room.home_target.saturating_sub(room.homes).max(own_choice));
         self.seek(now, false, room.abroad_target.saturating_sub(room.abroads));
@@ -215,20 +232,25 @@ impl Membership {
     }
 
     fn seek(&mut self, now: Now, home: bool, count: usize) {
-        let mut candidates = self.candidates(home);
-        let is_pending = |node: &NodeId| self.overlay.pending.contains_key(node);
-        let under_way = candidates.iter().filter(|node| is_pending(node)).count();
-        candidates.retain(|node| !is_pending(node));
+        if count == 0 {
+            return;
+        }
+        let candidates = self.candidates(home).into_iter();
+        let (under_way, mut candidates): (Vec<NodeId>, Vec<NodeId>) =
+            candidates.partition(|node| self.overlay.pending.contains_key(node));
+        if under_way.len() >= count {
+            return;
+        }
         self.rng.shuffle(&mut candidates);
         // Whoever is linked already answers soonest: what a newcomer without a neighbour needs. Then who was a neighbour
         // in the last run; then who is known by its presence, of an operator that is no neighbour yet.
         let alone = self.overlay.active.is_empty();
         let near: BTreeSet<_> = self.overlay.active.keys().filter_map(|node| self.operator_of(*node)).collect();
         let met = |node: &NodeId| self.operator_of(*node).is_some_and(|operator| !near.contains(&operator));
-        candidates.sort_by_key(|node| {
+        candidates.sort_by_cached_key(|node| {
             (!self.overlay.anchors.contains(node), alone && !self.links.contains_key(node), !met(node))
         });
-        for node in candidates.into_iter().take(count.saturating_sub(under_way)) {
+        for node in candidates.into_iter().take(count - under_way.len()) {
             self.court(now, node);
         }
     }
