@@ -183,6 +183,8 @@ impl Control {
         repeat: Repeat,
     ) -> Result<Bytes, Failure> {
         let began = Instant::now();
+        // An attempt was cut off: whatever comes of the next ones, it may have been done.
+        let mut open = false;
         loop {
             let asked = self.asked(method.clone(), path, body.clone());
             let failure = match connection::exchange(&self.target, asked, within).await {
@@ -190,8 +192,9 @@ impl Control {
                 Ok(answer) => problem(&answer),
                 Err(broken) => self.broken(broken),
             };
+            open |= failure.exit == Exit::Indefinite && method != Method::GET;
             if repeat == Repeat::Never || !failure.is_passing() || began.elapsed() > PATIENCE {
-                return Err(failure);
+                return Err(if open { failure.after_an_open_attempt() } else { failure });
             }
             self.say.detail(format!("{}; asking again", failure.what));
             tokio::time::sleep(PAUSE).await;
@@ -272,5 +275,21 @@ mod tests {
     #[test]
     fn any_text_is_one_value_in_a_query() {
         assert_eq!(encode("a b/ü&=#"), "a%20b%2F%C3%BC%26%3D%23");
+    }
+
+    #[tokio::test]
+    async fn a_command_that_was_cut_off_once_is_not_said_to_have_failed_for_certain() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let target = Target::Tcp(listener.local_addr().unwrap().to_string());
+        // The node takes the command, and is gone before it answers and after.
+        let node = tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            stream.readable().await.unwrap();
+        });
+        let say = Say { format: crate::say::Format::Json, quiet: true, verbose: 0 };
+        let control = Control { target, signer: None, say };
+        let failure = control.put_json("/v1/offer", &1).await.unwrap_err();
+        node.await.unwrap();
+        assert_eq!((failure.exit, failure.code.as_str()), (Exit::Indefinite, "lost"), "{}", failure.what);
     }
 }

@@ -75,6 +75,16 @@ impl Failure {
         Self { exit, code: problem.code, what: problem.detail, next, drawn: None }
     }
 
+    /// The last of several attempts failed for certain, but an earlier one may have been done.
+    pub(crate) fn after_an_open_attempt(self) -> Self {
+        if self.exit == Exit::Indefinite {
+            return self;
+        }
+        let what = format!("{}; an attempt before that was cut off, and may have been done", self.what);
+        let next = "look before you repeat it: bocage status APP".to_owned();
+        Self { exit: Exit::Indefinite, code: "lost".to_owned(), what, next: Some(next), drawn: None }
+    }
+
     /// Whether asking again a little later may work: the answer is only "not now".
     pub(crate) fn is_passing(&self) -> bool {
         matches!(self.code.as_str(), "unreachable" | "not-leader" | "timeout" | "full" | "lost")

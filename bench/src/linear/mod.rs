@@ -40,10 +40,15 @@ pub(crate) fn measure(bocage: &Bocage, histories: usize, seconds: u64) -> anyhow
     let (mut wrong, mut operations, mut troubles) = (Vec::new(), Vec::new(), Vec::new());
     for number in 0..histories {
         let history = run(bocage, Duration::from_secs(seconds), u64::try_from(number)?)?;
-        let violations = (0..KEYS).filter(|key| !is_linearizable(&history.seen, *key)).count();
+        let verdicts: Vec<CheckResult> = (0..KEYS).map(|key| verdict(&history.seen, key)).collect();
+        let unknown = verdicts.iter().filter(|verdict| **verdict == CheckResult::Unknown).count();
+        let violations = verdicts.iter().filter(|verdict| **verdict != CheckResult::Ok).count();
+        for (key, _) in (0..).zip(&verdicts).filter(|(_, verdict)| **verdict != CheckResult::Ok) {
+            tell(&history.seen, key);
+        }
         let open = history.seen.iter().filter(|seen| seen.operation.return_time == i64::MAX).count();
         eprintln!(
-            "linearizability {}: {} operations, {open} of unknown fate, {} kills and pauses; {violations} of {KEYS} keys wrong",
+            "linearizability {}: {} operations, {open} of unknown fate, {} kills and pauses; {violations} of {KEYS} keys wrong, of which {unknown} could not be decided in time",
             number + 1,
             history.seen.len(),
             history.troubles
@@ -93,10 +98,21 @@ fn run(bocage: &Bocage, lasts: Duration, seed: u64) -> anyhow::Result<History> {
     Ok(History { seen, troubles: troubles? })
 }
 
-fn is_linearizable(seen: &[Seen], key: u32) -> bool {
+/// What was seen of a key for which no order was found, in the order of the calls, for who looks into it.
+fn tell(seen: &[Seen], key: u32) {
+    let mut of_key: Vec<&Operation<Register>> =
+        seen.iter().filter(|seen| seen.key == key).map(|seen| &seen.operation).collect();
+    of_key.sort_by_key(|operation| operation.call_time);
+    for operation in of_key {
+        let Operation { client_id, call_time, return_time, op, .. } = operation;
+        eprintln!("key {key}: asker {} {call_time} to {return_time} ns: {op:?}", client_id.unwrap_or_default());
+    }
+}
+
+fn verdict(seen: &[Seen], key: u32) -> CheckResult {
     let history: Vec<Operation<Register>> =
         seen.iter().filter(|seen| seen.key == key).map(|seen| seen.operation.clone()).collect();
-    porcupine_rs::check_operations_timeout(&history, SEARCH_MAX) == CheckResult::Ok
+    porcupine_rs::check_operations_timeout(&history, SEARCH_MAX)
 }
 
 /// An operation as one asker saw it; `returned`: `None` when its fate is unknown.
@@ -113,6 +129,10 @@ fn operation(client: u32, called_ns: i64, returned_ns: Option<i64>, op: Op) -> O
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn is_linearizable(seen: &[Seen], key: u32) -> bool {
+        verdict(seen, key) == CheckResult::Ok
+    }
 
     fn seen(called: i64, returned: Option<i64>, op: Op) -> Seen {
         Seen { key: 0, operation: operation(1, called, returned, op) }
