@@ -145,6 +145,8 @@ struct Call {
     what: What,
     /// Who was asked last, and has not answered.
     asked: Option<NodeId>,
+    /// Somebody was asked who never answered: he may do it yet.
+    open: bool,
     /// How many were asked; chooses the next voter.
     attempts: u32,
     /// Hints followed since the last wait.
@@ -198,8 +200,18 @@ impl Caller {
             return;
         }
         self.last += 1;
-        let call =
-            Call { owner, context, cell, what, asked: None, attempts: 0, hops: 0, sent: false, retry_at: now.instant };
+        let call = Call {
+            owner,
+            context,
+            cell,
+            what,
+            asked: None,
+            open: false,
+            attempts: 0,
+            hops: 0,
+            sent: false,
+            retry_at: now.instant,
+        };
         self.calls.insert(self.last, call);
         self.by_cell.entry(cell).or_default().push(self.last);
         self.attempt(now, self.last, None);
@@ -220,7 +232,7 @@ impl Caller {
             self.arm(id);
             return;
         };
-        call.asked = Some(to);
+        call.open |= call.asked.replace(to).is_some();
         call.attempts += 1;
         call.hops += u32::from(hint.is_some());
         call.sent = true;
@@ -273,13 +285,20 @@ impl Caller {
         let Some(call) = self.calls.get(&id) else { return };
         match result {
             Reached::Yes(answer) => self.finish(id, Ok(answer)),
-            Reached::No(refusal) if refusal.certainty == Certainty::Definite => self.finish(id, Err(refusal)),
+            Reached::No(refusal) if refusal.certainty == Certainty::Definite => {
+                let may_be_done = call.open && matches!(call.what, What::Submit(_));
+                let certainty = if may_be_done { Certainty::Indefinite } else { Certainty::Definite };
+                self.finish(id, Err(Refusal { certainty, ..refusal }));
+            }
             Reached::NotLeader(Some(hint))
                 if hint != from
                     && call.hops < HOPS_MAX
                     && call.asked == Some(from)
                     && !is_lost(&self.lost, now, hint) =>
             {
+                if let Some(call) = self.calls.get_mut(&id) {
+                    call.asked = None;
+                }
                 self.attempt(now, id, Some(hint));
             }
             Reached::No(_) | Reached::NotLeader(_) => {

@@ -143,3 +143,22 @@ fn two_replicas_that_point_at_each_other_are_not_asked_in_a_tight_circle() {
     }
     assert!(caller.poll_timeout().unwrap().at >= at(50).instant);
 }
+
+/// Whoever was asked first may do it yet, whatever the next one says of his own try.
+#[test]
+fn a_no_is_not_for_certain_while_an_earlier_attempt_is_open() {
+    for (answers, certainty) in [(true, Certainty::Definite), (false, Certainty::Indefinite)] {
+        let mut caller = Caller::new(node(0));
+        step(&mut caller, at(0), located(Some(node(1))));
+        assert_eq!(sent_to(&step(&mut caller, at(0), submit(5_000))), Some(node(1)));
+        let next = if answers {
+            sent_to(&step(&mut caller, at(10), outcome(node(1), Reached::NotLeader(Some(node(2))))))
+        } else {
+            sent_to(&step(&mut caller, at(10), Input::PeerDown(node(1))))
+        };
+        let no = Reached::No(Refusal::definite(Code::Full, "too many proposals wait in this cell"));
+        let outputs = step(&mut caller, at(11), outcome(next.unwrap(), no));
+        let [Output::Done { result: Err(refusal), .. }] = &outputs[..] else { panic!("{outputs:?}") };
+        assert_eq!(refusal.certainty, certainty, "the first one answered: {answers}");
+    }
+}
