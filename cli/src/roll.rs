@@ -87,6 +87,19 @@ impl Elector {
         Err(Failure::new(Exit::Unauthorised, "no-elector", what)
             .next("ask one of them; the next version of the charter may list you: bocage charter amend"))
     }
+
+    /// Casts this elector's ballot on a motion: the motion as it stands then.
+    pub(crate) async fn cast(
+        &self,
+        at: &Invocation,
+        known: &Known,
+        id: &str,
+        yes: bool,
+    ) -> Result<MotionShown, Failure> {
+        let key = self.elector_key(known)?;
+        known.vote(&id_of(id)?, &key, yes).await?;
+        self.known(at).await?.find_motion(id).cloned()
+    }
 }
 
 impl Known {
@@ -181,4 +194,19 @@ pub(crate) fn stands(motion: &MotionShown, now_ms: u64) -> String {
 /// Names, in one line.
 pub(crate) fn names(parties: &[bocage_node::control::roll::Party]) -> String {
     parties.iter().map(|party| party.name.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+/// How the ballots on a motion stand, as a document.
+pub(crate) fn tally(motion: &MotionShown) -> serde_json::Value {
+    let MotionShown { id, yes, needed, effective_ms, .. } = motion;
+    serde_json::json!({ "motion": id, "yes": yes.len(), "needed": needed, "effective_ms": effective_ms })
+}
+
+/// The same in words, with those that were not heard while that matters.
+pub(crate) fn told(about: &str, motion: &MotionShown) -> String {
+    let unheard = match (motion.effective_ms, names(&motion.silent)) {
+        (None, silent) if !silent.is_empty() => format!(" Not heard yet: {silent}."),
+        _ => String::new(),
+    };
+    format!("{about}: {}.{unheard}", stands(motion, wall().0))
 }

@@ -4,7 +4,6 @@ mod common;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
     process::Command,
     sync::{
         Arc,
@@ -14,47 +13,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::Person;
+use common::{Person, hedge::Demo};
 use serde_json::Value;
 
 /// A write that is not acknowledged so long after the leader's death fails the test; `docs/figures.md` has the figure.
 const OUTAGE_MAX: Duration = Duration::from_secs(20);
 
-/// A demo that ends with the test, however that ends.
-struct Demo {
-    person: Person,
-    dir: PathBuf,
-    said: Value,
-}
-
 impl Demo {
-    fn start(dir: &str) -> Self {
-        Self::start_with(dir, &[])
-    }
-
-    fn start_with(dir: &str, more: &[&str]) -> Self {
-        let person = Person::new();
-        let dir = person.path(dir);
-        let said = person.asks(&[&["demo", "--detach", "--dir", dir.to_str().unwrap()], more].concat());
-        Self { person, dir, said }
-    }
-
-    fn nodes(&self) -> &Vec<Value> {
-        self.said["nodes"].as_array().unwrap()
-    }
-
     fn node(&self, node_id: &str) -> &Value {
         self.nodes().iter().find(|node| node["node_id"] == node_id).expect("it is a node of the demo")
     }
 
     fn status(&self, control: &str) -> Value {
         self.person.asks(&["status", "guestbook", "--node", control])
-    }
-
-    /// The app's URL through the edge of a node.
-    fn url(&self, node: &Value, path: &str) -> String {
-        let port = node["edge"].as_str().unwrap().rsplit_once(':').unwrap().1;
-        format!("http://{}:{port}{path}", self.said["app"]["host"].as_str().unwrap())
     }
 
     /// All entries, through the edge of a node, page by page.
@@ -69,20 +40,6 @@ impl Demo {
             after = last["id"].as_u64().unwrap();
             all.extend(page.iter().map(|entry| (entry["id"].as_u64().unwrap(), text_of(entry))));
         }
-    }
-}
-
-impl Drop for Demo {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            for node in self.nodes() {
-                let log = PathBuf::from(node["dir"].as_str().unwrap_or_default()).join("log");
-                let text = std::fs::read_to_string(&log).unwrap_or_default();
-                let tail: Vec<_> = text.lines().rev().take(15).collect();
-                eprintln!("--- {}\n{}", log.display(), tail.into_iter().rev().collect::<Vec<_>>().join("\n"));
-            }
-        }
-        self.person.types(&["demo", "stop", "--dir", self.dir.to_str().unwrap()]);
     }
 }
 

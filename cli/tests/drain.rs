@@ -2,7 +2,6 @@
 mod common;
 
 use std::{
-    path::{Path, PathBuf},
     process::Command,
     sync::{
         Arc,
@@ -12,51 +11,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::Person;
+use common::hedge::Demo;
 use serde_json::Value;
 
 /// Cells agree on the rules that know of draining within this.
 const AGREED_MAX: Duration = Duration::from_mins(2);
 
-struct Demo {
-    person: Person,
-    dir: PathBuf,
-    said: Value,
-}
-
 impl Demo {
-    fn start() -> Self {
-        let person = Person::new();
-        let dir = person.path("hedge");
-        let said = person.asks(&["demo", "--detach", "--dir", dir.to_str().unwrap()]);
-        Self { person, dir, said }
-    }
-
-    fn nodes(&self) -> &Vec<Value> {
-        self.said["nodes"].as_array().unwrap()
-    }
-
     fn status(&self, through: &Value) -> Value {
         self.person.asks(&["status", "guestbook", "--node", through["control"].as_str().unwrap()])
-    }
-
-    fn url(&self, node: &Value, path: &str) -> String {
-        let port = node["edge"].as_str().unwrap().rsplit_once(':').unwrap().1;
-        format!("http://{}:{port}{path}", self.said["app"]["host"].as_str().unwrap())
-    }
-}
-
-impl Drop for Demo {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            for node in self.nodes() {
-                let log = Path::new(node["dir"].as_str().unwrap()).join("log");
-                let text = std::fs::read_to_string(log).unwrap_or_default();
-                let tail: Vec<_> = text.lines().rev().take(15).collect();
-                eprintln!("--- {}\n{}", node["operator"], tail.into_iter().rev().collect::<Vec<_>>().join("\n"));
-            }
-        }
-        self.person.types(&["demo", "stop", "--dir", self.dir.to_str().unwrap()]);
     }
 }
 
@@ -106,7 +69,7 @@ fn entries(url: &dyn Fn(u64) -> String) -> Vec<(u64, String)> {
 
 #[test]
 fn a_node_that_leaves_is_relieved_under_load_and_does_not_come_back_by_itself() {
-    let demo = Demo::start();
+    let demo = Demo::start("hedge");
     let began = Instant::now();
     let status = loop {
         let status = demo.status(&demo.nodes()[0]);

@@ -3,32 +3,17 @@
 mod common;
 
 use std::{
-    fs,
-    path::PathBuf,
-    thread,
+    fs, thread,
     time::{Duration, Instant},
 };
 
-use common::Person;
+use common::hedge::Demo;
 use serde_json::Value;
 
 /// The figure: a stolen key has lost its power everywhere by then.
 const POWERLESS_WITHIN: Duration = Duration::from_mins(1);
 
-struct Demo {
-    person: Person,
-    dir: PathBuf,
-    said: Value,
-}
-
 impl Demo {
-    fn start() -> Self {
-        let person = Person::new();
-        let dir = person.path("hedge");
-        let said = person.asks(&["demo", "--detach", "--dir", dir.to_str().unwrap()]);
-        Self { person, dir, said }
-    }
-
     fn node(&self, number: usize) -> &Value {
         &self.said["nodes"][number]
     }
@@ -51,20 +36,6 @@ impl Demo {
     }
 }
 
-impl Drop for Demo {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            for node in self.said["nodes"].as_array().unwrap() {
-                let log = PathBuf::from(node["dir"].as_str().unwrap_or_default()).join("log");
-                let text = fs::read_to_string(&log).unwrap_or_default();
-                let tail: Vec<_> = text.lines().rev().take(15).collect();
-                eprintln!("--- {}\n{}", log.display(), tail.into_iter().rev().collect::<Vec<_>>().join("\n"));
-            }
-        }
-        self.person.types(&["demo", "stop", "--dir", self.dir.to_str().unwrap()]);
-    }
-}
-
 /// How long it took until this held.
 fn until(what: &str, mut holds: impl FnMut() -> bool) -> Duration {
     let began = Instant::now();
@@ -77,7 +48,7 @@ fn until(what: &str, mut holds: impl FnMut() -> bool) -> Duration {
 
 #[test]
 fn a_stolen_key_loses_its_power_everywhere_within_a_minute() {
-    let demo = Demo::start();
+    let demo = Demo::start("hedge");
     an_operator_changes_its_key_and_stays_a_member(&demo);
     a_tenant_changes_its_key_and_the_old_one_opens_nothing(&demo);
     a_revoked_node_is_dealt_with_by_nobody(&demo);

@@ -8,15 +8,18 @@
 //!     └──────sends── all                     │                      ↑
 //!                                          edges      leases ──→ caller ──→ (the leader, wherever it is)
 //! ```
+mod fetches;
 mod roll;
 mod status;
+mod ties;
 mod wiring;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeSet, VecDeque},
     sync::Arc,
 };
 
+use self::fetches::{Fetcher, Fetches};
 use crate::{
     agenda::Agenda,
     birth::{self, Goal, Host, HostInput, HostOutput, Sponsor, SponsorInput, SponsorOutput},
@@ -31,19 +34,19 @@ use crate::{
     context::Context,
     departure::{self, Departure},
     frame::Frame,
-    id::{CellId, ContentHash, NodeId, RequestId, TransferId},
+    id::{CellId, NodeId, RequestId},
     identity::NodeIdentity,
-    io::{Content, ContentKind, Input, Output},
+    io::{Input, Output},
     lease::{self, Leases},
     machine::{Deadline, Machine, Outbox},
     membership::{self, Membership},
     notice::Notice,
     random::Seed,
     reach::{self, Reach, Wanter},
-    record::{Keyring, Kind, Shared, Subject},
+    record::{Keyring, Kind, Shared},
     route::{self, Router},
     store::{Boot, DiskFault, Rot, StoreOp, WriteBatch},
-    ties::{Change, Ties},
+    ties::Ties,
     time::Now,
     writes::Writes,
 };
@@ -99,14 +102,6 @@ enum HandOver {
     Timeout(Part),
 }
 
-/// Who waits for bytes.
-#[derive(Clone, Copy, Debug)]
-enum Fetcher {
-    Leases,
-    Host,
-    Cell(CellId),
-}
-
 /// All parts of a node, wired.
 #[derive(Debug)]
 pub struct Node {
@@ -128,8 +123,7 @@ pub struct Node {
     /// Whom sleeping cells rely on.
     vigils: Ties,
     writes: Writes,
-    fetches: BTreeMap<TransferId, (Fetcher, NodeId, ContentHash)>,
-    last_transfer: TransferId,
+    fetches: Fetches,
     disk_failed: Option<DiskFault>,
     agenda: Agenda<Part>,
     pending: VecDeque<HandOver>,
@@ -175,8 +169,7 @@ impl Node {
             watched: Ties::default(),
             vigils: Ties::default(),
             writes: Writes::default(),
-            fetches: BTreeMap::new(),
-            last_transfer: TransferId::default(),
+            fetches: Fetches::default(),
             disk_failed: None,
             agenda: Agenda::default(),
             pending: VecDeque::new(),
@@ -225,14 +218,9 @@ impl Node {
                     self.outbox.push(Output::Notice(Notice::DiskFailed(fault)));
                 }
             }
-            // No cell sleeps yet, so nothing is loaded after the boot.
+            // A sleeping cell stays in memory, so nothing is loaded after the boot.
             Input::Loaded { .. } | Input::Reading(_) => {}
-            Input::Transferred { id, result } => {
-                if let Some((fetcher, from, content)) = self.fetches.remove(&id) {
-                    self.want(Wanter::Transfer(id), from, false);
-                    self.on_fetched(fetcher, content, result.ok());
-                }
-            }
+            Input::Transferred { id, result } => self.on_transferred(id, result.ok()),
             Input::Instance { id, generation, change } => {
                 self.hand(HandOver::Leases(lease::Input::Instance { id, generation, change }));
             }
@@ -553,37 +541,6 @@ impl Node {
         }
     }
 
-    /// The nodes on which a sleeping cell relies are watched, each once for all cells.
-    fn watch(&mut self, cell: CellId, nodes: BTreeSet<NodeId>) {
-        for Change { node: peer, needed: wanted, sole } in self.vigils.keep(cell, nodes) {
-            if sole {
-                self.hand(HandOver::Reach(reach::Input::Watch { peer, wanted }));
-            }
-        }
-    }
-
-    /// A replica's node keeps links to the nodes of its cell.
-    fn want_members(&mut self, description: &cell::Description) {
-        let members: BTreeSet<NodeId> = description.members.iter().map(|member| member.node).collect();
-        let home = self.identity.certificate().jurisdiction;
-        let abroad = description.leases.iter().filter(|lease| lease.jurisdiction != home);
-        let hosts = abroad.map(|lease| lease.node).chain(members.iter().copied()).collect();
-        self.want_nodes(description.cell, members, hosts);
-    }
-
-    fn want_nodes(&mut self, cell: CellId, members: BTreeSet<NodeId>, watched: BTreeSet<NodeId>) {
-        for Change { node: peer, needed: wanted, .. } in self.ties.keep(cell, members) {
-            self.want(Wanter::Cell(cell), peer, wanted);
-        }
-        for Change { node: peer, needed: wanted, sole } in self.watched.keep(cell, watched) {
-            // Verdicts and presences stay in a node's jurisdiction: whoever depends on a node elsewhere asks for them.
-            if sole {
-                let subject = Subject(peer.0);
-                self.hand(HandOver::Membership(membership::Input::Subscribe { subject, wanted }));
-            }
-        }
-    }
-
     fn on_caller(&mut self, output: caller::Output) {
         match output {
             caller::Output::Send { to, cell, context, message } => self.hand_to_replica(to, cell, context, message),
@@ -737,34 +694,6 @@ impl Node {
         };
         let write = self.writes.number();
         self.outbox.push(Output::Persist { write, batch: WriteBatch { ops: vec![op] } });
-    }
-
-    fn fetch(&mut self, fetcher: Fetcher, from: NodeId, hash: ContentHash, size_bytes_max: u64) {
-        self.last_transfer = TransferId(self.last_transfer.0 + 1);
-        let id = self.last_transfer;
-        let kind = match fetcher {
-            Fetcher::Leases | Fetcher::Host => ContentKind::Component,
-            Fetcher::Cell(_) => ContentKind::Snapshot,
-        };
-        self.fetches.insert(id, (fetcher, from, hash));
-        self.want(Wanter::Transfer(id), from, true);
-        self.outbox.push(Output::Transfer { id, from, what: Content { hash, size_bytes_max, kind } });
-    }
-
-    #[allow(
-        clippy::option_option,
-        reason = "it came or not; a snapshot comes with its bytes, a component stays on disk"
-    )]
-    fn on_fetched(&mut self, fetcher: Fetcher, content: ContentHash, arrived: Option<Option<Blob>>) {
-        let here = arrived.is_some();
-        match fetcher {
-            Fetcher::Leases => self.hand(HandOver::Leases(lease::Input::Fetched { content, here })),
-            Fetcher::Host => self.hand(HandOver::Host(HostInput::Fetched { content, here })),
-            Fetcher::Cell(cell) => {
-                let input = Box::new(cell::Input::Fetched { content, bytes: arrived.flatten() });
-                self.hand(HandOver::Cells(cells::Input::To { cell, input }));
-            }
-        }
     }
 
     fn hand(&mut self, hand_over: HandOver) {

@@ -1,6 +1,7 @@
 //! The binary, as a person with a fresh home runs it.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub(crate) mod hedge;
 pub(crate) mod nodes;
 
 use std::{

@@ -1,13 +1,12 @@
 //! `bocage alias admit`: an elector's ballot for a tenant's short name.
-use bocage_node::{control::roll::Motion, settings::wall};
+use bocage_node::control::roll::Motion;
 use clap::Args;
-use serde_json::json;
 
 use super::tenant;
 use crate::{
     failure::{Exit, Failure},
     invocation::Invocation,
-    roll::{Elector, Known, id_of, is_id, names, stands},
+    roll::{Elector, Known, is_id, tally, told},
 };
 
 #[derive(Debug, Args)]
@@ -27,19 +26,9 @@ pub(crate) struct Admit {
 impl Admit {
     pub(super) async fn run(self, at: &Invocation) -> Result<(), Failure> {
         let known = self.elector.known(at).await?;
-        let key = self.elector.elector_key(&known)?;
         let id = request_of(&known, &self.name, self.tenant.as_deref())?.id.clone();
-        known.vote(&id_of(&id)?, &key, !self.no).await?;
-        let after = self.elector.known(at).await?;
-        let motion = after.find_motion(&id)?;
-        let more = match (motion.effective_ms, names(&motion.silent)) {
-            (None, silent) if !silent.is_empty() => format!(" Not heard yet: {silent}."),
-            _ => String::new(),
-        };
-        at.say.done(
-            &json!({ "motion": id, "yes": motion.yes.len(), "needed": motion.needed, "effective_ms": motion.effective_ms }),
-            format!("{}: {}.{more}", self.name, stands(motion, wall().0)),
-        );
+        let motion = self.elector.cast(at, &known, &id, !self.no).await?;
+        at.say.done(&tally(&motion), told(&self.name, &motion));
         Ok(())
     }
 }

@@ -1,13 +1,12 @@
 //! `bocage operator admit`: an elector's ballot for an operator who asks. Signed here, carried by whichever node; the others
 //! do so when they like.
-use bocage_node::{control::roll::Motion, settings::wall};
+use bocage_node::control::roll::Motion;
 use clap::Args;
-use serde_json::json;
 
 use crate::{
     failure::{Exit, Failure},
     invocation::Invocation,
-    roll::{Elector, Known, ballot, id_of, is_id, is_void, names, stands},
+    roll::{Elector, Known, ballot, id_of, is_id, is_void, tally, told},
 };
 
 #[derive(Debug, Args)]
@@ -24,21 +23,9 @@ pub(crate) struct Admit {
 impl Admit {
     pub(super) async fn run(self, at: &Invocation) -> Result<(), Failure> {
         let known = self.elector.known(at).await?;
-        let key = self.elector.elector_key(&known)?;
-        let motion = request_of(&known, &self.who)?;
-        let id = motion.id.clone();
-        known.vote(&id_of(&id)?, &key, !self.no).await?;
-        let after = self.elector.known(at).await?;
-        let motion = after.find_motion(&id)?;
-        let what = stands(motion, wall().0);
-        let more = match (motion.effective_ms, names(&motion.silent)) {
-            (None, silent) if !silent.is_empty() => format!(" Not heard yet: {silent}."),
-            _ => String::new(),
-        };
-        at.say.done(
-            &json!({ "motion": id, "yes": motion.yes.len(), "needed": motion.needed, "effective_ms": motion.effective_ms }),
-            format!("{}: {what}.{more}", self.who),
-        );
+        let id = request_of(&known, &self.who)?.id.clone();
+        let motion = self.elector.cast(at, &known, &id, !self.no).await?;
+        at.say.done(&tally(&motion), told(&self.who, &motion));
         Ok(())
     }
 }
