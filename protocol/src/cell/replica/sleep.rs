@@ -1,8 +1,9 @@
 //! A quiet cell sleeps: it has no tick, timer or message.
 //!
 //! A leader that sees everything agreed, and known to all, says so to every node that holds a replica or a lease of the cell,
-//! a round trip after a heartbeat, so that none of its answers is under way. Who sees the same falls asleep and answers; once all have, the leader sleeps too. If one does
-//! not, the next heartbeat wakes the others and it is tried again later.
+//! a round trip after a heartbeat, so that none of its answers is under way: when it wakes it has heard from everybody since
+//! it last counted. Who sees the same falls asleep and answers; once all have, the leader sleeps too. If one does not, the
+//! next heartbeat wakes the others and it is tried again later.
 //!
 //! From then on it is for pairs of nodes to know whether both live (`reach/vigil`): whoever loses its leader's node wakes and
 //! campaigns, a leader wakes when it loses any node of the cell. Any message of raft wakes, and so does the first write or
@@ -141,8 +142,6 @@ impl Replica {
         self.sleep.stirred = self.now.instant;
         self.next_tick = self.now.instant + self.config.tick;
         if self.is_leader() {
-            // It has heard nobody since it last asked, for nobody had anything to say.
-            self.raw.raft.election_elapsed = 0;
             self.leading.woke(self.now.instant);
         }
     }

@@ -161,22 +161,25 @@ fn lost_words_delay_sleep_and_harm_nothing() {
 
 #[test]
 fn only_its_leader_puts_a_replica_to_sleep_and_only_where_its_log_ends() {
-    let mut world = World::new(5, 3, 0, Knobs::default());
-    world.run(Duration::from_secs(1));
+    let mut world = asleep(Knobs::default());
     let leader = world.leader().unwrap();
     let [one, other] = [(leader + 1) % 3, (leader + 2) % 3];
+    assert!(write(&mut world, leader, 1));
+    world.run(Duration::from_millis(1_200));
+    assert!(!all_sleep(&world) && world.applied(one) == world.applied(leader), "awake, and nothing to do");
     let (line, term, index) = (world.replica(one).line(), term(&world), world.applied(one));
     let said = [
-        (other, line, term, index),
-        (leader, line, term, index + 1),
-        (leader, line, term, index - 1),
-        (leader, line, term + 1, index),
-        (leader, line + 1, term, index),
+        (other, line, term, index, false),
+        (leader, line, term, index + 1, false),
+        (leader, line, term, index - 1, false),
+        (leader, line, term + 1, index, false),
+        (leader, line + 1, term, index, false),
+        (leader, line, term, index, true),
     ];
-    for (by, line, term, index) in said {
+    for (by, line, term, index, sleeps) in said {
         let from = world.sites[by].host.node();
         let message = Message::Sleep { line, term, index };
         world.input(one, super::super::Input::Received { from, message });
-        assert!(!world.replica(one).is_asleep(), "site {by} said {line} {term} {index}");
+        assert_eq!(world.replica(one).is_asleep(), sleeps, "site {by} said {line} {term} {index}");
     }
 }
