@@ -4,6 +4,7 @@ use std::{convert::Infallible, fmt};
 
 use bocage_protocol::{
     codec::Blob,
+    command::Reply,
     frame::Frame,
     io::{Input, LinkChange, Output},
     notice::Notice,
@@ -242,6 +243,12 @@ pub(crate) fn of_output(output: &Output, mark: Option<FrameMark>) -> u128 {
                 mixer.value(&(target.instance, target.node));
                 let round_trip = u64::try_from(target.round_trip.as_nanos()).unwrap_or(u64::MAX);
                 mixer.words([target.generation, u64::from(target.local), u64::from(target.up), round_trip]);
+            }
+        }
+        Output::Reply { request, result: Ok(Reply::Cells(cells)) } => {
+            mixer.words([6, request.0]);
+            for description in cells {
+                mixer.value(&**description);
             }
         }
         Output::Dial { .. }

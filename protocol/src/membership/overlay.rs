@@ -132,9 +132,11 @@ impl Membership {
         self.candidates_up_to(home, usize::MAX)
     }
 
-    /// How many could, and no more than make a difference: it is asked often, and a jurisdiction may be large.
-    fn possible(&self, home: bool) -> usize {
-        self.candidates_up_to(home, SMALL + self.config.active_max).len()
+    /// How many there are or could be of a class: `have`, and as many more as make a difference. It is asked often, and a
+    /// jurisdiction may be large.
+    fn possible(&self, home: bool, have: usize) -> usize {
+        let enough = SMALL.max(self.config.active_max);
+        have + self.candidates_up_to(home, enough.saturating_sub(have)).len()
     }
 
     fn candidates_up_to(&self, home: bool, max: usize) -> BTreeSet<NodeId> {
@@ -166,8 +168,8 @@ impl Membership {
 
     fn room(&self) -> Room {
         let (homes, abroads) = self.classes();
-        let home_possible = homes + self.possible(true);
-        let abroad_possible = abroads + self.possible(false);
+        let home_possible = self.possible(true, homes);
+        let abroad_possible = self.possible(false, abroads);
         let small = home_possible + abroad_possible < SMALL;
         let capacity = if small { self.config.active_max.max(SMALL - 1) } else { self.config.active_max };
         // One place stays free for whoever comes.
@@ -190,7 +192,8 @@ impl Membership {
         let room = self.room();
         let chosen =
             self.overlay.chosen.iter().filter(|node| self.overlay.active.get(node) == Some(&self.home)).count();
-        let own_choice = CHOSEN_MIN.min(room.home_target).saturating_sub(chosen).min(self.possible(true));
+        let own_choice = CHOSEN_MIN.min(room.home_target).saturating_sub(chosen);
+        let own_choice = own_choice.min(self.candidates_up_to(true, own_choice).len());
         let lacking = room.homes < room.home_target || room.abroads < room.abroad_target;
         self.seek(now, true, room.home_target.saturating_sub(room.homes).max(own_choice));
         self.seek(now, false, room.abroad_target.saturating_sub(room.abroads));
@@ -457,6 +460,9 @@ impl Membership {
         }
         self.overlay.contacts.insert(contact.node, contact);
         let overlay = &mut self.overlay;
+        if overlay.contacts.len() <= self.config.passive_max {
+            return;
+        }
         let mut spare: Vec<NodeId> =
             overlay.contacts.keys().filter(|node| !overlay.active.contains_key(node)).copied().collect();
         while spare.len() > self.config.passive_max {

@@ -2,7 +2,7 @@
 //! carries.
 //!
 //! An edge that is asked for an unknown host looks for its binding and subscribes to a voter, which sends an `Update` now
-//! and on each change. A subscription lasts [`SUBSCRIPTION`] and is renewed as long as somebody asks for the host.
+//! and on each change. A subscription lasts [`SUBSCRIPTION`] and is renewed at half of it.
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -33,8 +33,9 @@ use crate::{
 
 /// Links to the instances of one app that an edge wants; more instances get their requests from other edges.
 const LINKS_PER_APP_MAX: usize = 8;
-/// How long a voter sends updates after it was asked to.
-const SUBSCRIPTION: Duration = Duration::from_mins(1);
+/// How long a voter sends updates after it was asked to. Who loses the link to a voter asks again at once, so this only bounds
+/// how long a voter remembers who went away.
+const SUBSCRIPTION: Duration = Duration::from_mins(5);
 /// Subscribers of one cell; of more, the one that asked first is forgotten.
 const SUBSCRIBERS_MAX: usize = 4_096;
 /// Cells of others that are followed; of more, the one resolved longest ago is forgotten.
@@ -493,15 +494,23 @@ impl Router {
         let cell = update.cell;
         let Some(known) = self.apps.get_mut(&cell).filter(|known| known.local.is_none()) else { return };
         let voters = known.update.as_ref().map_or(&known.voters, |update| &update.voters);
-        let older =
-            known.update.as_ref().is_some_and(|before| (update.line, update.applied) < (before.line, before.applied));
-        if older || !(voters.contains(&from) || known.voters.contains(&from)) {
+        if !(voters.contains(&from) || known.voters.contains(&from)) {
             return;
         }
-        known.update = Some(update);
+        let older =
+            known.update.as_ref().filter(|before| (update.line, update.applied) < (before.line, before.applied));
+        // A voter counts what it applied when it last had news: without any, the same news may come with an older count.
+        let no_news = older.is_some_and(|before| Update { applied: before.applied, ..update.clone() } == *before);
+        if older.is_some() && !no_news {
+            return;
+        }
         known.asked = 0;
         let deadline = Deadline { at: now.instant + SUBSCRIPTION / 2, reason: "renew a subscription" };
         self.agenda.set(Due::Subscribe(cell), Some(deadline));
+        if no_news {
+            return;
+        }
+        known.update = Some(update);
         self.located(cell);
         self.serve(cell);
         self.outbox.push(Output::News(cell));

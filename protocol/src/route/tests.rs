@@ -91,6 +91,32 @@ fn a_cell_that_no_voter_knows_is_asked_for_once_a_second() {
     assert_eq!(subscriptions(&outputs), 1);
 }
 
+/// Voters describe a cell when something changes and count what they applied then, so one that has no news may show an
+/// older count than another: it was once asked again every second.
+#[test]
+fn a_voter_without_news_is_believed_though_it_applied_less() {
+    let (cell, voter) = (CellId::of(b"cell"), Keypair::from_secret(&[3; 32]));
+    let mut router = Router::new(NodeId::of(b"me"), "zone".into());
+    step(&mut router, at(0), Input::Locate(cell));
+    step(&mut router, at(0), Input::Learned(binding(cell, &voter)));
+    let update = |applied, host: &str| {
+        let (instances, voters, hosts) = (Vec::new(), vec![voter.node()], vec![host.to_owned()]);
+        let update = Update { cell, line: 1, applied, instances, voters, leader: None, hosts, removed: false };
+        Input::Received { from: voter.node(), message: Message::Update(update) }
+    };
+    let asked_again = |router: &mut Router, ms| {
+        router.handle_timeout(at(ms));
+        subscriptions(&std::iter::from_fn(|| router.poll_output()).collect::<Vec<_>>())
+    };
+    step(&mut router, at(1), update(9, "app"));
+    assert_eq!(asked_again(&mut router, 150_001), 1, "it is renewed");
+    step(&mut router, at(150_100), update(7, "app"));
+    assert_eq!(asked_again(&mut router, 152_000), 0, "no news");
+    assert_eq!(asked_again(&mut router, 300_100), 1);
+    step(&mut router, at(300_200), update(7, "other"));
+    assert_eq!(asked_again(&mut router, 301_200), 1, "what differs is old: another voter may know better");
+}
+
 /// Which links the router asks for, and gives up.
 fn wants(outputs: &[Output]) -> Vec<(NodeId, bool)> {
     outputs

@@ -247,6 +247,7 @@ impl<D: Daemon> World<D> {
             arrival += u64::from(*left == 0);
             self.nudge = left.checked_sub(1);
         }
+        self.memo.foresee(&frame);
         let slot = self.frames.put((frame, mark));
         self.queue.push(arrival, peer, Event::Frame { from: node, epoch: link.epoch, slot });
     }

@@ -1,11 +1,14 @@
 //! Signatures that were checked and records that were seen, shared by the whole world: each distinct envelope is verified
 //! once, however many nodes receive it.
+mod ahead;
+
 use std::collections::HashMap;
 
+use ahead::Ahead;
 use bocage_protocol::{
     codec,
     frame::Frame,
-    identity::{BadSignature, Envelope, PublicKey, Statement, Verified},
+    identity::{BadSignature, Envelope, Envelopes, PublicKey, Statement, Verified},
     record::{Kind, RecordBody},
 };
 
@@ -33,6 +36,7 @@ pub(crate) struct RecordSeen {
 #[derive(Debug, Default)]
 pub(crate) struct Memo {
     checked: HashMap<u128, Seen>,
+    ahead: Ahead,
     pub(crate) records: Vec<RecordSeen>,
 }
 
@@ -64,18 +68,35 @@ impl Memo {
         })
     }
 
+    /// Begins to check what a frame carries, which arrives later. A frame that cannot be read is found out then.
+    pub(crate) fn foresee(&mut self, frame: &Frame) {
+        let mut begin = |envelope: &Envelope| {
+            let digest = digest(envelope);
+            if !self.checked.contains_key(&digest) {
+                self.ahead.begin(digest, envelope);
+            }
+            true
+        };
+        if let Frame::Cell { message, .. } = frame {
+            let _found_out_on_arrival = message.check(&mut begin);
+            return;
+        }
+        let mut envelopes = Vec::new();
+        frame.envelopes(&mut envelopes);
+        for envelope in envelopes {
+            begin(envelope);
+        }
+    }
+
     /// What is known of an envelope, checked now if it never was; `None` if its signature is not valid.
     fn look(&mut self, envelope: &Envelope) -> Option<(Seen, bool)> {
-        let mut mixer = Mixer::default();
-        mixer.bytes(envelope.domain.as_bytes());
-        mixer.bytes(&envelope.payload);
-        mixer.bytes(&envelope.key.0);
-        mixer.bytes(&envelope.signature.0);
-        let digest = mixer.finish();
+        let digest = digest(envelope);
         if let Some(seen) = self.checked.get(&digest) {
             return Some((*seen, false));
         }
-        envelope.check().ok()?;
+        if !self.ahead.answer(digest).unwrap_or_else(|| envelope.check().is_ok()) {
+            return None;
+        }
         let seen = self.read(envelope).unwrap_or(Seen::Other);
         self.checked.insert(digest, seen);
         Some((seen, true))
@@ -95,6 +116,15 @@ impl Memo {
         self.records.push(RecordSeen { kind: body.kind, signer: envelope.key, slot: slot.finish() });
         Some(Seen::Record(number))
     }
+}
+
+fn digest(envelope: &Envelope) -> u128 {
+    let mut mixer = Mixer::default();
+    mixer.bytes(envelope.domain.as_bytes());
+    mixer.bytes(&envelope.payload);
+    mixer.bytes(&envelope.key.0);
+    mixer.bytes(&envelope.signature.0);
+    mixer.finish()
 }
 
 /// A set of small numbers.
