@@ -7,6 +7,7 @@ use bocage_node::{
         auth,
         doctor::Health,
         drain::{Drain, Leave, Left},
+        export::Captured,
     },
     keyfile::KeyFile,
     settings::wall,
@@ -143,6 +144,17 @@ impl Control {
     /// Asks and reads JSON.
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         read(&self.ask(Method::GET, path, Bytes::new(), ANSWER_MAX, Repeat::Safely).await?)
+    }
+
+    /// Has a cell make a capture of its app.
+    pub(crate) async fn capture(&self, cell: CellId) -> Result<Captured, Failure> {
+        let path = format!("/v1/cells/{cell}/capture");
+        read(&self.ask(Method::POST, &path, Bytes::new(), ANSWER_MAX, Repeat::Never).await?)
+    }
+
+    /// Asks for bytes.
+    pub(crate) async fn octets(&self, path: &str) -> Result<Bytes, Failure> {
+        self.ask(Method::GET, path, Bytes::new(), DEPLOY_MAX, Repeat::Safely).await
     }
 
     /// How far a drain is.

@@ -21,6 +21,7 @@ mod tree;
 mod invocation;
 mod target;
 mod connection;
+mod bundle;
 mod control;
 mod tenant;
 mod roll;

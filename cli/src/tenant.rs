@@ -94,7 +94,11 @@ impl Tenant {
     pub(crate) fn command(&self, cell: Option<CellId>, action: TenantAction) -> Signed<TenantCommand> {
         let mut session = [0; 16];
         getrandom::fill(&mut session).expect("the operating system gives randomness");
-        let op = OpId { session: SessionId(session), seq: 1 };
+        self.command_as(cell, OpId { session: SessionId(session), seq: 1 }, action)
+    }
+
+    /// A command under this op.
+    pub(crate) fn command_as(&self, cell: Option<CellId>, op: OpId, action: TenantAction) -> Signed<TenantCommand> {
         let command = TenantCommand { tenant: self.id(), cell, op, issued: wall(), action };
         Signed::seal(&self.key.keys, &command)
     }

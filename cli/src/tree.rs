@@ -88,6 +88,10 @@ pub(crate) enum Verb {
     Secrets(verb::secrets::Secrets),
     /// End an app
     Rm(verb::rm::Rm),
+    /// Write an app and all its state into one signed file
+    Export(verb::export::Export),
+    /// Begin an app again from such a file, in any mesh
+    Import(verb::import::Import),
     /// Change, recover, revoke and back up keys
     #[command(subcommand)]
     Keys(verb::keys::Keys),

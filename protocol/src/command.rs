@@ -5,7 +5,7 @@ use crate::{
     cell::{self, Answered, Applied, Barrier, CellGenesis, Description, Query, TenantCommand, Write},
     charter::{Papers, RollShown},
     departure,
-    id::{CellId, InstanceId, NodeId, OperatorId, TenantId},
+    id::{CellId, ContentHash, InstanceId, NodeId, OperatorId, TenantId},
     identity::{Endorsed, Genesis, NodeCertificate, Signed, Succession},
     membership::Address,
     placement::{Grade, Policy},
@@ -86,6 +86,16 @@ pub enum Command {
     Status,
     /// What this node knows of the cells that it has a replica or a lease of.
     Cells,
+    /// Bring bytes here, from the first of these nodes that has them, for somebody who will read them here. Answered with
+    /// `Done` once they are, or `NotFound`.
+    Bring {
+        /// Their hash.
+        content: ContentHash,
+        /// How many at most.
+        size_bytes_max: u64,
+        /// Who may have them. At most 16; of more, the first.
+        from: Vec<NodeId>,
+    },
     /// Which cells answer for a tenant's apps, as bindings say.
     Apps {
         /// Whose.
@@ -122,7 +132,7 @@ pub enum Reply {
     Applied(Applied),
     /// To `Read`.
     Answered(Answered),
-    /// To `Resolve`, `Offer`, `Drain`, `Depart`, `Papers`, `Word` and `Certificate`.
+    /// To `Bring`, `Resolve`, `Offer`, `Drain`, `Depart`, `Papers`, `Word` and `Certificate`.
     Done,
     /// To `Drained`.
     Drained(Box<DrainShown>),

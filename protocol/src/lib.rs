@@ -32,6 +32,7 @@ pub mod lease;
 pub mod birth;
 pub mod route;
 pub mod departure;
+pub mod bundle;
 
 pub mod cells;
 pub mod writes;

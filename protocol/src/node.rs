@@ -345,6 +345,9 @@ impl Node {
                 let input = membership::Input::Certificate { request: context.request, certificate };
                 self.hand(HandOver::Membership(input));
             }
+            Command::Bring { content, size_bytes_max, from } => {
+                self.bring(context.request, content, size_bytes_max, from);
+            }
             Command::Apps { tenant, app } => {
                 let apps = Reply::Apps(self.router.apps(tenant, app.as_deref()));
                 self.reply(context.request, Ok(apps));

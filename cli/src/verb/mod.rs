@@ -13,6 +13,8 @@ pub(crate) mod rollback;
 pub(crate) mod kv;
 pub(crate) mod secrets;
 pub(crate) mod rm;
+pub(crate) mod export;
+pub(crate) mod import;
 pub(crate) mod keys;
 pub(crate) mod node;
 pub(crate) mod mesh;
@@ -54,6 +56,8 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Kv(kv) => wait(kv.run(&at)),
         Verb::Secrets(secrets) => wait(secrets.run(&at)),
         Verb::Rm(rm) => wait(rm.run(&at)),
+        Verb::Export(export) => wait(export.run(&at)),
+        Verb::Import(import) => wait(import.run(&at)),
         Verb::Keys(keys) => wait(keys.run(&at)),
         Verb::Offer(offer) => wait(offer.run(&at)),
         Verb::Doctor(doctor) => wait(doctor.run(&at)),

@@ -6,6 +6,7 @@ pub mod auth;
 mod bodies;
 pub mod doctor;
 pub mod drain;
+pub mod export;
 mod keys;
 mod logs;
 pub mod roll;

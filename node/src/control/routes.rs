@@ -34,7 +34,7 @@ use crate::{edge::problem, handle::Ask, settings::wall, transfer::ContentStore a
 /// A command is answered within this.
 pub(super) const COMMAND_MAX: Duration = Duration::from_secs(10);
 /// A deploy is answered within this.
-const DEPLOY_MAX: Duration = Duration::from_mins(1);
+pub(super) const DEPLOY_MAX: Duration = Duration::from_mins(1);
 
 pub(super) type Shared = Arc<Control>;
 
@@ -76,6 +76,9 @@ pub(super) type Said<T> = Result<Json<T>, No>;
         plan,
         set_offer,
         secrets,
+        super::export::capture,
+        super::export::piece,
+        super::export::component,
         super::drain::drained,
         super::drain::drain,
         super::drain::leave,
@@ -111,6 +114,9 @@ pub(super) fn router(control: Shared, local: bool) -> Router {
         .route("/v1/cells/{cell}/stores/{store}/keys", get(list_keys))
         .route("/v1/cells/{cell}/stores/{store}/value", get(read_key))
         .route("/v1/cells/{cell}/secrets", get(secrets))
+        .route("/v1/cells/{cell}/capture", post(super::export::capture))
+        .route("/v1/cells/{cell}/capture/{content}", get(super::export::piece))
+        .route("/v1/cells/{cell}/components/{content}", get(super::export::component))
         .route("/v1/cells/{cell}/logs", get(super::logs::logs))
         .route_layer(middleware::from_fn_with_state((Arc::clone(&control), local), enter))
         // `enter` has read the body within its own bounds.
@@ -288,12 +294,12 @@ async fn read_key(
             Ok(Json(api::Value { value, version: versioned.version }))
         }
         Answer::Value(None) => Err(no(Code::NotFound, format!("there is no key {key:?}"))),
-        Answer::Keys { .. } | Answer::Description(_) => Err(unexpected()),
+        Answer::Keys { .. } | Answer::Description(_) | Answer::Captured(_) | Answer::Piece(_) => Err(unexpected()),
     }
 }
 
 /// Asks for who it is in the same read: state and authority are of one index.
-async fn read(control: &Control, known: Known, cell: CellId, query: cell::Query) -> Result<Answer, No> {
+pub(super) async fn read(control: &Control, known: Known, cell: CellId, query: cell::Query) -> Result<Answer, No> {
     let queries = vec![cell::Query::Describe, query];
     let command = Command::Read { cell, barrier: Barrier::Linear, queries };
     let Reply::Answered(answered) = ask(control, COMMAND_MAX, command).await? else { return Err(unexpected()) };
@@ -326,7 +332,7 @@ async fn list_keys(
     let query = cell::Query::List { store, prefix: which.prefix, after: which.after, limit };
     match read(&control, known, cell, query).await? {
         Answer::Keys { keys, more } => Ok(Json(api::Keys { keys, more })),
-        Answer::Value(_) | Answer::Description(_) => Err(unexpected()),
+        Answer::Value(_) | Answer::Description(_) | Answer::Captured(_) | Answer::Piece(_) => Err(unexpected()),
     }
 }
 

@@ -479,7 +479,10 @@ impl Sponsor {
         let description = match result {
             Ok(Answer::Answered(answered)) => answered.answers.into_iter().find_map(|answer| match answer {
                 cell::Answer::Description(description) => Some(description),
-                cell::Answer::Value(_) | cell::Answer::Keys { .. } => None,
+                cell::Answer::Value(_)
+                | cell::Answer::Keys { .. }
+                | cell::Answer::Captured(_)
+                | cell::Answer::Piece(_) => None,
             }),
             Ok(Answer::Applied(_)) => None,
             Err(refusal) => return self.end(id, Err(refusal)),

@@ -467,6 +467,20 @@ pub enum Query {
     /// Who, where, what: see [`super::Description`].
     #[n(2)]
     Describe,
+    /// All of it, for the tenant: makes a [`super::Capture`], kept for 30 s after it was last read. Only to a cell whose rules
+    /// say that its replicas know it: [`super::state::RULES_OF_CAPTURES`].
+    #[n(3)]
+    Capture,
+    /// A piece of a capture's encoding.
+    #[n(4)]
+    Piece {
+        /// Its hash.
+        #[n(0)]
+        content: ContentHash,
+        /// From which byte on.
+        #[n(1)]
+        offset: u64,
+    },
 }
 
 /// The answer to a [`Query`].
@@ -488,6 +502,12 @@ pub enum Answer {
     /// Of `Describe`.
     #[n(2)]
     Description(#[n(0)] Box<super::Description>),
+    /// Of `Capture`: the hash of its encoding, and how many bytes it has. `None`: another was made within the last second.
+    #[n(3)]
+    Captured(#[n(0)] Option<(ContentHash, u64)>),
+    /// Of `Piece`: at most 512 KiB, and none at its end. `None`: it is not held here any more.
+    #[n(4)]
+    Piece(#[n(0)] Option<Blob>),
 }
 
 /// A value with the version that compare-and-swap names: the index of the entry that wrote it.

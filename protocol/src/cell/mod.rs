@@ -5,6 +5,7 @@
 mod command;
 mod genesis;
 mod description;
+mod capture;
 mod wire;
 mod io;
 pub mod state;
@@ -14,10 +15,11 @@ pub use command::{
     Answer, Barrier, Command, DataBatch, Entry, Evidence, InstanceState, Outcome, Query, Release, Relief, Renewal,
     Repair, Secrets, Support, TenantAction, TenantCommand, Versioned, Workload, Write,
 };
+pub use capture::{CAPTURE_FORMAT, Capture, CapturedStore};
 pub use description::{Description, LeaseInfo, Member, ReleaseInfo};
 pub use genesis::{Candidate, CellGenesis, Founder, Grant, Receipt, Role};
 pub use io::{CellConfig, Input, Need, Output, Seeking};
-pub use replica::Replica;
+pub use replica::{PIECE_BYTES_MAX, Replica};
 #[cfg(any(test, feature = "fixtures"))]
 pub use state::fixture;
 pub use state::{Effects, Membership, State};

@@ -2,20 +2,25 @@
 //! data key, to the nodes that hold the app now.
 use std::io::{BufRead as _, IsTerminal as _, Read as _};
 
-use bocage_node::{control::api::Sealed, sealing};
+use bocage_node::{
+    control::api::{Applied, Sealed},
+    sealing,
+};
 use bocage_protocol::{
     cell::{Secrets, TenantAction},
     codec,
-    id::NodeId,
+    id::{CellId, NodeId},
     identity::PublicKey,
 };
 use clap::Args;
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
 use crate::{
+    control::Control,
     failure::{Exit, Failure},
     invocation::Invocation,
     say,
+    tenant::Tenant,
 };
 
 /// All secrets of an app have at most so many bytes.
@@ -49,16 +54,29 @@ impl Set {
         values.retain(|(name, _)| *name != self.name);
         values.push((self.name.clone(), value));
         values.sort_unstable();
-        let holders = holders(&sealed);
-        if holders.is_empty() {
-            let what = "this node knows the sealing key of none of the app's hosts yet";
-            return Err(Failure::new(Exit::Failed, "no-holders", what).next("ask again in some seconds"));
-        }
-        let secrets = sealing::seal_all(before.key_generation + 1, &tenant.key.keys, &holders, &values);
-        let applied = control.submit(cell, &tenant.command(Some(cell), TenantAction::Secrets(secrets))).await?;
-        at.say.done(&applied, format!("{} is set, for {}.", self.name, say::counted(holders.len(), "node")));
+        let (applied, holders) = seal(&control, &tenant, cell, &values).await?;
+        at.say.done(&applied, format!("{} is set, for {}.", self.name, say::counted(holders, "node")));
         Ok(())
     }
+}
+
+/// Gives an app these secrets and no others, under a new data key, sealed to those who hold it now: so many.
+pub(crate) async fn seal(
+    control: &Control,
+    tenant: &Tenant,
+    cell: CellId,
+    values: &[(String, Vec<u8>)],
+) -> Result<(Applied, usize), Failure> {
+    let sealed: Sealed = control.get(&format!("/v1/cells/{cell}/secrets")).await?;
+    let holders = holders(&sealed);
+    if holders.is_empty() {
+        let what = "this node knows the sealing key of none of the app's hosts yet";
+        return Err(Failure::new(Exit::Failed, "no-holders", what).next("ask again in some seconds"));
+    }
+    let generation = before(&sealed)?.key_generation + 1;
+    let secrets = sealing::seal_all(generation, &tenant.key.keys, &holders, values);
+    let applied = control.submit(cell, &tenant.command(Some(cell), TenantAction::Secrets(secrets))).await?;
+    Ok((applied, holders.len()))
 }
 
 fn before(sealed: &Sealed) -> Result<Secrets, Failure> {

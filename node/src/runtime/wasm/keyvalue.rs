@@ -114,7 +114,7 @@ impl Session {
         let query = Query::Get { store: store.to_owned(), key: checked(key)? };
         match self.read(vec![query]).await?.pop() {
             Some(Answer::Value(value)) => Ok(value),
-            Some(Answer::Keys { .. } | Answer::Description(_)) | None => Err(strange()),
+            Some(_) | None => Err(strange()),
         }
     }
 
@@ -279,7 +279,7 @@ impl store::HostBucket for KeyValue<'_> {
                 let cursor = more.then(|| keys.last().cloned()).flatten();
                 Ok(KeyResponse { keys, cursor })
             }
-            Ok(Some(Answer::Value(_) | Answer::Description(_)) | None) => Err(strange()),
+            Ok(Some(_) | None) => Err(strange()),
             Err(error) => Err(error),
         })
     }

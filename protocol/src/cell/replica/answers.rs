@@ -236,9 +236,11 @@ impl Replica {
         }
     }
 
-    fn look_up(&self, query: &Query) -> Answer {
+    fn look_up(&mut self, query: &Query) -> Answer {
         let state = self.state.as_ref().expect("reads are answered from a state");
         match query {
+            Query::Capture => self.capture(),
+            Query::Piece { content, offset } => self.piece(*content, *offset),
             Query::Describe => Answer::Description(Box::new(self.described().expect("there is a state"))),
             Query::Get { .. } | Query::List { .. } => state.answer(query),
         }

@@ -5,7 +5,7 @@
 //! entries are applied to the agreed state (`apply`); whoever waits is answered (`answers`, from `asks` and `reads`). A
 //! leader also brings raft's membership to the agreed one (`membership`) and mends its cell (`leading`, by the pure `mend`);
 //! before its node drains or stops it lets another lead (`handing`). A member that has left stops for good (`farewell`).
-//! `elections` says when a voter campaigns, `snapshots` how a far follower catches up.
+//! `elections` says when a voter campaigns, `snapshots` how a far follower catches up, `capturing` what its tenant takes home.
 //!
 //! A panic inside is contained: this replica stops, says so, and its node goes on.
 mod start;
@@ -26,6 +26,7 @@ mod handing;
 mod farewell;
 mod announce;
 mod sleep;
+mod capturing;
 #[cfg(test)]
 mod tests;
 
@@ -38,9 +39,12 @@ use std::{
 
 use raft::{RawNode, StateRole, eraftpb::ConfState};
 
+pub use capturing::PIECE_BYTES_MAX;
+
 use self::{
     announce::Announcement,
     answers::Proposals,
+    capturing::Captured,
     elections::{Elections, Timing},
     handing::{Handing, Heir},
     leading::Leading,
@@ -100,6 +104,8 @@ pub struct Replica {
     reads: Reads,
     /// The snapshot that peers can fetch now.
     provided: Option<Provided>,
+    /// What a tenant reads of it.
+    captured: Option<Captured>,
     /// The snapshot that is being fetched.
     fetching: Option<Fetching>,
     /// A fetched snapshot that raft was told of and has not taken yet.
@@ -395,6 +401,7 @@ impl Replica {
         self.elections.keep_hurrying(&mut self.raw.raft);
         self.tick_leading();
         self.tick_announcement();
+        self.tick_capture();
         self.tick_sleep();
     }
 

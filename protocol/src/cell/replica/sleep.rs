@@ -220,6 +220,7 @@ impl Replica {
             && self.nobody_asks()
             && !self.writes.is_busy()
             && self.provided.is_none()
+            && self.captured.is_none()
             && self.fetching.is_none()
             && self.arrived.is_none()
     }

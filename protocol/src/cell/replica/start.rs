@@ -150,6 +150,7 @@ impl Replica {
             proposals: Proposals::default(),
             reads: Reads::default(),
             provided: None,
+            captured: None,
             fetching: None,
             arrived: None,
             leading: Leading::default(),

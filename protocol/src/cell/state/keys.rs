@@ -5,7 +5,7 @@ use minicbor::{Decode, Encode};
 
 use super::{Refusal, no};
 use crate::{
-    cell::{Outcome, Versioned, Write},
+    cell::{CapturedStore, Outcome, Versioned, Write},
     codec::Blob,
     refusal::Code,
 };
@@ -150,6 +150,16 @@ impl Keys {
         if keys.is_empty() {
             self.stores.remove(store);
         }
+    }
+
+    /// All of it.
+    pub(super) fn captured(&self) -> Vec<CapturedStore> {
+        let pair = |(key, held): (&String, &Versioned)| (key.clone(), held.value.clone());
+        let store = |(name, keys): (&String, &Store)| CapturedStore {
+            name: name.clone(),
+            keys: keys.iter().map(pair).collect(),
+        };
+        self.stores.iter().map(store).collect()
     }
 
     /// Counts again, after decoding.

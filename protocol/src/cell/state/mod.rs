@@ -44,8 +44,8 @@ use self::{
     sessions::Sessions,
 };
 use super::{
-    Answer, Command, Description, Entry, LeaseInfo, Member, Outcome, Query, ReleaseInfo, Repair, Role, Secrets,
-    Workload,
+    Answer, CAPTURE_FORMAT, Capture, Command, Description, Entry, LeaseInfo, Member, Outcome, Query, Release,
+    ReleaseInfo, Repair, Role, Secrets, Workload,
 };
 use crate::{
     codec::{self, Blob, DecodeError},
@@ -64,6 +64,8 @@ pub const RULES_OF_KEYS: u32 = 2;
 /// From these rules on there are `Evidence::Drain` and a relief in `Repair::GrantLease`, and all voters let their leader hand
 /// over: see [`super::RaftMessage`].
 pub const RULES_OF_DRAIN: u32 = 3;
+/// From these rules on replicas know [`Query::Capture`].
+pub const RULES_OF_CAPTURES: u32 = 3;
 /// The format of an encoded [`State`].
 pub const FORMAT: u32 = 1;
 /// A tenant's command is refused when it was signed further than this from cell time.
@@ -294,6 +296,27 @@ impl State {
                 Answer::Keys { keys, more }
             }
             Query::Describe => Answer::Description(Box::new(self.description())),
+            // Of what a replica holds, not of a state.
+            Query::Capture => Answer::Captured(None),
+            Query::Piece { .. } => Answer::Piece(None),
+        }
+    }
+
+    /// All that the tenant said and its instances wrote.
+    #[must_use]
+    pub fn capture(&self) -> Capture {
+        let current = self.releases.current();
+        Capture {
+            format: CAPTURE_FORMAT,
+            mesh: self.mesh,
+            cell: self.cell,
+            tenant: self.tenant,
+            line: self.line,
+            index: self.applied,
+            time: self.time,
+            release: Release { policy: self.policy.clone(), ..current.release.clone() },
+            secrets: self.secrets.clone(),
+            stores: self.keys.captured(),
         }
     }
 
