@@ -269,6 +269,7 @@ mod tests {
             records: 2,
             cells: 0,
             leases: 0,
+            away: AwayShown::default(),
             to_hand_over: 0,
             draining: None,
             disk: None,

@@ -17,7 +17,7 @@ pub use command::{
 pub use description::{Description, LeaseInfo, Member, ReleaseInfo};
 pub use genesis::{Candidate, CellGenesis, Founder, Grant, Receipt, Role};
 pub use io::{CellConfig, Input, Need, Output, Seeking};
-pub use replica::Replica;
+pub use replica::{Replica, Slumber, Standing};
 #[cfg(any(test, feature = "fixtures"))]
 pub use state::fixture;
 pub use state::{Effects, Membership, State};

@@ -288,7 +288,10 @@ impl Router {
             return;
         }
         let voters = description.members.iter().filter(|member| member.votes);
-        let voters: Vec<_> = voters.map(|member| (member.node, member.jurisdiction)).collect();
+        // Copies know who serves too: in a cut they are the only ones that those on their side can ask.
+        let is_copy = |member: &&crate::cell::Member| !member.votes && description.policy.is_away(member.jurisdiction);
+        let copies = description.members.iter().filter(is_copy);
+        let voters: Vec<_> = voters.chain(copies).map(|member| (member.node, member.jurisdiction)).collect();
         let (cell, tenant) = (description.cell, description.tenant);
         let binding = |host: String| Binding {
             host,

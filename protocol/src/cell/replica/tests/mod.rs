@@ -8,3 +8,4 @@ mod mending;
 mod draining;
 mod hostile;
 mod sleeping;
+mod standing;
