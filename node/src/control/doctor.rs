@@ -247,6 +247,7 @@ fn findings(status: &NodeStatus, reach: &ReachShown, around: &Around) -> Vec<Fin
 #[cfg(test)]
 mod tests {
     use bocage_protocol::{
+        away::AwayShown,
         command::KeysShown,
         id::{NodeId, OperatorId},
         resources::Site,
