@@ -41,6 +41,8 @@ fn small(seconds: u64) -> Scenario {
         clients = 2
         think_ms = 700
         reads_per_mille = 600
+        [check]
+        eviction = false
         [[fault]]
         at_s = 60
         for_s = {seconds}

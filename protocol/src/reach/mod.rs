@@ -16,6 +16,7 @@ mod book;
 mod keys;
 mod need;
 mod vigil;
+mod heal;
 mod own;
 mod relays;
 mod find;
@@ -493,6 +494,7 @@ impl Reach {
                 return self.turn_away(now, from, reason);
             }
         };
+        let returns = self.was_cut_off(from);
         let peer = self.peer(from, now.instant);
         let known = matches!(peer.state, State::Linked);
         let life = (hello.disk, hello.boots);
@@ -539,6 +541,9 @@ impl Reach {
         }
         self.mind_relays(now);
         self.ask_now(from);
+        if returns {
+            self.dial_the_lost(now);
+        }
     }
 
     /// What its certificate says and what its link speaks, or why this peer is turned away.

@@ -30,7 +30,7 @@ pub(super) fn mend(state: &State, seen: &Seen<'_>, steps: &mut Vec<Step>) {
             // One that ends makes room first.
             None if state.copies().any(|copy| copy.jurisdiction == law) => None,
             None => Some(Step::Seek(Need::copy(law, None))),
-            Some(copy) if seen.is_down(copy.node) => Some(Step::Seek(Need::copy(law, Some(copy.replica)))),
+            Some(copy) if is_lost(seen, copy) => Some(Step::Seek(Need::copy(law, Some(copy.replica)))),
             Some(copy) => wants_instance(state, seen, copy).then(|| Step::Seek(Need::beside(law, copy.node))),
         });
     }
@@ -42,6 +42,12 @@ fn laws(state: &State) -> BTreeSet<Jurisdiction> {
     let policy = state.policy();
     let away: BTreeSet<Jurisdiction> = policy.away.iter().copied().filter(|law| policy.is_away(*law)).collect();
     away.into_iter().take(COPIES_MAX).collect()
+}
+
+/// Whether its node is called down, and nothing here says otherwise: a verdict may outlive the cut that gave it.
+fn is_lost(seen: &Seen<'_>, copy: &Member) -> bool {
+    let heard = seen.logs.get(&copy.replica).is_some_and(|known| known.matched > 0);
+    seen.is_down(copy.node) && (seen.is_unlinked(copy.node) || !heard)
 }
 
 /// Why a copy ends, if it does.
@@ -145,7 +151,11 @@ mod tests {
         let verdicts = vec![hosts[1].verdict(node, Liveness::Down), hosts[2].verdict(node, Liveness::Down)];
         let down = BTreeMap::from([(node, verdicts)]);
         let replaced = Step::Seek(Need::copy(nl(), Some(ReplicaId(4))));
-        assert_eq!(mend(&state, &Seen { down: Some(&down), ..seen(&state, 9) }), [replaced]);
+        let both = Seen { down: Some(&down), unlinked: Some(&unlinked), ..seen(&state, 9) };
+        assert_eq!(mend(&state, &both), [replaced.clone()]);
+        assert_eq!(mend(&state, &Seen { down: Some(&down), ..seen(&state, 0) }), [replaced], "nor was it ever heard");
+        let linked = mend(&state, &Seen { down: Some(&down), ..seen(&state, 9) });
+        assert!(!linked.contains(&Step::Seek(Need::copy(nl(), Some(ReplicaId(4))))), "a verdict that outlived its cut");
     }
 
     #[test]
