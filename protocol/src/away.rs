@@ -298,7 +298,7 @@ impl Away {
                 self.outbox.push(Output::Refuse { request, refusal });
             }
             (Decision::Home | Decision::HomeFirst, Some(refusal)) => {
-                self.outbox.push(Output::Refuse { request, refusal })
+                self.outbox.push(Output::Refuse { request, refusal });
             }
             (Decision::Home, None) => self.ask(read.context, read),
             (Decision::HomeFirst, None) => {

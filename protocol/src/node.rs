@@ -169,7 +169,7 @@ impl Node {
             leases: Leases::open(id(), &keyed, now),
             host: Host::new(id(), mesh, offer),
             sponsor: Sponsor::new(id(), mesh, zone.clone()),
-            router: Router::new(me, zone),
+            router: Router::new(me, identity.certificate().jurisdiction, zone),
             away: Away::new(me, identity.certificate().jurisdiction),
             departure: Departure::open(&keyed, offer),
             ties: Ties::default(),

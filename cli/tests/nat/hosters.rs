@@ -136,11 +136,6 @@ impl Hoster {
         self.host.http(EDGE_PORT, host, path)
     }
 
-    /// A request at its edge: status, age in seconds, body.
-    pub(crate) fn asks(&self, host: &str, path: &str, body: Option<&str>) -> (u16, Option<u64>, String) {
-        self.host.asks(EDGE_PORT, host, path, body)
-    }
-
     /// The last lines of its log, for whoever reads a failure.
     pub(crate) fn log(&self) -> String {
         let log = std::fs::read_to_string(self.folder.join("log")).unwrap_or_default();

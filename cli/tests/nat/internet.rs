@@ -25,8 +25,6 @@ pub(crate) enum Nat {
 #[derive(Clone, Debug)]
 pub(crate) struct Host {
     namespace: String,
-    /// Its end of the cable on the bridge.
-    port: String,
     /// Its own address.
     pub(crate) ip: String,
 }
@@ -77,29 +75,12 @@ impl Internet {
         public
     }
 
-    /// Takes these machines from the bridge to another one: they go on talking to each other, and to nobody else.
-    pub(crate) fn cut<'a>(&self, hosts: impl IntoIterator<Item = &'a Host>) {
-        let net = format!("{}-net", self.name);
-        let there = Command::new("ip").args(["-n", &net, "link", "show", "bridge1"]).output().expect("ip runs");
-        if !there.status.success() {
-            ip(&["-n", &net, "link", "add", "bridge1", "type", "bridge"]);
-            ip(&["-n", &net, "link", "set", "bridge1", "up"]);
-        }
-        hosts.into_iter().for_each(|host| ip(&["-n", &net, "link", "set", &host.port, "master", "bridge1"]));
-    }
-
-    /// Brings them back.
-    pub(crate) fn heal<'a>(&self, hosts: impl IntoIterator<Item = &'a Host>) {
-        let net = format!("{}-net", self.name);
-        hosts.into_iter().for_each(|host| ip(&["-n", &net, "link", "set", &host.port, "master", "bridge0"]));
-    }
-
     /// A machine with a public address.
     pub(crate) fn public(&mut self, name: &str) -> Host {
         self.hosts += 1;
         let namespace = self.namespace(name);
         let ip = self.connect(&namespace, "eth0", self.hosts);
-        Host { namespace, port: format!("p{}", self.hosts), ip }
+        Host { namespace, ip }
     }
 
     /// A machine behind a router of its own.
@@ -128,7 +109,7 @@ impl Internet {
         );
         run_in(&router, &["sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"], "");
         run_in(&router, &["nft", "-f", "-"], &rules);
-        Host { namespace, port: format!("p{number}"), ip: address }
+        Host { namespace, ip: address }
     }
 }
 
@@ -160,21 +141,6 @@ impl Host {
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
         let by = head.lines().find_map(|line| line.strip_prefix("x-bocage-node: ")).unwrap_or("").trim().to_owned();
         (status, by)
-    }
-
-    /// A request with a body to a program on this machine, or without one: status, the answer's age in seconds, its body.
-    pub(crate) fn asks(&self, port: u16, host: &str, path: &str, body: Option<&str>) -> (u16, Option<u64>, String) {
-        let mut curl = self.command("curl");
-        curl.args(["-s", "-m", "5", "-i", "-H", &format!("Host: {host}")]);
-        if let Some(body) = body {
-            curl.args(["-X", "POST", "--data-binary", body, "-H", &format!("Idempotency-Key: {body}")]);
-        }
-        let output = curl.arg(format!("http://127.0.0.1:{port}{path}")).output().expect("curl runs");
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        let (head, body) = said.split_once("\r\n\r\n").unwrap_or((&said, ""));
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
-        let age = head.lines().find_map(|line| line.strip_prefix("age: ")).and_then(|age| age.trim().parse().ok());
-        (status, age, body.to_owned())
     }
 
     /// A daemon on this machine, its log in its folder.

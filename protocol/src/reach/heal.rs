@@ -2,7 +2,10 @@
 //! dialled soon, instead of when a back-off of a long cut ends.
 //!
 //! A peer that is truly gone costs some dials more by it, each time that somebody comes back.
-use super::{BACK_OFF, Reach, peer::State};
+use super::{
+    BACK_OFF, Reach,
+    peer::{Peer, State},
+};
 use crate::{id::NodeId, time::Now};
 
 /// Whoever was dialled in vain so often in a row may be behind a cut. Fewer, and its next dial is near anyway.
@@ -18,7 +21,7 @@ impl Reach {
 
     /// Dials those again soon who were dialled in vain for long.
     pub(super) fn dial_the_lost(&mut self, now: Now) {
-        let lost = |id: &NodeId| self.was_cut_off(*id) && self.peers.get(id).is_some_and(|peer| peer.is_needed());
+        let lost = |id: &NodeId| self.was_cut_off(*id) && self.peers.get(id).is_some_and(Peer::is_needed);
         let lost: Vec<NodeId> = self.peers.keys().copied().filter(lost).collect();
         for id in lost {
             let soon = now.instant + self.rng.duration_below(BACK_OFF);

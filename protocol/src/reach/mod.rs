@@ -323,6 +323,7 @@ impl Reach {
     fn on_link(&mut self, now: Now, id: NodeId, change: LinkChange) {
         match change {
             LinkChange::Up { address, over } => {
+                let returns = self.was_cut_off(id);
                 self.worked(id, address, over);
                 let peer = self.peer(id, now.instant);
                 peer.goes_over(over, now.instant);
@@ -333,6 +334,9 @@ impl Reach {
                 (peer.up_at, peer.used_at) = (now.instant, now.instant);
                 peer.failures = 0;
                 self.greet(now, id);
+                if returns {
+                    self.dial_the_lost(now);
+                }
             }
             LinkChange::Moved { address, over } => {
                 self.worked(id, address, over);
@@ -494,7 +498,6 @@ impl Reach {
                 return self.turn_away(now, from, reason);
             }
         };
-        let returns = self.was_cut_off(from);
         let peer = self.peer(from, now.instant);
         let known = matches!(peer.state, State::Linked);
         let life = (hello.disk, hello.boots);
@@ -541,9 +544,6 @@ impl Reach {
         }
         self.mind_relays(now);
         self.ask_now(from);
-        if returns {
-            self.dial_the_lost(now);
-        }
     }
 
     /// What its certificate says and what its link speaks, or why this peer is turned away.

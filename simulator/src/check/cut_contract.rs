@@ -84,7 +84,14 @@ impl CutContract {
     }
 
     /// A guest away was refused a read.
-    pub(crate) fn refused(&self, contract: &Contract, link: Link, cut_for: Duration, why: &str) -> Result<(), String> {
+    pub(crate) fn refused(
+        &mut self,
+        contract: &Contract,
+        link: Link,
+        cut_for: Duration,
+        why: &str,
+    ) -> Result<(), String> {
+        self.looked_at += 1;
         let owed = contract.away == AwayInCut::Stale && cut_for < contract.stale_for_max;
         if link == Link::Cut && owed {
             return Err(format!(

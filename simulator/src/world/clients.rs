@@ -145,7 +145,10 @@ impl<D: Daemon> World<D> {
                 return;
             }
             this.count += 1;
-            let writes = !self.streams.clients.chance(self.scenario.workload.reads_per_mille);
+            let reads = self.streams.clients.chance(self.scenario.workload.reads_per_mille);
+            // An app that owes a write is written.
+            let owes = self.checks.convergence.is_silent(&self.apps[this.app as usize].name);
+            let writes = owes || !reads;
             if writes {
                 checker.begun((this.number, this.count));
             }

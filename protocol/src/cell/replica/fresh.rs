@@ -114,8 +114,10 @@ impl Replica {
         let Some(state) = &self.state else { return };
         let [least, most] = PROVE_EVERY;
         let every = (state.policy().max_staleness / PROOFS_IN_STALENESS).clamp(least, most);
-        self.fresh.ask_at = now + every;
+        // Who leads is known again any moment.
+        self.fresh.ask_at = now + least;
         let Some(leader) = self.leader() else { return };
+        self.fresh.ask_at = now + every;
         self.fresh.serial += 1;
         self.fresh.asked.insert(self.fresh.serial, now);
         if self.fresh.asked.len() > OPEN_MAX {
@@ -133,6 +135,11 @@ impl Replica {
         }
         let deadline = self.now.instant + ANSWER_WITHIN;
         self.take_read(Asker::Copy(from, serial), deadline, Barrier::Linear, Vec::new());
+    }
+
+    /// A link is back: what was asked over the one before is lost.
+    pub(super) fn ask_anew(&mut self) {
+        self.fresh.ask_at = self.now.instant;
     }
 
     /// A leader says what was committed when it was asked, or later.

@@ -412,6 +412,7 @@ impl Replica {
     fn link(&mut self, node: NodeId, up: bool) {
         self.leading.link(node, up);
         if up {
+            self.ask_anew();
             return;
         }
         self.wake_without(node);
