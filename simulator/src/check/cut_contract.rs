@@ -114,7 +114,7 @@ mod tests {
     const SECOND: u64 = 1_000_000_000;
 
     fn contract(away: AwayInCut) -> Contract {
-        Contract { max_staleness: Duration::from_secs(60), away, stale_for_max: Duration::from_mins(10) }
+        Contract { max_staleness: Duration::from_mins(1), away, stale_for_max: Duration::from_mins(10) }
     }
 
     /// One, two and three were told at one, two and three hundred seconds.

@@ -152,7 +152,7 @@ mod tests {
         let down = BTreeMap::from([(node, verdicts)]);
         let replaced = Step::Seek(Need::copy(nl(), Some(ReplicaId(4))));
         let both = Seen { down: Some(&down), unlinked: Some(&unlinked), ..seen(&state, 9) };
-        assert_eq!(mend(&state, &both), [replaced.clone()]);
+        assert_eq!(mend(&state, &both), std::slice::from_ref(&replaced));
         assert_eq!(mend(&state, &Seen { down: Some(&down), ..seen(&state, 0) }), [replaced], "nor was it ever heard");
         let linked = mend(&state, &Seen { down: Some(&down), ..seen(&state, 9) });
         assert!(!linked.contains(&Step::Seek(Need::copy(nl(), Some(ReplicaId(4))))), "a verdict that outlived its cut");
