@@ -7,7 +7,7 @@ use std::{
 };
 
 use bocage_protocol::{
-    cell::{Answered, Applied, Barrier, Query, Write},
+    cell::{Applied, Query, Write},
     command::{Command, Reply},
     config::Config,
     frame::Urgency,
@@ -33,7 +33,7 @@ use crate::{
     handle::{self, Ask, NodeHandle},
     inbox::{self, Inlet},
     leaving::{self, Leave},
-    runtime::{Eventually, Logs, Source, State, WasmConfig, WasmRuntime},
+    runtime::{Eventually, Logs, Read, Source, State, WasmConfig, WasmRuntime},
     sealing,
     settings::{Folder, RelaySettings, SettingsError, wall},
     sockets::Kept,
@@ -158,7 +158,7 @@ impl Daemon {
         let transfers = Transfers::start(mesh.clone(), contents.clone(), inlet.clone());
 
         let logs = Arc::new(Logs::new());
-        let guest_state = Arc::new(GuestState { node: node.clone() });
+        let guest_state = Arc::new(GuestState { node: node.clone(), metrics: metrics.clone() });
         let runtime = Arc::new(WasmRuntime::new(WasmConfig::new(path.join("cache")), guest_state, logs.clone())?);
         let instances = Instances {
             runtime: runtime.clone(),
@@ -322,14 +322,18 @@ impl Blocks for Verbs {
 /// The state of cells, as guests use it.
 struct GuestState {
     node: NodeHandle,
+    metrics: Metrics,
 }
 
 impl State for GuestState {
-    fn read(&self, instance: InstanceId, _: u64, barrier: Barrier, queries: Vec<Query>) -> Eventually<'_, Answered> {
+    fn read(&self, instance: InstanceId, _: u64, seen: Option<u64>, queries: Vec<Query>) -> Eventually<'_, Read> {
         Box::pin(async move {
-            let command = Command::Read { cell: instance.cell, barrier, queries };
+            let command = Command::GuestRead { instance, seen, queries };
             match self.node.ask(Ask::within(STATE_MAX), command).await? {
-                Reply::Answered(answered) => Ok(answered),
+                Reply::GuestRead { answered, age, stale } => {
+                    self.metrics.read(age.is_some(), stale);
+                    Ok(Read { answered, age })
+                }
                 _ => Err(Refusal::definite(Code::Unsupported, "the node answered another question: this is a bug")),
             }
         })

@@ -1,14 +1,21 @@
 //! The replicas on this node: each an island that knows only its inputs and outputs, so that they could be spread over
 //! threads without touching them.
+mod marks;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::Duration,
 };
 
+pub use self::marks::Mark;
+use self::marks::Marks;
 use crate::{
     agenda::Agenda,
-    cell::{CellConfig, CellGenesis, Description, Input as CellInput, Message, Output as CellOutput, Reached, Replica},
+    cell::{
+        Answered, CellConfig, CellGenesis, Description, Input as CellInput, Message, Output as CellOutput, Query,
+        Reached, Replica, Standing,
+    },
     id::{CellId, NodeId, ReplicaId, WriteId},
     identity::{NodeIdentity, Signed},
     machine::{Deadline, Machine, Outbox},
@@ -48,6 +55,13 @@ pub enum Input {
         cell: CellId,
         /// What.
         message: Message,
+    },
+    /// A node says something of sleeping cells.
+    Mark {
+        /// Who.
+        from: NodeId,
+        /// What.
+        mark: Mark,
     },
     /// A write of a replica and all of its writes before are durable.
     Persisted {
@@ -104,6 +118,13 @@ pub enum Output {
         /// What.
         message: Message,
     },
+    /// To a node of sleeping cells. Best effort.
+    Mark {
+        /// Where.
+        to: NodeId,
+        /// What.
+        mark: Mark,
+    },
     /// A founded replica is durable here, or was refused.
     Opened {
         /// Of which cell.
@@ -130,6 +151,7 @@ pub struct Cells {
     keyring: Arc<Keyring>,
     /// Presences of nodes that drain.
     draining: BTreeMap<NodeId, Box<Signed<RecordBody>>>,
+    marks: Marks,
     agenda: Agenda<CellId>,
     outbox: Outbox<Output>,
 }
@@ -144,6 +166,7 @@ impl Cells {
         found: BTreeMap<CellId, CellBoot>,
         now: Now,
     ) -> Self {
+        let me = identity.node();
         let mut this = Self {
             config,
             seed,
@@ -154,6 +177,7 @@ impl Cells {
             by_node: BTreeMap::new(),
             keyring: Arc::default(),
             draining: BTreeMap::new(),
+            marks: Marks::new(me),
             agenda: Agenda::default(),
             outbox: Outbox::default(),
         };
@@ -175,6 +199,21 @@ impl Cells {
     #[must_use]
     pub fn description(&self, cell: CellId) -> Option<Arc<Description>> {
         self.open.get(&cell).and_then(Replica::description)
+    }
+
+    /// How fresh the copy of a cell here is; `None`: there is none.
+    #[must_use]
+    pub fn standing(&self, cell: CellId) -> Option<Standing> {
+        self.open.get(&cell)?.standing()
+    }
+
+    /// What the copy of a cell here answers, as fresh as it is; `None`: there is none.
+    #[must_use]
+    pub fn look(&self, cell: CellId, queries: &[Query]) -> Option<Answered> {
+        let replica = self.open.get(&cell)?;
+        let Standing { applied: index, .. } = replica.standing()?;
+        let state = replica.state()?;
+        Some(Answered { index, answers: queries.iter().map(|query| state.answer(query)).collect() })
     }
 
     /// How many cells this node leads that others could.
@@ -220,6 +259,9 @@ impl Cells {
                     }
                 }
             }
+            if matches!(output, CellOutput::Sleeps(_)) {
+                self.marks.note(now.instant, cell, replica.slumber());
+            }
             left |= matches!(output, CellOutput::Left);
             self.outbox.push(Output::Of { cell, output });
         }
@@ -237,6 +279,7 @@ impl Cells {
     /// The replica here is no member any more.
     fn close(&mut self, cell: CellId) {
         self.open.remove(&cell);
+        self.marks.forget(cell);
         self.founding.remove(&cell);
         self.agenda.set(cell, None);
         for cells in self.by_node.values_mut() {
@@ -297,7 +340,12 @@ impl Cells {
             Message::Sleep { .. } | Message::Wake { .. } => {
                 return self.outbox.push(Output::ToHost { from: to, cell, message });
             }
-            Message::Raft { .. } | Message::Outcome { .. } | Message::Answers { .. } | Message::Slept { .. } => return,
+            Message::Raft { .. }
+            | Message::Outcome { .. }
+            | Message::Answers { .. }
+            | Message::Slept { .. }
+            | Message::Prove { .. }
+            | Message::Committed { .. } => return,
         };
         self.outbox.push(Output::Of { cell, output: CellOutput::Send { to, message } });
     }
@@ -339,6 +387,25 @@ impl Cells {
         self.hand(now, cell, CellInput::Received { from, message });
     }
 
+    /// A node says that it sleeps where this one leads, or that nothing changed where that one does.
+    fn on_mark(&mut self, now: Now, from: NodeId, mark: &Mark) {
+        match *mark {
+            Mark::Ask { stamp, echo, asleep } => {
+                if let Some(mark) = self.marks.answer(now.instant, from, stamp, echo, asleep) {
+                    self.outbox.push(Output::Mark { to: from, mark });
+                }
+            }
+            Mark::Closed { echo, stamp, asleep, age } => {
+                let Some(as_of) = self.marks.heard(from, echo, stamp, asleep, age) else { return };
+                for cell in self.marks.asleep_on(from) {
+                    if let Some(replica) = self.open.get_mut(cell) {
+                        replica.closed(as_of);
+                    }
+                }
+            }
+        }
+    }
+
     fn expect(&mut self, now: Now, cell: CellId) {
         self.expected.retain(|_, until| now.instant < *until);
         if self.expected.len() < EXPECTED_MAX {
@@ -364,6 +431,7 @@ impl Machine for Cells {
             Input::Expect(cell) => self.expect(now, cell),
             Input::To { cell, input } => self.hand(now, cell, *input),
             Input::Received { from, cell, message } => self.received(now, from, cell, message),
+            Input::Mark { from, mark } => self.on_mark(now, from, &mark),
             Input::Persisted { cell, write } => {
                 self.hand(now, cell, CellInput::Persisted(write));
                 if self.founding.remove(&cell) {
@@ -391,6 +459,9 @@ impl Machine for Cells {
 
     fn handle_timeout(&mut self, now: Now) {
         self.outbox.begin_step();
+        for (to, mark) in self.marks.ask(now.instant) {
+            self.outbox.push(Output::Mark { to, mark });
+        }
         while let Some(cell) = self.agenda.pop_due(now) {
             if let Some(replica) = self.open.get_mut(&cell) {
                 replica.handle_timeout(now);
@@ -404,6 +475,7 @@ impl Machine for Cells {
     }
 
     fn poll_timeout(&self) -> Option<Deadline> {
-        self.agenda.first()
+        let (replicas, marks) = (self.agenda.first(), self.marks.due());
+        replicas.into_iter().chain(marks).min()
     }
 }

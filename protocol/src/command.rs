@@ -1,7 +1,8 @@
 //! What a person, an edge or a guest may ask of a node, and what it answers.
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
+    away::AwayShown,
     cell::{self, Answered, Applied, Barrier, CellGenesis, Description, Query, TenantCommand, Write},
     charter::{Papers, RollShown},
     departure,
@@ -46,6 +47,15 @@ pub enum Command {
         cell: CellId,
         /// How fresh.
         barrier: Barrier,
+        /// What. At most 64.
+        queries: Vec<Query>,
+    },
+    /// An instance on this node reads: from home, or where its app is away from the copy here, as the app's policy says.
+    GuestRead {
+        /// Which instance.
+        instance: InstanceId,
+        /// Its request depends on this index already.
+        seen: Option<u64>,
         /// What. At most 64.
         queries: Vec<Query>,
     },
@@ -132,6 +142,15 @@ pub enum Reply {
     Applied(Applied),
     /// To `Read`.
     Answered(Answered),
+    /// To `GuestRead`.
+    GuestRead {
+        /// What was read.
+        answered: Answered,
+        /// A copy away answered: what it holds was current so long ago, or later. `None`: home answered.
+        age: Option<Duration>,
+        /// It was beyond the age that the app allows while linked: a cut.
+        stale: bool,
+    },
     /// To `Bring`, `Resolve`, `Offer`, `Drain`, `Depart`, `Papers`, `Word` and `Certificate`.
     Done,
     /// To `Drained`.
@@ -269,6 +288,8 @@ pub struct NodeStatus {
     pub cells: usize,
     /// Leases held here.
     pub leases: usize,
+    /// How guests' reads and writes went where their apps are away.
+    pub away: AwayShown,
     /// Cells led here that others could lead.
     pub to_hand_over: usize,
     /// It drains, since then.

@@ -6,6 +6,7 @@ use minicbor::{Decode, Decoder, Encode};
 
 use crate::{
     birth, cell,
+    cells::Mark,
     codec::{self, Blob, DecodeError},
     id::{CellId, DiskId, MeshId},
     identity::{BadSignature, Envelope, Envelopes, NodeCertificate, Signed, Verified},
@@ -49,6 +50,9 @@ pub enum Frame {
     /// Where somebody is. Only to who said in its Hello that it answers.
     #[n(5)]
     Reach(#[n(0)] reach::Message),
+    /// That sleeping cells are unchanged. Only to nodes of cells on rules 4.
+    #[n(6)]
+    Mark(#[n(0)] Mark),
 }
 
 /// How a node introduces itself.
@@ -156,6 +160,7 @@ impl Frame {
             | Self::Cell { .. }
             | Self::Birth(_)
             | Self::Route(_)
+            | Self::Mark(_)
             | Self::Reach(
                 reach::Message::Found { .. }
                 | reach::Message::Needed(_)
@@ -171,12 +176,15 @@ impl Frame {
         match self {
             // What is said of sleep stands in one queue with raft's heartbeats, for it follows one.
             Self::Hello(_)
+            | Self::Mark(_)
             | Self::Reach(reach::Message::Probe | reach::Message::Alive)
             | Self::Cell {
                 message:
                     cell::Message::Raft { .. }
                     | cell::Message::Sleep { .. }
                     | cell::Message::Slept { .. }
+                    | cell::Message::Prove { .. }
+                    | cell::Message::Committed { .. }
                     | cell::Message::Wake { .. },
                 ..
             } => Urgency::Control,
@@ -196,7 +204,7 @@ impl Envelopes for Frame {
             Self::Gossip(message) => message.envelopes(into),
             Self::Birth(message) => message.envelopes(into),
             Self::Route(message) => message.envelopes(into),
-            Self::Reach(_) => {}
+            Self::Reach(_) | Self::Mark(_) => {}
             Self::Cell { .. } => unreachable!("a cell's messages check their own entries"),
         }
     }

@@ -31,6 +31,7 @@ pub mod caller;
 pub mod lease;
 pub mod birth;
 pub mod route;
+pub mod away;
 pub mod departure;
 pub mod bundle;
 

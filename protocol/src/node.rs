@@ -22,6 +22,7 @@ use std::{
 use self::fetches::{Fetcher, Fetches};
 use crate::{
     agenda::Agenda,
+    away::{self, Away},
     birth::{self, Goal, Host, HostInput, HostOutput, Sponsor, SponsorInput, SponsorOutput},
     caller::{self, Caller, Owner, What},
     capacity::{self, Market},
@@ -44,6 +45,7 @@ use crate::{
     random::Seed,
     reach::{self, Reach, Wanter},
     record::{Keyring, Kind, Shared},
+    refusal::{Code, Refusal},
     route::{self, Router},
     store::{Boot, DiskFault, Rot, StoreOp, WriteBatch},
     ties::Ties,
@@ -66,10 +68,11 @@ enum Part {
     Host,
     Sponsor,
     Router,
+    Away,
     Departure,
 }
 
-const PARTS: [Part; 11] = [
+const PARTS: [Part; 12] = [
     Part::Reach,
     Part::Membership,
     Part::Roll,
@@ -80,6 +83,7 @@ const PARTS: [Part; 11] = [
     Part::Host,
     Part::Sponsor,
     Part::Router,
+    Part::Away,
     Part::Departure,
 ];
 
@@ -96,6 +100,7 @@ enum HandOver {
     Host(HostInput),
     Sponsor(SponsorInput),
     Router(route::Input),
+    Away(away::Input),
     Departure(departure::Input),
     /// Somebody asks how far the drain is.
     Drained(RequestId),
@@ -116,6 +121,7 @@ pub struct Node {
     host: Host,
     sponsor: Sponsor,
     router: Router,
+    away: Away,
     departure: Departure,
     ties: Ties,
     /// Whose presences the cells here listen to: their members and hosts.
@@ -163,7 +169,8 @@ impl Node {
             leases: Leases::open(id(), &keyed, now),
             host: Host::new(id(), mesh, offer),
             sponsor: Sponsor::new(id(), mesh, zone.clone()),
-            router: Router::new(me, zone),
+            router: Router::new(me, identity.certificate().jurisdiction, zone),
+            away: Away::new(me, identity.certificate().jurisdiction),
             departure: Departure::open(&keyed, offer),
             ties: Ties::default(),
             watched: Ties::default(),
@@ -257,6 +264,8 @@ impl Node {
                 | cell::Message::Read { .. }
                 | cell::Message::Sleep { .. }
                 | cell::Message::Slept { .. }
+                | cell::Message::Prove { .. }
+                | cell::Message::Committed { .. }
                 | cell::Message::Wake { .. } => {
                     self.hand(HandOver::Cells(cells::Input::Received { from, cell, message }));
                 }
@@ -264,6 +273,7 @@ impl Node {
             Frame::Birth(message) => self.on_birth(from, message),
             Frame::Route(message) => self.hand(HandOver::Router(route::Input::Received { from, message })),
             Frame::Reach(message) => self.hand(HandOver::Reach(reach::Input::Received { from, message })),
+            Frame::Mark(mark) => self.hand(HandOver::Cells(cells::Input::Mark { from, mark })),
         }
     }
 
@@ -305,7 +315,10 @@ impl Node {
                 self.call(owner, context, cell, What::Read { barrier, queries });
             }
             Command::Write { instance, generation, writes } => {
-                self.hand(HandOver::Leases(lease::Input::Write { context, instance, generation, writes }));
+                self.hand(HandOver::Away(away::Input::Write { context, instance, generation, writes }));
+            }
+            Command::GuestRead { instance, seen, queries } => {
+                self.hand(HandOver::Away(away::Input::Read { context, cell: instance.cell, seen, queries }));
             }
             Command::Resolve { host } => self.hand(HandOver::Router(route::Input::Resolve { context, host })),
             Command::Offer(terms) => {
@@ -366,6 +379,7 @@ impl Node {
                 self.hand(HandOver::Router(route::Input::PeerUp(peer)));
                 self.hand(HandOver::Cells(cells::Input::Link { node: peer, up: true }));
                 self.hand(HandOver::Caller(caller::Input::PeerUp(peer)));
+                self.hand(HandOver::Away(away::Input::PeerUp(peer)));
             }
             reach::Output::Down(peer) => {
                 self.hand(HandOver::Membership(membership::Input::PeerDown(peer)));
@@ -373,12 +387,17 @@ impl Node {
                 self.hand(HandOver::Leases(lease::Input::PeerDown(peer)));
                 self.hand(HandOver::Caller(caller::Input::PeerDown(peer)));
                 self.hand(HandOver::Router(route::Input::PeerDown(peer)));
+                self.hand(HandOver::Away(away::Input::PeerDown(peer)));
             }
             reach::Output::Silent(peer) => {
+                self.hand(HandOver::Away(away::Input::PeerDown(peer)));
                 self.hand(HandOver::Cells(cells::Input::Link { node: peer, up: false }));
                 self.hand(HandOver::Leases(lease::Input::PeerDown(peer)));
             }
-            reach::Output::Heard(peer) => self.hand(HandOver::Cells(cells::Input::Link { node: peer, up: true })),
+            reach::Output::Heard(peer) => {
+                self.hand(HandOver::Away(away::Input::PeerUp(peer)));
+                self.hand(HandOver::Cells(cells::Input::Link { node: peer, up: true }));
+            }
             reach::Output::RoundTrip(peer, round_trip) => {
                 self.hand(HandOver::Membership(membership::Input::RoundTrip(peer, round_trip)));
                 self.hand(HandOver::Market(capacity::Input::RoundTrip(peer, round_trip)));
@@ -473,6 +492,7 @@ impl Node {
             cells::Output::ToHost { from, cell, message } => {
                 self.hand(HandOver::Leases(lease::Input::Received { from, cell, message }));
             }
+            cells::Output::Mark { to, mark } => self.send(to, Frame::Mark(mark)),
             cells::Output::Opened { cell, result } => {
                 self.hand(HandOver::Host(HostInput::Opened { cell, result }));
             }
@@ -550,6 +570,7 @@ impl Node {
             caller::Output::Locate(cell) => self.hand(HandOver::Router(route::Input::Locate(cell))),
             caller::Output::Done { owner, result } => match owner {
                 Owner::Leases(call) => self.hand(HandOver::Leases(lease::Input::Called { call, result })),
+                Owner::Away(call) => self.hand(HandOver::Away(away::Input::Called { call, result })),
                 Owner::Sponsor(call) => self.hand(HandOver::Sponsor(SponsorInput::Called { call, result })),
                 Owner::Person(request) => {
                     let reply = result.map(|answer| match answer {
@@ -590,6 +611,26 @@ impl Node {
                 self.hand(HandOver::Caller(caller::Input::Located { cell, voters, leader }));
             }
             lease::Output::Notice(notice) => self.outbox.push(Output::Notice(notice)),
+        }
+    }
+
+    fn on_away(&mut self, output: away::Output) {
+        match output {
+            away::Output::Call { call, context, cell, barrier, queries } => {
+                self.call(Owner::Away(call), context, cell, What::Read { barrier, queries });
+            }
+            away::Output::Here { request, cell, queries, age, stale } => {
+                let gone = || Refusal::definite(Code::Unreachable, "the copy here has just left its cell; try again");
+                let answered = self.cells.look(cell, &queries).ok_or_else(gone);
+                self.reply(request, answered.map(|answered| Reply::GuestRead { answered, age: Some(age), stale }));
+            }
+            away::Output::Answered { request, answered } => {
+                self.reply(request, Ok(Reply::GuestRead { answered, age: None, stale: false }));
+            }
+            away::Output::Write { context, instance, generation, writes } => {
+                self.hand(HandOver::Leases(lease::Input::Write { context, instance, generation, writes }));
+            }
+            away::Output::Refuse { request, refusal } => self.reply(request, Err(refusal)),
         }
     }
 
@@ -653,7 +694,7 @@ impl Node {
         self.hand(HandOver::Caller(caller::Input::Call { owner, context, cell, what }));
     }
 
-    fn reply(&mut self, request: RequestId, result: Result<Reply, crate::refusal::Refusal>) {
+    fn reply(&mut self, request: RequestId, result: Result<Reply, Refusal>) {
         self.outbox.push(Output::Reply { request, result });
     }
 
@@ -683,6 +724,8 @@ impl Node {
             | cell::Message::Answers { .. }
             | cell::Message::Sleep { .. }
             | cell::Message::Slept { .. }
+            | cell::Message::Prove { .. }
+            | cell::Message::Committed { .. }
             | cell::Message::Wake { .. } => {
                 unreachable!("a caller proposes and reads")
             }

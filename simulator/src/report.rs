@@ -95,6 +95,8 @@ pub enum Property {
     Blame,
     /// Somebody contradicted itself, and nobody says so.
     Attribution,
+    /// A read away was older than it says or its app allows, or was not given where it is owed.
+    CutContract,
     /// A declared fault or lie touched nothing.
     Fault,
     /// The mesh never stood, or an app was not deployed.

@@ -258,6 +258,9 @@ pub struct Node {
     pub cells: usize,
     /// Leases held here.
     pub leases: usize,
+    /// What guests here read and wrote where their apps are away.
+    #[serde(default)]
+    pub away: Away,
     /// It drains, since then: milliseconds since the Unix epoch.
     #[serde(default)]
     pub draining_since_ms: Option<u64>,
@@ -277,6 +280,19 @@ pub struct Node {
     pub mesh: String,
     /// Where HTTP for apps comes in: `host:port`, as the node listens.
     pub edge: Option<String>,
+}
+
+/// How guests' reads and writes went where their apps are away, since the node started.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, ToSchema)]
+pub struct Away {
+    /// Reads that a copy here answered, no older than their app allows.
+    pub copy: u64,
+    /// Reads that a copy here answered in a cut, older than that: with their age.
+    pub stale_copy: u64,
+    /// Reads that home answered, those of instances at home among them.
+    pub home: u64,
+    /// Reads and writes refused because of a cut.
+    pub refused: u64,
 }
 
 /// What a node offers.
@@ -522,6 +538,12 @@ impl Node {
             records: status.records,
             cells: status.cells,
             leases: status.leases,
+            away: Away {
+                copy: status.away.fresh,
+                stale_copy: status.away.stale,
+                home: status.away.home,
+                refused: status.away.refused,
+            },
             draining_since_ms: status.draining.map(|since| since.0),
             addresses: status.addresses,
             disk_fault: status.disk.map(|fault| fault.to_string()),

@@ -247,6 +247,7 @@ fn findings(status: &NodeStatus, reach: &ReachShown, around: &Around) -> Vec<Fin
 #[cfg(test)]
 mod tests {
     use bocage_protocol::{
+        away::AwayShown,
         command::KeysShown,
         id::{NodeId, OperatorId},
         resources::Site,
@@ -269,6 +270,7 @@ mod tests {
             records: 2,
             cells: 0,
             leases: 0,
+            away: AwayShown::default(),
             to_hand_over: 0,
             draining: None,
             disk: None,

@@ -133,7 +133,7 @@ impl Entry {
         }
         match self.runtime.handle(target.instance, request, context).await {
             Ok(mut response) => {
-                headers::answered_by(response.headers_mut(), self.me);
+                headers::answered_by(&mut response, self.me);
                 Tried::Answered(response.map(boxed))
             }
             Err(error) => failed(&error),

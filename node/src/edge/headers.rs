@@ -4,6 +4,8 @@ use std::{net::IpAddr, time::Duration};
 use bocage_protocol::id::{CellId, InstanceId, NodeId, TraceId};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
+use crate::runtime::Rested;
+
 /// A client names a request that it may repeat.
 pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// W3C trace context.
@@ -106,8 +108,14 @@ pub(super) fn addressed(headers: &mut HeaderMap) -> Option<(InstanceId, Duration
     Some((instance, Duration::from_millis(left)))
 }
 
-/// What an answer shall carry.
-pub(super) fn answered_by(headers: &mut HeaderMap, node: NodeId) {
+/// What an answer shall carry: who gave it and, where its guest has read what may not be current, how old that may be, in whole
+/// seconds and rounded up (RFC 9111, 5.1).
+pub(super) fn answered_by<B>(response: &mut http::Response<B>, node: NodeId) {
+    let rested = response.extensions().get::<Rested>().copied();
+    let headers = response.headers_mut();
+    if let Some(Rested(age)) = rested {
+        headers.insert(header::AGE, HeaderValue::from(age.as_secs() + u64::from(age.subsec_nanos() > 0)));
+    }
     for name in &HOP_BY_HOP {
         headers.remove(name);
     }
@@ -150,6 +158,22 @@ mod tests {
         address(&mut headers, instance, Duration::from_millis(1_500));
         assert_eq!(addressed(&mut headers), Some((instance, Duration::from_millis(1_500))));
         assert!(headers.is_empty());
+    }
+
+    #[test]
+    fn an_answer_that_rests_on_old_state_says_how_old_rounded_up_and_no_other_does() {
+        let aged = |rested: Option<u64>| {
+            let mut response = http::Response::new(());
+            if let Some(ms) = rested {
+                response.extensions_mut().insert(Rested(Duration::from_millis(ms)));
+            }
+            answered_by(&mut response, NodeId::default());
+            response.headers().get(header::AGE).map(|age| age.to_str().unwrap().to_owned())
+        };
+        assert_eq!(aged(Some(61_001)).as_deref(), Some("62"));
+        assert_eq!(aged(Some(2_000)).as_deref(), Some("2"));
+        assert_eq!(aged(Some(0)).as_deref(), Some("0"));
+        assert_eq!(aged(None), None);
     }
 
     #[test]

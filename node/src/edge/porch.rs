@@ -83,7 +83,7 @@ impl Porch {
         };
         match handled {
             Ok(mut response) => {
-                headers::answered_by(response.headers_mut(), self.me);
+                headers::answered_by(&mut response, self.me);
                 response.map(boxed)
             }
             Err(error) => {

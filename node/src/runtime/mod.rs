@@ -8,10 +8,16 @@
 mod logs;
 pub mod wasm;
 
-use std::{fmt, future::Future, path::PathBuf, pin::Pin, time::Instant};
+use std::{
+    fmt,
+    future::Future,
+    path::PathBuf,
+    pin::Pin,
+    time::{Duration, Instant},
+};
 
 use bocage_protocol::{
-    cell::{Answered, Applied, Barrier, Query, Write},
+    cell::{Answered, Applied, Query, Write},
     id::{InstanceId, OpId, SessionId, TraceId},
     refusal::Refusal,
 };
@@ -25,18 +31,31 @@ pub type Eventually<'a, T> = Pin<Box<dyn Future<Output = Result<T, Refusal>> + S
 
 /// The agreed state of an instance's cell, as one instance may use it.
 pub trait State: Send + Sync {
-    /// Reads, at most 64 queries, answered as of one index.
+    /// Reads, at most 64 queries, answered as of one index: not below `seen`, on which the request depends already.
     fn read(
         &self,
         instance: InstanceId,
         generation: u64,
-        barrier: Barrier,
+        seen: Option<u64>,
         queries: Vec<Query>,
-    ) -> Eventually<'_, Answered>;
+    ) -> Eventually<'_, Read>;
 
     /// Writes, at most 64, all or none; done when it is committed.
     fn write(&self, instance: InstanceId, generation: u64, op: OpId, writes: Vec<Write>) -> Eventually<'_, Applied>;
 }
+
+/// What was read, and what it rests on.
+#[derive(Clone, Debug)]
+pub struct Read {
+    /// In the order of the queries.
+    pub answered: Answered,
+    /// A copy away answered, whose state was current so long ago or later; `None`: it is current.
+    pub age: Option<Duration>,
+}
+
+/// Of an answer's extensions: a guest's reads rested on state that may be so old.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rested(pub Duration);
 
 /// What the edge knows of a request beside its bytes.
 #[derive(Clone, Copy, Debug)]

@@ -49,6 +49,7 @@ impl Refused {
 /// The transport's counters. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
+    reads: Family<Label, Counter>,
     frames_in: Family<Label, Counter>,
     frames_out: Family<Label, Counter>,
     frames_dropped: Family<Label, Counter>,
@@ -84,6 +85,7 @@ impl Metrics {
     #[must_use]
     pub fn register(registry: &mut Registry) -> Self {
         let this = Self::default();
+        registry.register("bocage_guest_reads", "Reads of guests, by what answered them", this.reads.clone());
         registry.register("bocage_frames_in", "Frames received and valid", this.frames_in.clone());
         registry.register("bocage_frames_out", "Frames sent", this.frames_out.clone());
         registry.register(
@@ -105,6 +107,16 @@ impl Metrics {
         );
         registry.register("bocage_quota_waits", "Times a peer beyond a quota was not read", this.waited.clone());
         this
+    }
+
+    /// A guest has read: at home or from a copy away, which may be older than its app allows while linked.
+    pub fn read(&self, copy: bool, stale: bool) {
+        let answered = match (copy, stale) {
+            (false, _) => "home",
+            (true, false) => "copy",
+            (true, true) => "stale-copy",
+        };
+        self.reads.get_or_create(&[("answered", answered)]).inc();
     }
 
     /// How often something was turned away for `reason`.

@@ -1,5 +1,22 @@
 //! `wasi:keyvalue` as a guest meets it.
-use crate::world::{EXERCISER, INSTANCE, World, request};
+use std::time::Duration;
+
+use bocage_node::runtime::Rested;
+
+use crate::world::{EXERCISER, INSTANCE, World, context, request};
+
+#[tokio::test]
+async fn an_answer_says_how_old_the_state_may_be_that_it_rests_on() {
+    let world = World::new();
+    world.start(EXERCISER).await.unwrap();
+    let rested = async || {
+        let response = world.runtime.handle(INSTANCE, request("GET", "/reads", ""), context(None)).await.unwrap();
+        response.extensions().get::<Rested>().copied()
+    };
+    assert_eq!(rested().await, None, "all that it read was current");
+    world.cell.answer_aged(Duration::from_millis(61_500));
+    assert_eq!(rested().await, Some(Rested(Duration::from_millis(61_500))));
+}
 
 #[tokio::test]
 async fn a_request_pays_for_one_linear_read() {

@@ -7,10 +7,10 @@ use std::{
 };
 
 use bocage_node::runtime::{
-    Eventually, Logs, RequestContext, RunError, Source, StartError, State, WasmConfig, WasmRuntime, wasm::Network,
+    Eventually, Logs, Read, RequestContext, RunError, Source, StartError, State, WasmConfig, WasmRuntime, wasm::Network,
 };
 use bocage_protocol::{
-    cell::{Answer, Answered, Applied, Barrier, Outcome, Query, Secrets, Versioned, Workload, Write},
+    cell::{Answer, Answered, Applied, Outcome, Query, Secrets, Versioned, Workload, Write},
     id::{CellId, ContentHash, InstanceId, OpId, SessionId, TenantId, TraceId},
     io::Start,
     refusal::{Code, Refusal},
@@ -36,6 +36,8 @@ struct Agreed {
     linear_reads: u64,
     later_reads: u64,
     writes: u64,
+    /// A copy away answers reads: so old.
+    age: Option<Duration>,
     /// This write of the ones to come has its answer lost: before it was made, or after.
     lose: Option<(u64, Lost)>,
 }
@@ -52,6 +54,10 @@ impl Cell {
         (agreed.linear_reads, agreed.later_reads)
     }
 
+    pub(crate) fn answer_aged(&self, age: Duration) {
+        self.0.lock().unwrap().age = Some(age);
+    }
+
     pub(crate) fn lose_answer(&self, nth: u64, lost: Lost) {
         self.0.lock().unwrap().lose = Some((nth, lost));
     }
@@ -62,19 +68,20 @@ impl Cell {
 }
 
 impl State for Cell {
-    fn read(&self, _: InstanceId, _: u64, barrier: Barrier, queries: Vec<Query>) -> Eventually<'_, Answered> {
+    fn read(&self, _: InstanceId, _: u64, seen: Option<u64>, queries: Vec<Query>) -> Eventually<'_, Read> {
         Box::pin(async move {
             tokio::task::yield_now().await;
             let mut agreed = self.0.lock().unwrap();
-            match barrier {
-                Barrier::Linear => agreed.linear_reads += 1,
-                Barrier::AtLeast(index) => {
+            match seen {
+                None => agreed.linear_reads += 1,
+                Some(index) => {
                     assert!(index <= agreed.index, "a guest has seen an index that does not exist");
                     agreed.later_reads += 1;
                 }
             }
             assert!(queries.len() <= 64, "a cell takes at most 64 queries");
-            Ok(Answered { index: agreed.index, answers: queries.iter().map(|query| agreed.answer(query)).collect() })
+            let answers = queries.iter().map(|query| agreed.answer(query)).collect();
+            Ok(Read { answered: Answered { index: agreed.index, answers }, age: agreed.age })
         })
     }
 

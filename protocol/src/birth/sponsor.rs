@@ -231,6 +231,9 @@ impl Sponsor {
             wanted.extend(self.gates.keys());
             wanted.insert(here);
         }
+        if let Some(law) = project.law() {
+            wanted = BTreeSet::from([law]);
+        }
         let need = project.need();
         let mut pending = BTreeSet::new();
         let mut asks = Vec::new();

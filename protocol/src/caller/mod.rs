@@ -40,6 +40,8 @@ pub enum Owner {
     Leases(u64),
     /// The part that founds cells and places releases, by its own number.
     Sponsor(u64),
+    /// The part that answers guests' reads, by its own number.
+    Away(u64),
 }
 
 /// What is brought to a cell.

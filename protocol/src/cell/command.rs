@@ -399,6 +399,32 @@ pub enum Repair {
         #[n(2)]
         evidence: Evidence,
     },
+    /// Add a copy that stands away and never votes. From rules 4 on, like the next.
+    #[n(4)]
+    AddCopy {
+        /// The copy under the same law whose place it takes; `None`: there is none.
+        #[n(0)]
+        replaces: Option<ReplicaId>,
+        /// Why.
+        #[n(1)]
+        evidence: Evidence,
+        /// Who comes.
+        #[n(2)]
+        candidate: Candidate,
+        /// The candidate's yes, to the role of a learner.
+        #[n(3)]
+        grant: Signed<Grant>,
+    },
+    /// A copy away is no more.
+    #[n(5)]
+    EndCopy {
+        /// Which.
+        #[n(0)]
+        replica: ReplicaId,
+        /// Why.
+        #[n(1)]
+        evidence: Evidence,
+    },
 }
 
 /// Why a cell mends itself.
@@ -575,7 +601,8 @@ impl Envelopes for Command {
             Self::Support(signed) => into.push(signed.envelope()),
             Self::Succeed(lineage) => lineage.envelopes(into),
             Self::Repair(repair) => match &**repair {
-                Repair::AddLearner { evidence, candidate, grant, .. } => {
+                Repair::AddLearner { evidence, candidate, grant, .. }
+                | Repair::AddCopy { evidence, candidate, grant, .. } => {
                     evidence.envelopes(into);
                     candidate.envelopes(into);
                     into.push(grant.envelope());
@@ -585,7 +612,7 @@ impl Envelopes for Command {
                     into.push(grant.envelope());
                     into.extend(relieves.iter().map(|relief| relief.presence.envelope()));
                 }
-                Repair::EndLease { evidence, .. } => evidence.envelopes(into),
+                Repair::EndLease { evidence, .. } | Repair::EndCopy { evidence, .. } => evidence.envelopes(into),
                 Repair::Promote { .. } => {}
             },
         }

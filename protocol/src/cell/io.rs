@@ -14,6 +14,7 @@ use crate::{
     identity::Signed,
     notice::Notice,
     record::{Keyring, RecordBody},
+    resources::Jurisdiction,
     store::{DiskFault, WriteBatch},
 };
 
@@ -159,8 +160,38 @@ pub enum Output {
 pub struct Need {
     /// A replica or an instance.
     pub role: Seeking,
-    /// Whose vote it shall take over.
+    /// Whose vote it shall take over, or which copy's place.
     pub replaces: Option<ReplicaId>,
+    /// Of a copy or what stands beside one: under which law.
+    pub law: Option<Jurisdiction>,
+    /// Of an instance beside a copy: on which node.
+    pub node: Option<NodeId>,
+}
+
+impl Need {
+    /// A replica that is to take over a vote.
+    #[must_use]
+    pub const fn vote(replaces: Option<ReplicaId>) -> Self {
+        Self { role: Seeking::Replica, replaces, law: None, node: None }
+    }
+
+    /// An instance.
+    #[must_use]
+    pub const fn instance() -> Self {
+        Self { role: Seeking::Instance, replaces: None, law: None, node: None }
+    }
+
+    /// A copy that stands away.
+    #[must_use]
+    pub const fn copy(law: Jurisdiction, replaces: Option<ReplicaId>) -> Self {
+        Self { role: Seeking::Copy, replaces, law: Some(law), node: None }
+    }
+
+    /// An instance on the node of a copy.
+    #[must_use]
+    pub const fn beside(law: Jurisdiction, node: NodeId) -> Self {
+        Self { role: Seeking::Instance, replaces: None, law: Some(law), node: Some(node) }
+    }
 }
 
 /// [`Role`] with an order.
@@ -170,12 +201,14 @@ pub enum Seeking {
     Replica,
     /// An instance.
     Instance,
+    /// A copy that stands away.
+    Copy,
 }
 
 impl From<Seeking> for Role {
     fn from(seeking: Seeking) -> Self {
         match seeking {
-            Seeking::Replica => Self::Learn,
+            Seeking::Replica | Seeking::Copy => Self::Learn,
             Seeking::Instance => Self::Instance,
         }
     }

@@ -19,7 +19,7 @@ pub use capture::{CAPTURE_FORMAT, Capture, CapturedStore};
 pub use description::{Description, LeaseInfo, Member, ReleaseInfo};
 pub use genesis::{Candidate, CellGenesis, Founder, Grant, Receipt, Role};
 pub use io::{CellConfig, Input, Need, Output, Seeking};
-pub use replica::{PIECE_BYTES_MAX, Replica};
+pub use replica::{PIECE_BYTES_MAX, Replica, Slumber, Standing};
 #[cfg(any(test, feature = "fixtures"))]
 pub use state::fixture;
 pub use state::{Effects, Membership, State};

@@ -94,6 +94,29 @@ pub enum Message {
         #[n(2)]
         index: u64,
     },
+    /// A copy that stands away asks the leader what is committed. From rules 4 on, like the next.
+    #[n(8)]
+    Prove {
+        /// The copy's line.
+        #[n(0)]
+        line: u64,
+        /// Its own number: the answer names it.
+        #[n(1)]
+        serial: u64,
+    },
+    /// The answer to `Prove`.
+    #[n(9)]
+    Committed {
+        /// The leader's line.
+        #[n(0)]
+        line: u64,
+        /// As it was asked.
+        #[n(1)]
+        serial: u64,
+        /// All that was committed when it was asked lies up to here.
+        #[n(2)]
+        index: u64,
+    },
     /// The cell is awake: a host of its instances without a replica renews its lease.
     #[n(7)]
     Wake {
@@ -250,6 +273,8 @@ impl Message {
             | Self::Answers { .. }
             | Self::Sleep { .. }
             | Self::Slept { .. }
+            | Self::Prove { .. }
+            | Self::Committed { .. }
             | Self::Wake { .. } => Ok(()),
         }
     }

@@ -272,6 +272,12 @@ impl Leases {
         self.used
     }
 
+    /// What is known of a cell with a replica or lease here.
+    #[must_use]
+    pub fn description(&self, cell: CellId) -> Option<Arc<Description>> {
+        self.cells.get(&cell).map(|seen| Arc::clone(&seen.description))
+    }
+
     /// What is known of every cell with a replica or lease here.
     pub fn descriptions(&self) -> impl Iterator<Item = Arc<Description>> {
         self.cells.values().map(|seen| Arc::clone(&seen.description))

@@ -34,6 +34,7 @@ impl Node {
             records: self.membership.records().len(),
             cells: self.cells.len(),
             leases: self.leases.held(),
+            away: self.away.shown(),
             to_hand_over: self.cells.to_hand_over(),
             draining: self.departure.since(),
             neighbours: self.membership.neighbours().count(),

@@ -1,8 +1,14 @@
 //! How one part is stepped and drained: the same for each of them, so that `node.rs` shows only who listens to whom.
 use super::{HandOver, Node, Part};
-use crate::{command::Reply, frame::Frame, machine::Machine as _, reach, time::Now};
+use crate::{away::View, command::Reply, frame::Frame, id::CellId, machine::Machine as _, reach, time::Now};
 
 impl Node {
+    /// What is known here of a cell, for its instances here.
+    fn view(&self, cell: CellId) -> Option<View> {
+        let description = self.leases.description(cell)?;
+        Some(View { description, copy: self.cells.standing(cell) })
+    }
+
     pub(super) fn deliver(&mut self, now: Now, hand_over: HandOver) -> Option<Part> {
         let me = self.identity.node();
         Some(match hand_over {
@@ -50,6 +56,12 @@ impl Node {
                 self.router.handle_input(now, input);
                 Part::Router
             }
+            HandOver::Away(input) => {
+                let view = self.away.concerns(&input).and_then(|cell| self.view(cell));
+                self.away.look(view);
+                self.away.handle_input(now, input);
+                Part::Away
+            }
             HandOver::Departure(input) => {
                 self.departure.handle_input(now, input);
                 Part::Departure
@@ -78,6 +90,7 @@ impl Node {
             Part::Host => self.host.handle_timeout(now),
             Part::Sponsor => self.sponsor.handle_timeout(now),
             Part::Router => self.router.handle_timeout(now),
+            Part::Away => self.away.handle_timeout(now),
             Part::Departure => self.departure.handle_timeout(now),
         }
     }
@@ -143,6 +156,12 @@ impl Node {
                     self.on_router(output);
                 }
                 self.router.poll_timeout()
+            }
+            Part::Away => {
+                while let Some(output) = self.away.poll_output() {
+                    self.on_away(output);
+                }
+                self.away.poll_timeout()
             }
             Part::Departure => {
                 while let Some(output) = self.departure.poll_output() {

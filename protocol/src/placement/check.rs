@@ -57,7 +57,12 @@ fn check_placed(request: &Request, placed: &Placed, role: Role) -> Result<Offer,
     } else {
         policy.home.contains(&certificate.jurisdiction)
     };
-    let lawful = home || (role == Role::Instance && away_only(&certificate.jurisdiction));
+    let is_copy = matches!(request.want, Want::Copy { law, .. } if law == certificate.jurisdiction);
+    let lawful = if is_copy && role == Role::Vote {
+        !home && away_only(&certificate.jurisdiction)
+    } else {
+        home || (role == Role::Instance && away_only(&certificate.jurisdiction))
+    };
     ensure(lawful, || format!("{node:?} stands in {}", certificate.jurisdiction))?;
     let standing = VoterPlace {
         operator: certificate.operator_id(),
@@ -72,14 +77,20 @@ fn check_voters(request: &Request, plan: &Plan) -> Result<(), String> {
     let policy = &request.policy;
     let replaced = match request.want {
         Want::Replica { replaces } => replaces.map(|replica| replica.0),
-        Want::All | Want::Instance => None,
+        Want::Copy { replaces, .. } => replaces.map(|replica| replica.0),
+        Want::All | Want::Instance | Want::InstanceOn(_) => None,
     };
     let stays = request.current.iter().filter(|current| {
         request.want != Want::All && current.role != Role::Instance && Some(current.number) != replaced
     });
     let stays: Vec<_> = stays.collect();
-    let mut all: Vec<VoterPlace> = stays.iter().map(|current| current.standing.clone()).collect();
-    all.extend(plan.voters.iter().map(|placed| placed.standing.clone()));
+    let votes = |current: &&&crate::placement::Current| {
+        current.role == Role::Vote || !policy.away.contains(&current.standing.jurisdiction)
+    };
+    let mut all: Vec<VoterPlace> = stays.iter().filter(votes).map(|current| current.standing.clone()).collect();
+    if !matches!(request.want, Want::Copy { .. }) {
+        all.extend(plan.voters.iter().map(|placed| placed.standing.clone()));
+    }
     ensure(grade(&all) == plan.grade, || "the plan shows another grade than its voters have".into())?;
 
     let nodes = stays.iter().map(|current| current.node).chain(plan.voters.iter().map(|placed| placed.node));
@@ -89,8 +100,8 @@ fn check_voters(request: &Request, plan: &Plan) -> Result<(), String> {
 
     let expected = match request.want {
         Want::All => policy.voters as usize,
-        Want::Replica { .. } => 1,
-        Want::Instance => 0,
+        Want::Replica { .. } | Want::Copy { .. } => 1,
+        Want::Instance | Want::InstanceOn(_) => 0,
     };
     let right_count = plan.voters.len() == expected
         || (request.want == Want::All
@@ -98,12 +109,12 @@ fn check_voters(request: &Request, plan: &Plan) -> Result<(), String> {
             && plan.voters.len() % 2 == 1
             && plan.voters.len() < expected);
     ensure(right_count, || format!("{} voters are not {expected}", plan.voters.len()))?;
-    if policy.allow_degraded {
+    if policy.allow_degraded || matches!(request.want, Want::Copy { .. }) {
         return Ok(());
     }
     for (at, placed) in plan.voters.iter().enumerate() {
         let others = plan.voters[..at].iter().map(|other| &other.standing);
-        for other in others.chain(stays.iter().map(|current| &current.standing)) {
+        for other in others.chain(stays.iter().filter(votes).map(|current| &current.standing)) {
             ensure(other.operator != placed.standing.operator, || "an operator has two votes".into())?;
             let one_site = other.jurisdiction == placed.standing.jurisdiction && other.site == placed.standing.site;
             ensure(!one_site, || "two votes stand at one site".into())?;
@@ -129,8 +140,10 @@ fn check_instances(request: &Request, plan: &Plan) -> Result<(), String> {
             ensure(enough, || format!("{at_home} instances at home, {min} wanted"))?;
             ensure(plan.instances.len() <= max, || "more instances than scale.max".into())
         }
-        Want::Replica { .. } => ensure(plan.instances.is_empty(), || "an instance that nobody wanted".into()),
-        Want::Instance => ensure(plan.instances.len() == 1, || "one instance was wanted".into()),
+        Want::Replica { .. } | Want::Copy { .. } => {
+            ensure(plan.instances.is_empty(), || "an instance that nobody wanted".into())
+        }
+        Want::Instance | Want::InstanceOn(_) => ensure(plan.instances.len() == 1, || "one instance was wanted".into()),
     }
 }
 

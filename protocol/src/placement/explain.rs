@@ -28,6 +28,8 @@ pub enum Rule {
     HomeCut,
     /// `scale.min`.
     Instances,
+    /// `away`: a copy for reads there.
+    Copy,
     /// `max_price`.
     Price,
 }
@@ -96,6 +98,15 @@ pub(super) fn voter(policy: &Policy, voter: &Ranked<'_>, others: &[&VoterPlace],
     } else if !others.is_empty() {
         let _ = write!(why, "; site {} differs from the others", standing.site);
     }
+    cut(why)
+}
+
+/// Why a copy stands where it stands.
+pub(super) fn copy(policy: &Policy, copy: &Ranked<'_>, asked: &Asked) -> String {
+    let jurisdiction = copy.of.capacity.standing.jurisdiction;
+    let mut why = format!("{}; a copy for reads there; ", law(policy, jurisdiction));
+    why.push_str(&asked.place(jurisdiction, copy.of.replica_price));
+    why.push_str(&distance(copy));
     cut(why)
 }
 
@@ -194,6 +205,13 @@ pub(super) fn no_room(policy: &Policy, sifted: &Sifted<'_>, wanted: usize, found
         left_out_at_home(policy, sifted)
     );
     Unplaceable { rule: Rule::Instances, message }
+}
+
+pub(super) fn no_copy(law: Jurisdiction) -> Unplaceable {
+    let message = format!(
+        "{law} is away, and nobody there has room for a copy: ask for less in [resources], or name another jurisdiction in away"
+    );
+    Unplaceable { rule: Rule::Copy, message }
 }
 
 pub(super) fn too_dear(limit: u64, price_per_hour: u64, currency: Currency) -> Unplaceable {

@@ -19,6 +19,8 @@ pub(super) struct Feasible<'a> {
     pub(super) home: bool,
     /// It is at home and has room for a replica.
     pub(super) votes: bool,
+    /// It is away and has room for a replica.
+    pub(super) copies: bool,
     /// It has room for an instance.
     pub(super) hosts: bool,
     pub(super) replica_price: u64,
@@ -94,7 +96,7 @@ pub(super) fn sift<'a>(request: &Request, inventory: impl IntoIterator<Item = &'
 
 /// Whether the quorum may stand there. An empty home is everywhere but away.
 pub(super) fn is_home(policy: &Policy, jurisdiction: Jurisdiction) -> bool {
-    if policy.home.is_empty() { !policy.away.contains(&jurisdiction) } else { policy.home.contains(&jurisdiction) }
+    policy.is_home(jurisdiction)
 }
 
 fn examine<'a>(request: &Request, capacity: &'a Capacity) -> Result<Feasible<'a>, Reason> {
@@ -115,14 +117,15 @@ fn examine<'a>(request: &Request, capacity: &'a Capacity) -> Result<Feasible<'a>
     }
     let free = capacity.offer.free();
     let votes = home && free.covers(&policy.replica);
+    let copies = !home && free.covers(&policy.replica);
     let hosts = free.covers(&policy.instance);
     // Nothing on offer is no capacity, even for a policy that asks for nothing.
-    if !(votes || hosts) || free == Resources::default() {
+    if !(votes || copies || hosts) || free == Resources::default() {
         return Err(Reason::TooSmall { free });
     }
     let replica_price = capacity.offer.price.per_hour(&policy.replica);
     let instance_price = capacity.offer.price.per_hour(&policy.instance);
-    Ok(Feasible { capacity, home, votes, hosts, replica_price, instance_price })
+    Ok(Feasible { capacity, home, votes, copies, hosts, replica_price, instance_price })
 }
 
 /// Prices in two currencies cannot be compared or added. Where the tenant names none, the plan is made in the one in

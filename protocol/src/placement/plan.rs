@@ -9,7 +9,7 @@ use super::{
     rank::{self, Aim, Ranked},
     spread::{self, Loads},
 };
-use crate::{capacity::Capacity, cell::Role};
+use crate::{capacity::Capacity, cell::Role, id::NodeId, resources::Jurisdiction};
 
 /// A month has so many hours, here as in [`Policy::max_price`].
 pub const HOURS_A_MONTH: u64 = 730;
@@ -26,7 +26,7 @@ pub fn plan<'a>(request: &Request, inventory: impl IntoIterator<Item = &'a Capac
         return Err(Unplaceable { rule: Rule::Policy, message });
     }
     let mut sifted = feasible::sift(request, inventory);
-    if let Want::Replica { replaces } = request.want {
+    if let Want::Replica { replaces } | Want::Copy { replaces, .. } = request.want {
         leave_out_members(request, replaces.map(|replica| replica.0), &mut sifted);
     }
     let best = Draft::make(request, &sifted, Aim::Best)?;
@@ -76,6 +76,13 @@ fn staying(request: &Request, replaces: Option<u64>) -> impl Iterator<Item = &Cu
     request.current.iter().filter(is_replica).filter(move |current| Some(current.number) != replaces)
 }
 
+/// The votes that stay: a copy away is no vote, and stands in no voter's way.
+fn staying_votes(request: &Request, replaces: Option<u64>) -> impl Iterator<Item = &Current> {
+    let is_copy =
+        |current: &&Current| current.role == Role::Learn && request.policy.is_away(current.standing.jurisdiction);
+    staying(request, replaces).filter(move |current| !is_copy(current))
+}
+
 /// A choice before it is explained.
 struct Draft<'a> {
     voters: Vec<Ranked<'a>>,
@@ -92,6 +99,8 @@ impl<'a> Draft<'a> {
             Want::All => Self::all(request, sifted, aim),
             Want::Replica { replaces } => Self::replica(request, sifted, aim, replaces.map(|replica| replica.0)),
             Want::Instance => Self::instance(request, sifted, aim),
+            Want::InstanceOn(node) => Self::instance_on(request, sifted, aim, node),
+            Want::Copy { law, replaces } => Self::copy(request, sifted, aim, law, replaces.map(|replica| replica.0)),
         }
     }
 
@@ -128,7 +137,7 @@ impl<'a> Draft<'a> {
         replaces: Option<u64>,
     ) -> Result<Self, Unplaceable> {
         let policy = &request.policy;
-        let others: Vec<_> = staying(request, replaces).map(|current| &current.standing).collect();
+        let others: Vec<_> = staying_votes(request, replaces).map(|current| &current.standing).collect();
         let voter = spread::newcomer(policy, &sifted.feasible, &others, aim, request.salt)
             .map_err(|shortage| explain::newcomer_shortage(policy, sifted, shortage))?;
         let instances = request.current.iter().filter(|current| current.role == Role::Instance);
@@ -168,8 +177,43 @@ impl<'a> Draft<'a> {
         let Some(host) = chosen.first() else { return Err(explain::no_room(policy, sifted, 1, 0)) };
         let stays = request.current.iter().map(|current| current.price_per_hour);
         let price_per_hour = stays.fold(host.of.instance_price, u64::saturating_add);
-        let others = staying(request, None).map(|current| &current.standing).collect();
+        let others = staying_votes(request, None).map(|current| &current.standing).collect();
         Ok(Self { voters: Vec::new(), instances: chosen, others, loads, price_per_hour })
+    }
+
+    /// On that very node, which has a copy already.
+    fn instance_on(request: &'a Request, sifted: &Sifted<'a>, aim: Aim, node: NodeId) -> Result<Self, Unplaceable> {
+        let hosts = rank::hosts(&sifted.feasible, aim, request.salt);
+        let mut loads = Loads::default();
+        loads.voting.insert(node);
+        let there = hosts.into_iter().filter(|host| host.node() == node);
+        let chosen = spread::instances(there, &request.policy.instance, &mut loads, 1);
+        let Some(host) = chosen.first() else { return Err(explain::no_room(&request.policy, sifted, 1, 0)) };
+        let stays = request.current.iter().map(|current| current.price_per_hour);
+        let price_per_hour = stays.fold(host.of.instance_price, u64::saturating_add);
+        let others = staying_votes(request, None).map(|current| &current.standing).collect();
+        Ok(Self { voters: Vec::new(), instances: chosen, others, loads, price_per_hour })
+    }
+
+    /// Where an instance of the app runs already, if there is room; else the best under that law.
+    fn copy(
+        request: &'a Request,
+        sifted: &Sifted<'a>,
+        aim: Aim,
+        law: Jurisdiction,
+        replaces: Option<u64>,
+    ) -> Result<Self, Unplaceable> {
+        let instances = request.current.iter().filter(|current| current.role == Role::Instance);
+        let hosting: BTreeSet<NodeId> = instances.map(|current| current.node).collect();
+        let ranked = rank::copies(&sifted.feasible, aim, request.salt);
+        let there = ranked.into_iter().filter(|copy| copy.of.capacity.standing.jurisdiction == law);
+        let best = there.min_by_key(|copy| (!hosting.contains(&copy.node()), copy.score, copy.node()));
+        let copy = best.ok_or_else(|| explain::no_copy(law))?;
+        let stays = staying(request, replaces).chain(request.current.iter().filter(|one| one.role == Role::Instance));
+        let price_per_hour = stays.map(|one| one.price_per_hour).fold(copy.of.replica_price, u64::saturating_add);
+        let others = staying_votes(request, replaces).map(|current| &current.standing).collect();
+        let loads = Loads::default();
+        Ok(Self { voters: vec![copy], instances: Vec::new(), others, loads, price_per_hour })
     }
 
     fn within_price(&self, request: &Request) -> bool {
@@ -180,18 +224,24 @@ impl<'a> Draft<'a> {
 
     fn finish(self, request: &Request, sifted: &Sifted<'_>) -> Plan {
         let policy = &request.policy;
-        let new = self.voters.iter().map(|voter| &voter.of.capacity.standing);
+        let votes = |voter: &&Ranked<'_>| voter.of.home;
+        let new = self.voters.iter().filter(votes).map(|voter| &voter.of.capacity.standing);
         let together: Vec<&VoterPlace> = self.others.iter().copied().chain(new).collect();
         let grade = grade(&together.iter().copied().cloned().collect::<Vec<_>>());
         let chosen: BTreeSet<_> = self.voters.iter().chain(&self.instances).map(Ranked::node).collect();
-        let voting = (request.want != Want::Instance).then_some(together.as_slice());
+        let voting = matches!(request.want, Want::All | Want::Replica { .. }).then_some(together.as_slice());
         let rejected = explain::rejected(sifted, &chosen, voting);
 
-        let asked = Asked::of(&self.voters, &sifted.feasible, |of| of.votes.then_some(of.replica_price));
+        let asked = Asked::of(&self.voters, &sifted.feasible, |of| (of.votes || of.copies).then_some(of.replica_price));
         let place_voter = |voter: &Ranked<'_>| {
             let itself = &voter.of.capacity.standing;
             let others: Vec<_> = together.iter().copied().filter(|other| !std::ptr::eq(*other, itself)).collect();
-            placed(voter, voter.of.replica_price, explain::voter(policy, voter, &others, &asked))
+            let why = if voter.of.home {
+                explain::voter(policy, voter, &others, &asked)
+            } else {
+                explain::copy(policy, voter, &asked)
+            };
+            placed(voter, voter.of.replica_price, why)
         };
         let voters = self.voters.iter().map(place_voter).collect();
 

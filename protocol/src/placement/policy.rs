@@ -129,6 +129,20 @@ pub enum Grade {
     Jurisdiction,
 }
 
+impl Policy {
+    /// Whether the quorum may stand under that law. An empty home is everywhere but away.
+    #[must_use]
+    pub fn is_home(&self, law: Jurisdiction) -> bool {
+        if self.home.is_empty() { !self.away.contains(&law) } else { self.home.contains(&law) }
+    }
+
+    /// Whether only copies and instances stand under that law.
+    #[must_use]
+    pub fn is_away(&self, law: Jurisdiction) -> bool {
+        self.away.contains(&law) && !self.home.contains(&law)
+    }
+}
+
 impl Default for Policy {
     /// Three voters anywhere, one to twenty instances; what the manifest leaves out.
     fn default() -> Self {

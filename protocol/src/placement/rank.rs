@@ -51,6 +51,11 @@ pub(super) fn voters<'a>(feasible: &[Feasible<'a>], aim: Aim, salt: u64) -> Vec<
     ranked(feasible, aim, salt, |candidate| candidate.votes.then_some(candidate.replica_price))
 }
 
+/// Those that may hold a copy away, best first.
+pub(super) fn copies<'a>(feasible: &[Feasible<'a>], aim: Aim, salt: u64) -> Vec<Ranked<'a>> {
+    ranked(feasible, aim, salt, |candidate| candidate.copies.then_some(candidate.replica_price))
+}
+
 /// Those that may host, best first.
 pub(super) fn hosts<'a>(feasible: &[Feasible<'a>], aim: Aim, salt: u64) -> Vec<Ranked<'a>> {
     ranked(feasible, aim, salt, |candidate| candidate.hosts.then_some(candidate.instance_price))

@@ -6,7 +6,7 @@ use crate::{
     cell::{Candidate, Role},
     id::{NodeId, ReplicaId},
     membership::Address,
-    resources::Currency,
+    resources::{Currency, Jurisdiction},
     time::Timestamp,
 };
 
@@ -51,6 +51,15 @@ pub enum Want {
     },
     /// One more instance.
     Instance,
+    /// An instance beside a copy that stands away.
+    InstanceOn(NodeId),
+    /// A copy that stands away.
+    Copy {
+        /// Under which law.
+        law: Jurisdiction,
+        /// The copy there whose place it takes.
+        replaces: Option<ReplicaId>,
+    },
 }
 
 /// A replica or instance that the app has already.

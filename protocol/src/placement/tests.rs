@@ -310,6 +310,36 @@ fn one_more_instance_goes_where_there_is_none_yet() {
 }
 
 #[test]
+fn a_copy_goes_where_an_instance_runs_already_and_an_instance_where_the_copy_is() {
+    let mut rows = DEMO.to_vec();
+    rows.extend([("cao", "cao-1", "cave", "CN", 900), ("cen", "cen-1", "cellar", "CN", 100)]);
+    let mesh = mesh(&rows);
+    let policy = policy(&["FR", "DE", "BE"], &["CN"]);
+    let mut current: Vec<_> = [0, 2, 3].map(|at| as_current(&mesh[at], Role::Vote, at as u64 + 1)).to_vec();
+    let want = Want::Copy { law: law("CN"), replaces: None };
+    let plan_of = |current: &[Current], want| {
+        let request = Request { current: current.to_vec(), want, ..all(policy.clone()) };
+        planned(&request, &mesh)
+    };
+    let plan = plan_of(&current, want).unwrap();
+    assert_eq!(names(&plan.voters), ["cen"], "the cheapest");
+    assert!(plan.voters[0].why.contains("a copy for reads there"), "{}", plan.voters[0].why);
+    assert_eq!(plan.grade, Grade::Jurisdiction, "it is no vote");
+    current.push(as_current(&mesh[5], Role::Instance, 1));
+    assert_eq!(names(&plan_of(&current, want).unwrap().voters), ["cao"]);
+    current.push(as_current(&mesh[5], Role::Learn, 4));
+    assert_eq!(
+        names(&plan_of(&current, Want::Copy { law: law("CN"), replaces: Some(ReplicaId(4)) }).unwrap().voters),
+        ["cao"]
+    );
+    let beside = mesh[6].offer.node;
+    assert_eq!(names(&plan_of(&current, Want::InstanceOn(beside)).unwrap().instances), ["cen"]);
+    assert!(plan_of(&current, Want::Copy { law: law("NL"), replaces: None }).is_err());
+    let vote = Want::Replica { replaces: Some(ReplicaId(1)) };
+    assert_eq!(names(&plan_of(&current, vote).unwrap().voters).len(), 1, "a copy stands in no voter's way");
+}
+
+#[test]
 fn an_excluded_expired_or_withdrawn_offer_does_not_serve() {
     let mesh = mesh(&DEMO);
     let excluded = Request { exclude: mesh.iter().map(|node| node.offer.node).collect(), ..all(policy(&[], &[])) };

@@ -16,6 +16,7 @@ mod book;
 mod keys;
 mod need;
 mod vigil;
+mod heal;
 mod own;
 mod relays;
 mod find;
@@ -322,6 +323,7 @@ impl Reach {
     fn on_link(&mut self, now: Now, id: NodeId, change: LinkChange) {
         match change {
             LinkChange::Up { address, over } => {
+                let returns = self.was_cut_off(id);
                 self.worked(id, address, over);
                 let peer = self.peer(id, now.instant);
                 peer.goes_over(over, now.instant);
@@ -332,6 +334,9 @@ impl Reach {
                 (peer.up_at, peer.used_at) = (now.instant, now.instant);
                 peer.failures = 0;
                 self.greet(now, id);
+                if returns {
+                    self.dial_the_lost(now);
+                }
             }
             LinkChange::Moved { address, over } => {
                 self.worked(id, address, over);

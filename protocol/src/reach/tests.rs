@@ -215,6 +215,43 @@ fn a_revoked_peer_is_hung_up_on_at_once_and_never_let_in_again() {
 }
 
 #[test]
+fn whoever_comes_back_after_a_long_cut_has_others_dialled_at_once() {
+    let (first, second) = (identity(2, mesh()), identity(3, mesh()));
+    let at_address = |id: &NodeIdentity, n: u8| (id.node(), vec![format!("/ip4/127.0.0.{n}/tcp/1")]);
+    let mut reach = reach(&[at_address(&first, 2), at_address(&second, 3)]);
+    let mut now = at(0);
+    // Both are dialled in vain for a minute.
+    while now.instant < at(60_000).instant {
+        reach.handle_timeout(now);
+        let mut said = drain(&mut reach);
+        while let Some(output) = said.pop() {
+            if let Output::Dial { peer, .. } = output {
+                said.extend(step(&mut reach, now, Input::Link { peer, change: failed(PathKind::Direct) }));
+            }
+        }
+        let next = reach.poll_timeout().map_or(now.instant, |due| due.at);
+        now = Now { instant: next.max(now.instant + BACK_OFF), ..now };
+    }
+    for id in [first.node(), second.node()] {
+        let want = Input::Want { by: Wanter::Cell(CellId::of(b"c")), peer: id, addresses: Vec::new(), wanted: true };
+        if dials(&step(&mut reach, now, want)).is_empty() {
+            continue;
+        }
+        step(&mut reach, now, Input::Link { peer: id, change: failed(PathKind::Direct) });
+    }
+    let up = LinkChange::Up { address: None, over: Over::Quic };
+    step(&mut reach, now, Input::Link { peer: first.node(), change: up });
+    step(&mut reach, now, Input::Hello { from: first.node(), hello: hello_of(&first, mesh(), WALL) });
+    let due = reach.poll_timeout().unwrap();
+    assert!(due.at.since(now.instant) <= BACK_OFF, "{due:?}");
+    let soon = Now { instant: now.instant + BACK_OFF, ..now };
+    reach.handle_timeout(soon);
+    let dialled =
+        drain(&mut reach).into_iter().any(|it| matches!(it, Output::Dial { peer, .. } if peer == second.node()));
+    assert!(dialled);
+}
+
+#[test]
 fn a_peer_that_introduces_itself_from_two_disks_at_once_runs_twice() {
     let mut reach = reach(&[]);
     let other = identity(2, mesh());

@@ -27,6 +27,7 @@ use crate::{
     membership::{Address, Draft},
     record::{Kind, Scope, Shared, Subject},
     refusal::{Code, Refusal},
+    resources::Jurisdiction,
     ties::{Change, Ties},
     time::{Instant, Now},
 };
@@ -179,6 +180,7 @@ struct Waiting {
 #[derive(Debug)]
 pub struct Router {
     me: NodeId,
+    law: Jurisdiction,
     zone: String,
     apps: BTreeMap<CellId, Known>,
     bindings: Bindings,
@@ -196,11 +198,12 @@ pub struct Router {
 }
 
 impl Router {
-    /// A router on node `me`, in a mesh whose self-certifying hosts end in `zone`.
+    /// A router on node `me` under this law, in a mesh whose self-certifying hosts end in `zone`.
     #[must_use]
-    pub fn new(me: NodeId, zone: String) -> Self {
+    pub fn new(me: NodeId, law: Jurisdiction, zone: String) -> Self {
         Self {
             me,
+            law,
             names: Names::new(zone.clone()),
             zone,
             apps: BTreeMap::new(),
@@ -289,7 +292,10 @@ impl Router {
             return;
         }
         let voters = description.members.iter().filter(|member| member.votes);
-        let voters: Vec<_> = voters.map(|member| (member.node, member.jurisdiction)).collect();
+        // Copies know who serves too: in a cut they are the only ones that those on their side can ask.
+        let is_copy = |member: &&crate::cell::Member| !member.votes && description.policy.is_away(member.jurisdiction);
+        let copies = description.members.iter().filter(is_copy);
+        let voters: Vec<_> = voters.chain(copies).map(|member| (member.node, member.jurisdiction)).collect();
         let (cell, tenant) = (description.cell, description.tenant);
         let binding = |host: String| Binding {
             host,
@@ -443,11 +449,13 @@ impl Router {
                 self.unfollow(oldest);
             }
         }
+        // In a cut only those on this side can be asked, and all are asked in turn: they come first.
+        let (near, far): (Vec<_>, Vec<_>) = binding.voters.iter().partition(|(_, law)| *law == self.law);
         let known = self.known(binding.cell, binding.tenant, &binding.app);
         if known.local.is_some() {
             return;
         }
-        known.voters = binding.voters.iter().map(|(node, _)| *node).collect();
+        known.voters = near.into_iter().chain(far).map(|(node, _)| node).collect();
         self.located(binding.cell);
         self.subscribe(now, binding.cell);
     }

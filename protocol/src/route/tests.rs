@@ -22,6 +22,10 @@ fn step(router: &mut Router, now: Now, input: Input) -> Vec<Output> {
 }
 
 /// A binding of `cell` that its one voter signs.
+fn router() -> Router {
+    Router::new(NodeId::of(b"me"), "FR".parse().unwrap(), "zone".into())
+}
+
 fn binding(cell: CellId, voter: &Keypair) -> Shared {
     let tenant = TenantId::of(b"tenant");
     let binding = Binding {
@@ -51,7 +55,7 @@ fn located(outputs: &[Output], voter: NodeId) -> bool {
 #[test]
 fn a_cell_that_was_asked_for_before_its_binding_came_is_located_when_it_comes() {
     let (cell, voter) = (CellId::of(b"cell"), Keypair::from_secret(&[3; 32]));
-    let mut router = Router::new(NodeId::of(b"me"), "zone".into());
+    let mut router = router();
     assert!(step(&mut router, at(0), Input::Locate(cell)).is_empty(), "nobody has said yet");
     let outputs = step(&mut router, at(50), Input::Learned(binding(cell, &voter)));
     assert!(located(&outputs, voter.node()), "{outputs:?}");
@@ -60,14 +64,14 @@ fn a_cell_that_was_asked_for_before_its_binding_came_is_located_when_it_comes() 
 #[test]
 fn a_binding_that_nobody_asked_for_makes_no_traffic() {
     let (cell, voter) = (CellId::of(b"cell"), Keypair::from_secret(&[3; 32]));
-    let mut router = Router::new(NodeId::of(b"me"), "zone".into());
+    let mut router = router();
     assert!(step(&mut router, at(0), Input::Learned(binding(cell, &voter))).is_empty());
 }
 
 #[test]
 fn a_cell_that_was_asked_for_long_ago_is_forgotten() {
     let (cell, voter) = (CellId::of(b"cell"), Keypair::from_secret(&[3; 32]));
-    let mut router = Router::new(NodeId::of(b"me"), "zone".into());
+    let mut router = router();
     step(&mut router, at(0), Input::Locate(cell));
     assert!(step(&mut router, at(600_000), Input::Learned(binding(cell, &voter))).is_empty());
 }
@@ -80,7 +84,7 @@ fn subscriptions(outputs: &[Output]) -> usize {
 #[test]
 fn a_cell_that_no_voter_knows_is_asked_for_once_a_second() {
     let (cell, voter) = (CellId::of(b"cell"), Keypair::from_secret(&[3; 32]));
-    let mut router = Router::new(NodeId::of(b"me"), "zone".into());
+    let mut router = router();
     step(&mut router, at(0), Input::Locate(cell));
     let outputs = step(&mut router, at(0), Input::Learned(binding(cell, &voter)));
     assert_eq!(subscriptions(&outputs), 1);
@@ -128,7 +132,7 @@ fn wants(outputs: &[Output]) -> Vec<(NodeId, bool)> {
 #[test]
 fn an_edge_wants_links_to_some_of_the_instances_that_it_routes_to_and_gives_them_up_with_the_app() {
     let (cell, voter) = (CellId::of(b"cell"), Keypair::from_secret(&[3; 32]));
-    let mut router = Router::new(NodeId::of(b"me"), "zone".into());
+    let mut router = router();
     step(&mut router, at(0), Input::Locate(cell));
     step(&mut router, at(0), Input::Learned(binding(cell, &voter)));
     let host = |number: u8| NodeId([number; 32]);
@@ -194,7 +198,7 @@ fn asks(host: &str) -> Input {
 #[test]
 fn an_app_answers_by_its_tenants_short_name_once_the_node_knows_the_certificate_and_by_its_own_with_none() {
     let (cell, voter, tenant) = (CellId::of(b"cell"), Keypair::from_secret(&[3; 32]), TenantId::of(b"tenant"));
-    let mut router = Router::new(NodeId::of(b"me"), "zone".into());
+    let mut router = router();
     step(&mut router, at(0), Input::Learned(binding(cell, &voter)));
     assert_eq!(subscriptions(&step(&mut router, at(1), asks("app.bakery.zone"))), 0, "nobody is called so yet");
     let names = |name: &str| Input::Named([(name.to_owned(), tenant)].into());
@@ -212,7 +216,7 @@ fn an_app_answers_by_its_tenants_short_name_once_the_node_knows_the_certificate_
 #[test]
 fn no_app_answers_for_the_host_of_another_tenant_by_saying_so() {
     let (cell, voter, tenant) = (CellId::of(b"cell"), Keypair::from_secret(&[3; 32]), TenantId::of(b"tenant"));
-    let mut router = Router::new(NodeId::of(b"me"), "zone".into());
+    let mut router = router();
     step(&mut router, at(0), Input::Named([("bakery".to_owned(), TenantId::of(b"another"))].into()));
     step(&mut router, at(0), Input::Locate(cell));
     step(&mut router, at(1), Input::Learned(binding(cell, &voter)));

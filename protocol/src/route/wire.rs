@@ -22,7 +22,7 @@ pub struct Binding {
     /// The app's name.
     #[n(3)]
     pub app: String,
-    /// Nodes that vote, and where each stands.
+    /// Nodes that vote, and behind them those that hold copies away; and where each stands.
     #[n(4)]
     pub voters: Vec<(NodeId, Jurisdiction)>,
     /// Where a voter's node can be reached, if its reader does not know.

@@ -9,3 +9,4 @@ pub(crate) mod eviction;
 pub(crate) mod blame;
 pub(crate) mod attribution;
 pub(crate) mod offers;
+pub(crate) mod cut_contract;

@@ -1,5 +1,5 @@
 //! The tables of a scenario file, each with its defaults.
-use bocage_protocol::resources::Jurisdiction;
+use bocage_protocol::{placement::AwayInCut, resources::Jurisdiction};
 use serde::Deserialize;
 
 use crate::measure;
@@ -159,6 +159,17 @@ pub struct App {
     /// Run below the grade that the voters promise.
     #[serde(default)]
     pub allow_degraded: bool,
+    /// Age that a read away may have while linked.
+    #[serde(default = "staleness_s")]
+    pub max_staleness_s: u64,
+    /// What a read away gets in a cut.
+    #[serde(default = "stale")]
+    pub cut_away: AwayInCut,
+    /// For so long.
+    #[serde(default = "stale_for_s")]
+    pub stale_for_max_s: u64,
+    /// See the policy's.
+    pub home_cut: Option<Jurisdiction>,
     /// How long the component is.
     #[serde(default = "component_bytes")]
     pub component_bytes: usize,
@@ -170,6 +181,18 @@ const fn voters() -> u32 {
 
 const fn instances_max() -> u32 {
     20
+}
+
+const fn staleness_s() -> u64 {
+    60
+}
+
+const fn stale() -> AwayInCut {
+    AwayInCut::Stale
+}
+
+const fn stale_for_s() -> u64 {
+    24 * 3_600
 }
 
 const fn component_bytes() -> usize {
@@ -253,6 +276,8 @@ pub struct Checks {
     pub blame: bool,
     /// Whoever contradicts itself is shown to.
     pub attribution: bool,
+    /// Reads away keep what their apps' policies say.
+    pub cut_contract: bool,
 }
 
 impl Default for Checks {
@@ -265,6 +290,7 @@ impl Default for Checks {
             eviction: true,
             blame: true,
             attribution: true,
+            cut_contract: true,
         }
     }
 }

@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use bocage_protocol::{
-    cell::{Answer, Barrier, Outcome, Query, Write},
+    cell::{Answer, Outcome, Query, Write},
     command::{Command, Reply},
     id::{CellId, InstanceId, OpId, SessionId},
     refusal::{Code, Refusal},
@@ -17,7 +17,14 @@ use bocage_protocol::{
 };
 
 use super::{Bug, Event, MILLI, WORLD, Waiting, World};
-use crate::{check::exactly_once::ExactlyOnce, host::Daemon, report::Property};
+use crate::{
+    check::{
+        cut_contract::{Link, NOTICED},
+        exactly_once::ExactlyOnce,
+    },
+    host::Daemon,
+    report::Property,
+};
 
 /// The store and the key of an app's counter.
 pub(super) const STORE: &str = "default";
@@ -138,7 +145,10 @@ impl<D: Daemon> World<D> {
                 return;
             }
             this.count += 1;
-            let writes = !self.streams.clients.chance(self.scenario.workload.reads_per_mille);
+            let reads = self.streams.clients.chance(self.scenario.workload.reads_per_mille);
+            // An app that owes a write is written.
+            let owes = self.checks.convergence.is_silent(&self.apps[this.app as usize].name);
+            let writes = owes || !reads;
             if writes {
                 checker.begun((this.number, this.count));
             }
@@ -266,7 +276,6 @@ impl<D: Daemon> World<D> {
             self.tally.count("requests_to_absent_instances");
             return self.client_next(client, back, edge, ClientStep::NotThere);
         }
-        let cell = instance.cell;
         let this = &mut self.clients[client as usize];
         this.ticket += 1;
         let waiting = Waiting::Guest { client, ticket: this.ticket };
@@ -281,7 +290,7 @@ impl<D: Daemon> World<D> {
             self.ask(node, waiting, Some(OpId { session, seq: 1 }), command, GUEST_MAX);
         } else {
             let (store, key) = (STORE.to_owned(), COUNTER.to_owned());
-            let command = Command::Read { cell, barrier: Barrier::Linear, queries: vec![Query::Get { store, key }] };
+            let command = Command::GuestRead { instance, seen: None, queries: vec![Query::Get { store, key }] };
             self.ask(node, waiting, None, command, GUEST_MAX);
         }
     }
@@ -292,6 +301,7 @@ impl<D: Daemon> World<D> {
             return;
         }
         let Some((edge, node, ..)) = self.sent_to(client) else { return };
+        self.check_contract(client, node, &result);
         let current = self.clients[client as usize].current.as_mut().expect("it has a target");
         current.answer = Some(result);
         if edge == node {
@@ -346,7 +356,11 @@ impl<D: Daemon> World<D> {
                     self.finish(client);
                 }
             },
-            Reply::Answered(answered) => self.has_read(client, answered.answers.first()),
+            Reply::GuestRead { answered, age: None, .. } => self.has_read(client, answered.answers.first()),
+            Reply::GuestRead { age: Some(_), .. } => {
+                self.tally.count("reads_from_copies");
+                self.finish(client);
+            }
             other => {
                 self.violated(Property::ExactlyOnce, None, format!("a guest's command was answered by {other:?}"));
                 self.finish(client);
@@ -372,6 +386,7 @@ impl<D: Daemon> World<D> {
         {
             self.check_fence(app, instance, generation, index);
         }
+        self.checks.cut_contract[app as usize].told(at, value);
         let app = &mut self.apps[app as usize];
         app.silent_max = app.silent_max.max(at - app.acknowledged_at.max(began));
         app.acknowledged_at = at;
@@ -379,6 +394,55 @@ impl<D: Daemon> World<D> {
             self.checks.convergence.wrote(&app.name);
         }
         self.finish(client);
+    }
+
+    /// A guest's node has answered: where its app is away, as the app's contract says?
+    fn check_contract(&mut self, client: u32, node: u32, result: &Result<Reply, Refusal>) {
+        let this = &self.clients[client as usize];
+        let (Some(current), app) = (&this.current, this.app) else { return };
+        let law = self.network.place(node).jurisdiction;
+        if current.writes || !self.scenario.check.cut_contract || !self.apps[app as usize].is_away(law) {
+            return;
+        }
+        let (contract, link, at) = (self.apps[app as usize].contract(), self.link_home(app, node), self.at);
+        let cut_for = Duration::from_nanos(self.cut_began.map_or(0, |began| at - began));
+        let found = match result {
+            Ok(Reply::GuestRead { answered, age: Some(age), stale }) => {
+                self.tally.count(if *stale { "reads_stale_in_a_cut" } else { "reads_fresh_away" });
+                let age = if self.bug == Some(Bug::AgelessRead) { Duration::ZERO } else { *age };
+                let value = match answered.answers.first() {
+                    Some(Answer::Value(value)) => value.as_ref().map_or(Some(0), |value| number(&value.value)),
+                    _ => None,
+                };
+                let value = value.unwrap_or(i64::MIN);
+                self.checks.cut_contract[app as usize].read(&contract, link, at, value, age)
+            }
+            Ok(_) => Ok(()),
+            Err(refusal) => {
+                self.tally.count("reads_refused_away");
+                self.checks.cut_contract[app as usize].refused(&contract, link, cut_for, &refusal.detail)
+            }
+        };
+        let name = self.apps[app as usize].name.clone();
+        self.note(Property::CutContract, Some(node), found.map_err(|what| format!("app {name}: {what}")));
+    }
+
+    /// Whether a node can reach any of an app's home, and has been able to for a while.
+    fn link_home(&self, app: u32, node: u32) -> Link {
+        let at = self.at;
+        let lately = |since: u64| at.saturating_sub(since) < NOTICED;
+        let Some(began) = self.cut_began else {
+            return if lately(self.last_cut_at) && self.last_cut_at > 0 { Link::Changing } else { Link::Whole };
+        };
+        let count = u32::try_from(self.hosts.len()).expect("nodes are fewer than numbers");
+        let app = &self.apps[app as usize];
+        let is_home = |number: &u32| app.is_home(self.network.place(*number).jurisdiction);
+        let reaches = (0..count).filter(is_home).any(|number| self.network.linked(node, number));
+        match (reaches, lately(began)) {
+            (true, false) => Link::Whole,
+            (false, false) => Link::Cut,
+            (_, true) => Link::Changing,
+        }
     }
 
     fn check_fence(&mut self, app: u32, instance: InstanceId, generation: u64, index: u64) {

@@ -205,6 +205,7 @@ impl<D: Daemon> World<D> {
             to = vec![false; self.hosts.len()];
             self.selected(other, false).iter().for_each(|node| to[*node as usize] = true);
         }
+        self.cut_began = self.cut_began.or(Some(self.at));
         let pairs = self.network.cut(number as usize, from, to, spec.one_way);
         self.silence(&pairs);
         pairs.len() as u64
@@ -229,6 +230,9 @@ impl<D: Daemon> World<D> {
             What::Cut | What::Loss => {
                 self.network.heal(number as usize);
                 self.last_cut_at = self.at;
+                if self.network.is_whole() {
+                    self.cut_began = None;
+                }
             }
             What::Crash | What::Power | What::Wipe => {
                 for node in holds {

@@ -14,11 +14,15 @@ use bocage_protocol::{
     identity::{Keypair, Signed},
     placement::Policy,
     refusal::Refusal,
+    resources::Jurisdiction,
 };
 
 use super::{Beat, Event, MILLI, SECOND, WORLD, Waiting, World, clients::Client};
 use crate::{
-    check::exactly_once::ExactlyOnce,
+    check::{
+        cut_contract::{Contract, CutContract},
+        exactly_once::ExactlyOnce,
+    },
     host::{Component, Daemon},
     report::Property,
     scenario,
@@ -114,6 +118,7 @@ impl<D: Daemon> World<D> {
             read_whole: false,
         });
         self.checks.exactly_once.push(ExactlyOnce::default());
+        self.checks.cut_contract.push(CutContract::default());
     }
 
     /// Whom a node dials first: while the mesh is founded its first nodes, later some that run.
@@ -217,6 +222,26 @@ impl<D: Daemon> World<D> {
 }
 
 impl App {
+    /// Whether its copies stand there, and not its quorum.
+    pub(super) fn is_away(&self, law: Jurisdiction) -> bool {
+        self.spec.away.contains(&law) && !self.spec.home.contains(&law)
+    }
+
+    /// Whether its quorum may stand there.
+    pub(super) fn is_home(&self, law: Jurisdiction) -> bool {
+        if self.spec.home.is_empty() { !self.is_away(law) } else { self.spec.home.contains(&law) }
+    }
+
+    /// What it promises to who reads away.
+    pub(super) const fn contract(&self) -> Contract {
+        let spec = &self.spec;
+        Contract {
+            max_staleness: Duration::from_secs(spec.max_staleness_s),
+            away: spec.cut_away,
+            stale_for_max: Duration::from_secs(spec.stale_for_max_s),
+        }
+    }
+
     fn release(&self) -> Release {
         let spec = &self.spec;
         let mut policy = Policy {
@@ -226,6 +251,10 @@ impl App {
             allow_degraded: spec.allow_degraded,
             ..Policy::default()
         };
+        policy.max_staleness = Duration::from_secs(spec.max_staleness_s);
+        policy.cut.away = spec.cut_away;
+        policy.cut.stale_for_max = Duration::from_secs(spec.stale_for_max_s);
+        policy.cut.home_cut = spec.home_cut;
         policy.scale.min = spec.min;
         policy.scale.max = spec.max;
         let (hash, bytes) = (self.component.0, &self.component.1);

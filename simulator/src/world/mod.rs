@@ -37,8 +37,8 @@ use bocage_protocol::{
 
 use crate::{
     check::{
-        agreement::Agreement, attribution::Attribution, blame::Blame, convergence::Convergence, eviction::Eviction,
-        exactly_once::ExactlyOnce, fencing::Fencing, offers::Offers,
+        agreement::Agreement, attribution::Attribution, blame::Blame, convergence::Convergence,
+        cut_contract::CutContract, eviction::Eviction, exactly_once::ExactlyOnce, fencing::Fencing, offers::Offers,
     },
     clock::Clock,
     host::{Daemon, Host},
@@ -127,6 +127,8 @@ pub(crate) struct Checkers {
     pub(crate) agreement: Agreement,
     /// Of each app.
     pub(crate) exactly_once: Vec<ExactlyOnce>,
+    /// Of each app.
+    pub(crate) cut_contract: Vec<CutContract>,
     pub(crate) fencing: Fencing,
     pub(crate) convergence: Convergence,
     pub(crate) eviction: Eviction,
@@ -163,6 +165,8 @@ pub enum Bug {
     FalseProof,
     /// No node ever says that another contradicted itself.
     BlindEye,
+    /// A read away is told to be as new as new, however old it may be.
+    AgelessRead,
     /// Frames are encoded as the newest version has them, whatever their link agreed on.
     ForgottenVersion,
 }
@@ -219,6 +223,8 @@ pub(crate) struct World<D> {
     healed: Option<u64>,
     /// When the network was last not whole.
     last_cut_at: u64,
+    /// A cut began then, and has not healed.
+    cut_began: Option<u64>,
     quiet_p99_ns: Option<u64>,
     over: bool,
     checks: Checkers,
@@ -272,6 +278,7 @@ impl<D: Daemon> World<D> {
             stood: None,
             healed: None,
             last_cut_at: 0,
+            cut_began: None,
             quiet_p99_ns: options.quiet_p99_ns,
             over: false,
             checks: Checkers::default(),

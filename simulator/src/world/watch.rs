@@ -538,6 +538,10 @@ impl<D: Daemon> World<D> {
         counts.insert("operations_abandoned", self.tally.abandoned);
         counts.insert("reads_answered", self.tally.reads.len() as u64);
         counts.insert("agreements_compared", checks.agreement.compared());
+        counts.insert(
+            "reads_away_looked_at",
+            checks.cut_contract.iter().map(crate::check::cut_contract::CutContract::looked_at).sum(),
+        );
         counts.insert("fenced_writes_looked_at", checks.fencing.looked_at());
         counts.insert("verdicts_of_honest_quorums", checks.eviction.looked_at());
         counts.insert("proofs_held_by_honest_nodes", checks.blame.looked_at());

@@ -13,6 +13,7 @@ use bocage_protocol::{
         Repair, Replica, Role, Secrets, State, TenantAction, Write,
         fixture::{self, FOUNDED, Founding, Host, Party},
     },
+    cells::Mark,
     codec::{self, Blob},
     context::WireContext,
     frame::{Frame, Hello},
@@ -200,6 +201,16 @@ pub(super) fn lived() -> (State, Named<Entry>) {
                 evidence: Evidence::Drain(Box::new(host.presence(Some(FOUNDED)))),
             },
         ),
+        (
+            "copy",
+            Repair::AddCopy {
+                replaces: Some(ReplicaId(2)),
+                evidence: Evidence::Drain(Box::new(host.presence(Some(FOUNDED)))),
+                candidate: hosts()[1].candidate(),
+                grant: hosts()[1].grant_to(&state, Role::Learn),
+            },
+        ),
+        ("end-copy", Repair::EndCopy { replica: ReplicaId(2), evidence: Evidence::Policy }),
         (
             "end-lease",
             Repair::EndLease {
@@ -526,6 +537,8 @@ pub(super) fn all_frames() -> Named<Frame> {
             Message::Answers { .. } => "answers".into(),
             Message::Sleep { .. } => "sleep".into(),
             Message::Slept { .. } => "slept".into(),
+            Message::Prove { .. } => "prove".into(),
+            Message::Committed { .. } => "committed".into(),
             Message::Wake { .. } => "wake".into(),
         };
         kinds.entry(name).or_insert_with(|| message.clone());
@@ -607,6 +620,8 @@ pub(super) fn all_frames() -> Named<Frame> {
         ("reach-found", reach::Message::Found { target: node, places }),
     ]);
     frames.extend(found.into_iter().map(|(name, message)| (name, Frame::Reach(message))));
+    frames.push(("mark-ask".into(), Frame::Mark(Mark::Ask { stamp: 9, echo: 4, asleep: [7; 16] })));
+    frames.push(("mark-closed".into(), Frame::Mark(Mark::Closed { echo: 9, stamp: 5, asleep: [7; 16], age: Some(1) })));
     frames.extend(route.into_iter().map(|(name, message)| (name, Frame::Route(message))));
     frames
 }

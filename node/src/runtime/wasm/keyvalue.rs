@@ -1,8 +1,8 @@
 //! `wasi:keyvalue` over the cell: how a guest's calls become reads with one barrier and writes with ops.
 //!
-//! **Reads.** The first read of a request goes through the leader (`Barrier::Linear`). Later ones need only be as new as
-//! what the request has seen (`Barrier::AtLeast`), because whatever was acknowledged before the request began lies behind
-//! that index already. A write of its own counts as seen.
+//! **Reads.** At home the first read of a request goes through the leader. Later ones need only be as new as what the request
+//! has seen, because whatever was acknowledged before the request began lies behind that index already. A write of its own
+//! counts as seen. Away a copy may answer, whose age is kept: the oldest of a request goes out with the answer.
 //!
 //! **Writes.** An op is what makes a repeated write harmless. Under an `Idempotency-Key` it must be the same op when the
 //! request is repeated, elsewhere, by a fresh instance. It must also be *another* op when the repeated request does
@@ -10,10 +10,17 @@
 //! would give the second write of the first attempt and the first of the second attempt one op, and the cell would answer
 //! with the result of a write that was never asked for. So an op's session is the hash of key, and content; its number
 //! counts repetitions of the same content within one request.
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use bocage_protocol::{
-    cell::{Answer, Barrier, Outcome, Query, Versioned, Write},
+    cell::{Answer, Outcome, Query, Versioned, Write},
     codec,
     id::{OpId, SessionId},
     refusal::{Certainty, Code, Refusal},
@@ -21,6 +28,7 @@ use bocage_protocol::{
 use wasmtime::component::{HasData, Resource, ResourceTable};
 
 use super::app::App;
+use crate::runtime::Read;
 
 // Generated: its visibilities and lints are not ours.
 #[allow(unreachable_pub, clippy::pedantic)]
@@ -79,7 +87,26 @@ pub(super) struct Session {
     ops: Ops,
     /// The highest index that this request depends on; `None` before its first read or write.
     seen: Option<u64>,
+    /// What its reads rested on.
+    rested: Arc<OldestRead>,
     cas_held: usize,
+}
+
+/// The age of the oldest state that a request has read, as far as it has come. Shared with who answers for it.
+#[derive(Debug, Default)]
+pub(super) struct OldestRead(AtomicU64);
+
+impl OldestRead {
+    fn note(&self, age: Option<Duration>) {
+        // One more than the milliseconds, so that 0 is nothing.
+        let age = age.map_or(0, |age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX - 1) + 1);
+        self.0.fetch_max(age, Relaxed);
+    }
+
+    /// `None`: all of it was current, or nothing was read.
+    pub(super) fn age(&self) -> Option<Duration> {
+        self.0.load(Relaxed).checked_sub(1).map(Duration::from_millis)
+    }
 }
 
 /// Names the ops of a request's writes.
@@ -96,13 +123,19 @@ impl Session {
             Some(key) => Ops::Repeatable { key, written: 0, repetitions: BTreeMap::new() },
             None => Ops::Once { session: SessionId(rand_session()), written: 0 },
         };
-        Self { app, ops, seen: None, cas_held: 0 }
+        Self { app, ops, seen: None, rested: Arc::default(), cas_held: 0 }
+    }
+
+    /// What its reads rest on, while it runs and after.
+    pub(super) fn rested(&self) -> Arc<OldestRead> {
+        self.rested.clone()
     }
 
     async fn read(&mut self, queries: Vec<Query>) -> Result<Vec<Answer>, Error> {
-        let barrier = self.seen.map_or(Barrier::Linear, Barrier::AtLeast);
         let asked = queries.len();
-        let answered = self.app.state.read(self.app.instance, self.app.generation, barrier, queries).await?;
+        let Read { answered, age } =
+            self.app.state.read(self.app.instance, self.app.generation, self.seen, queries).await?;
+        self.rested.note(age);
         self.seen = self.seen.max(Some(answered.index));
         if answered.answers.len() != asked {
             return Err(strange());

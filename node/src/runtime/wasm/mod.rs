@@ -40,7 +40,7 @@ use tokio::{
 };
 
 use self::{app::App, code::Code, guest::Guest, keyvalue::Session, outbound::Gate, request::Held, ticker::Ticker};
-use super::{LogSink, RequestContext, RunError, Source, StartError, State};
+use super::{LogSink, RequestContext, Rested, RunError, Source, StartError, State};
 
 pub use config::WasmConfig;
 pub use outbound::{
@@ -203,8 +203,15 @@ impl WasmRuntime {
         let app = self.read_slots(|slots| slots.app(instance)).ok_or(RunError::NotRunning)?;
         let deadline = context.deadline.min(Instant::now() + self.config.wall_max);
         let room = self.admit(&app, deadline).await?;
-        let store = self.store(&app, Session::new(app.clone(), context.session));
-        request::run(app, store, request, deadline, Held((self.ticker.start(), room))).await
+        let session = Session::new(app.clone(), context.session);
+        let rested = session.rested();
+        let store = self.store(&app, session);
+        let mut answer = request::run(app, store, request, deadline, Held((self.ticker.start(), room))).await?;
+        // What is read after the head cannot be told in it.
+        if let Some(age) = rested.age() {
+            answer.extensions_mut().insert(Rested(age));
+        }
+        Ok(answer)
     }
 
     /// What each instance used since the last call, to be metered. Instances without a request are left out.

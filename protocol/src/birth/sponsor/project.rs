@@ -189,10 +189,18 @@ impl Project {
         })
     }
 
+    /// The one jurisdiction that can help, if it is one.
+    pub(super) const fn law(&self) -> Option<Jurisdiction> {
+        match &self.goal {
+            Goal::Seek { need, .. } => need.law,
+            Goal::Deploy { .. } | Goal::Plan { .. } | Goal::Release { .. } => None,
+        }
+    }
+
     /// The least that a candidate must have free.
     pub(super) fn need(&self) -> Resources {
         match &self.goal {
-            Goal::Seek { need, .. } if need.role == Seeking::Replica => self.policy.replica,
+            Goal::Seek { need, .. } if need.role != Seeking::Instance => self.policy.replica,
             Goal::Seek { .. } => self.policy.instance,
             Goal::Deploy { .. } | Goal::Plan { .. } | Goal::Release { .. } => {
                 let (replica, instance) = (self.policy.replica, self.policy.instance);
@@ -225,9 +233,11 @@ impl Project {
     pub(super) fn plan(&self, now: Now) -> Result<Plan, Unplaceable> {
         let (want, current) = match &self.goal {
             Goal::Seek { description, need } => {
-                let want = match need.role {
-                    Seeking::Replica => Want::Replica { replaces: need.replaces },
-                    Seeking::Instance => Want::Instance,
+                let want = match (need.role, need.law, need.node) {
+                    (Seeking::Copy, Some(law), _) => Want::Copy { law, replaces: need.replaces },
+                    (Seeking::Instance, _, Some(node)) => Want::InstanceOn(node),
+                    (Seeking::Instance, _, None) => Want::Instance,
+                    (Seeking::Replica | Seeking::Copy, ..) => Want::Replica { replaces: need.replaces },
                 };
                 (want, current_of(description))
             }

@@ -178,6 +178,7 @@ impl Replica {
         match asker {
             Asker::Here(request) => self.outbox.push(Output::Outcome { request, result }),
             Asker::There(to, request) => self.send(to, Message::Outcome { request, result }),
+            Asker::Copy(..) => unreachable!("a copy proposes nothing"),
         }
     }
 }
@@ -250,6 +251,13 @@ impl Replica {
         match asker {
             Asker::Here(request) => self.outbox.push(Output::Answers { request, result }),
             Asker::There(to, request) => self.send(to, Message::Answers { request, result }),
+            Asker::Copy(to, serial) => {
+                // Whoever is not answered asks again, another leader perhaps.
+                if let Reached::Yes(Answered { index, .. }) = result {
+                    let line = self.line();
+                    self.send(to, Message::Committed { line, serial, index });
+                }
+            }
         }
     }
 }

@@ -20,6 +20,7 @@ impl Replica {
             self.apply(&entry);
         }
         self.raw.advance_apply_to(last);
+        self.note_applied();
         self.resign_if_removed();
         self.save_if_due();
         self.end_if_it_left();

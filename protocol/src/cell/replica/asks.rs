@@ -16,6 +16,8 @@ pub(super) enum Asker {
     Here(RequestId),
     /// A caller on another node.
     There(NodeId, RequestId),
+    /// A copy of this cell, under its own number: it only wants to know the index.
+    Copy(NodeId, u64),
 }
 
 /// Questions that wait, each with its asker and deadline.

@@ -69,6 +69,7 @@ struct Distrust {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Proposed {
     Promotion(ReplicaId),
+    EndCopy(ReplicaId),
     End(InstanceId, u64),
     Succession,
 }
@@ -157,6 +158,11 @@ impl Leading {
     pub(super) fn keys(&mut self, keyring: Arc<Keyring>) {
         self.keyring = keyring;
         self.stirred = true;
+    }
+
+    /// Whether somebody is sought for this, or was in vain a moment ago.
+    pub(super) fn seeks(&self, need: &Need, now: Instant) -> bool {
+        self.sought.get(need).is_some_and(|until| *until > now)
     }
 
     /// Whether it is time for this, which then counts as done until `again`.
@@ -267,6 +273,9 @@ impl Replica {
                 let key = Proposed::Promotion(learner);
                 self.repair(key, Repair::Promote { learner, leaves });
             }
+            Step::EndCopy { replica, evidence } => {
+                self.repair(Proposed::EndCopy(replica), Repair::EndCopy { replica, evidence });
+            }
             Step::End { instance, generation, evidence } => {
                 let key = Proposed::End(instance, generation);
                 self.repair(key, Repair::EndLease { instance, generation, evidence });
@@ -305,6 +314,10 @@ impl Replica {
                 let Some(evidence) = self.evidence(need.replaces) else { return };
                 Repair::AddLearner { replaces: need.replaces, evidence, candidate, grant }
             }
+            Seeking::Copy => {
+                let Some(evidence) = self.evidence(need.replaces) else { return };
+                Repair::AddCopy { replaces: need.replaces, evidence, candidate, grant }
+            }
         };
         self.proposals.push_own(Command::Repair(Box::new(repair)));
     }
@@ -320,8 +333,10 @@ impl Replica {
         if let Some(verdicts) = self.leading.down.get(&member.node) {
             return Some(Evidence::Down(verdicts.clone()));
         }
-        let draining = self.leading.draining.get(&member.node)?;
-        Some(Evidence::Drain(Box::new(draining.presence.clone())))
+        if let Some(draining) = self.leading.draining.get(&member.node) {
+            return Some(Evidence::Drain(Box::new(draining.presence.clone())));
+        }
+        state.should_bring_home(member).then_some(Evidence::Policy)
     }
 
     /// The lease on a draining node that a newcomer relieves, where the policy has room for no other.

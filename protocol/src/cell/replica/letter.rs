@@ -32,6 +32,9 @@ const STAMP_AHEAD_MAX: std::time::Duration = std::time::Duration::from_secs(30);
 /// raft's number of `MsgTransferLeader`: the notice of who was handed the lead, which is never stepped.
 pub(super) const TRANSFER_LEADER: u8 = 13;
 
+/// raft's number of `MsgRequestPreVote`.
+pub(super) const REQUEST_PRE_VOTE: u8 = 17;
+
 /// What the receiver knows when a message comes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Receiver {

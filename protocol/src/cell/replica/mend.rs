@@ -10,10 +10,11 @@ use std::{
     time::Duration,
 };
 
+use super::abroad;
 use crate::{
     cell::{
-        Evidence, InstanceState, LeaseInfo, Member, Need, Seeking, State,
-        state::{RULES_OF_DRAIN, RULES_OF_KEYS, SILENCE_MARGIN},
+        Evidence, InstanceState, LeaseInfo, Member, Need, State,
+        state::{RULES_OF_CUT, RULES_OF_DRAIN, RULES_OF_KEYS},
     },
     id::{InstanceId, NodeId, OperatorId, ReplicaId},
     identity::{FOR_EVER, Lineage, Ruled, Signed},
@@ -83,6 +84,8 @@ pub(super) enum Step {
     Seek(Need),
     /// The learner has caught up.
     Promote { learner: ReplicaId, leaves: Option<ReplicaId> },
+    /// A copy away is no more.
+    EndCopy { replica: ReplicaId, evidence: Evidence },
     /// A lease ends for good.
     End { instance: InstanceId, generation: u64, evidence: Evidence },
     /// A host that holds no replica may believe that the cell still sleeps: its lease is late.
@@ -100,7 +103,12 @@ pub(super) fn mend(state: &State, seen: &Seen<'_>) -> Vec<Step> {
     let mut steps = Vec::new();
     steps.extend(seen.succession(state).map(Step::Succeed));
     if state.removed().is_none() {
-        steps.extend(mend_voters(state, seen));
+        let votes = mend_voters(state, seen);
+        let whole = votes.is_none() && state.joining().is_none();
+        steps.extend(votes);
+        if whole {
+            abroad::mend(state, seen, &mut steps);
+        }
     }
     mend_leases(state, seen, &mut steps);
     steps
@@ -112,7 +120,7 @@ fn mend_voters(state: &State, seen: &Seen<'_>) -> Option<Step> {
         member(replica).is_some_and(|it| seen.is_down(it.node) || seen.revoked(state, it.operator, it.node).is_some())
     };
     let drains = |replica: ReplicaId| member(replica).is_some_and(|it| seen.drains(state, it.node).is_some());
-    let search = |replaces| Step::Seek(Need { role: Seeking::Replica, replaces });
+    let search = |replaces| Step::Seek(Need::vote(replaces));
     if let Some((learner, leaves)) = state.joining() {
         if is_lost(learner) || drains(learner) {
             return Some(search(Some(learner)));
@@ -127,6 +135,8 @@ fn mend_voters(state: &State, seen: &Seen<'_>) -> Option<Step> {
     }
     let voters: Vec<ReplicaId> = state.members().filter(|member| member.votes).map(|member| member.replica).collect();
     let gone = voters.iter().find(|replica| is_lost(**replica)).or_else(|| voters.iter().find(|it| drains(**it)));
+    let abroad = || voters.iter().find(|replica| member(**replica).is_some_and(|it| state.should_bring_home(it)));
+    let gone = gone.or_else(abroad);
     gone.map(|replica| search(Some(*replica)))
 }
 
@@ -135,6 +145,8 @@ fn mend_leases(state: &State, seen: &Seen<'_>, steps: &mut Vec<Step>) {
     let (min, max) = (scale.min as usize, scale.max as usize);
     let (mut held, mut live, mut serving) = (0_usize, 0, 0);
     let (mut unwanted, mut leaving): (Vec<&LeaseInfo>, Vec<(&LeaseInfo, &Draining)>) = (Vec::new(), Vec::new());
+    // Instances away serve those who are there; they do not stand in for one at home.
+    let counts = |lease: &LeaseInfo| state.rules() < RULES_OF_CUT || state.policy().is_home(lease.jurisdiction);
     for lease in state.leases() {
         if let Some(evidence) = seen.ends(state, lease) {
             steps.push(end(lease, evidence));
@@ -148,7 +160,7 @@ fn mend_leases(state: &State, seen: &Seen<'_>, steps: &mut Vec<Step>) {
             unwanted.push(lease);
         } else if let Some(draining) = seen.drains(state, lease.node) {
             leaving.push((lease, draining));
-        } else if seen.lives(lease) {
+        } else if seen.lives(lease) && counts(lease) {
             live += 1;
             serving += usize::from(lease.state == InstanceState::Running);
         }
@@ -161,7 +173,7 @@ fn mend_leases(state: &State, seen: &Seen<'_>, steps: &mut Vec<Step>) {
     // one by one, for as long as its stand-in takes.
     let enough = min.max(usize::from(!leaving.is_empty()));
     if live < enough && held - usize::from(!leaving.is_empty()) < max {
-        steps.push(Step::Seek(Need { role: Seeking::Instance, replaces: None }));
+        steps.push(Step::Seek(Need::instance()));
         return;
     }
     // Those that failed make room once enough others live, or when there is no room for another try.
@@ -223,11 +235,11 @@ impl Seen<'_> {
         state.is_superseded_by(lineage).then(|| Box::new(lineage.clone()))
     }
 
-    fn is_down(&self, node: NodeId) -> bool {
+    pub(super) fn is_down(&self, node: NodeId) -> bool {
         self.down.is_some_and(|down| down.contains_key(&node))
     }
 
-    fn is_unlinked(&self, node: NodeId) -> bool {
+    pub(super) fn is_unlinked(&self, node: NodeId) -> bool {
         self.unlinked.is_some_and(|unlinked| unlinked.contains(&node))
     }
 
@@ -237,7 +249,7 @@ impl Seen<'_> {
             return Some(Evidence::Revoked(ruled));
         }
         let runs_out = lease.renewed + lease.duration;
-        let silent = self.stamp > runs_out + SILENCE_MARGIN && self.led_for > lease.duration;
+        let silent = self.stamp > runs_out + state.patience_with(lease) && self.led_for > lease.duration;
         silent.then_some(Evidence::Silent)
     }
 
@@ -257,7 +269,7 @@ impl Seen<'_> {
 mod tests {
     use super::*;
     use crate::{
-        cell::{Command, Outcome, Repair, Role, state::fixture},
+        cell::{Command, Outcome, Repair, Role, Seeking, state::fixture},
         membership::Liveness,
     };
 
@@ -308,7 +320,8 @@ mod tests {
     }
 
     fn seek(role: Seeking, replaces: Option<u64>) -> Step {
-        Step::Seek(Need { role, replaces: replaces.map(ReplicaId) })
+        let replaces = replaces.map(ReplicaId);
+        Step::Seek(if role == Seeking::Replica { Need::vote(replaces) } else { Need::instance() })
     }
 
     #[test]

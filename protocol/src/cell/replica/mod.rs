@@ -21,12 +21,14 @@ mod reads;
 mod answers;
 mod membership;
 mod mend;
+mod abroad;
 mod leading;
 mod handing;
 mod farewell;
 mod announce;
 mod sleep;
 mod capturing;
+mod fresh;
 #[cfg(test)]
 mod tests;
 
@@ -46,6 +48,7 @@ use self::{
     answers::Proposals,
     capturing::Captured,
     elections::{Elections, Timing},
+    fresh::Fresh,
     handing::{Handing, Heir},
     leading::Leading,
     letter::Receiver,
@@ -67,6 +70,7 @@ use crate::{
     store::SnapshotMeta,
     time::{Instant, Now},
 };
+pub use fresh::{Slumber, Standing};
 
 /// After a suspend so many ticks are caught up at once (an election timeout if that is more), then the rest is skipped.
 const CATCH_UP_TICKS_MAX: u32 = 20;
@@ -117,6 +121,7 @@ pub struct Replica {
     heir: Heir,
     announcement: Announcement,
     sleep: Sleep,
+    fresh: Fresh,
     /// Term and leader as last told.
     told_leader: (u64, u64),
     description: Option<Arc<Description>>,
@@ -278,6 +283,8 @@ impl Replica {
             }
             Message::Sleep { line, term, index } => self.told_to_sleep(from, line, term, index),
             Message::Slept { line, term, index } => self.hear_asleep(from, line, term, index),
+            Message::Prove { line, serial } => self.asked_to_prove(from, line, serial),
+            Message::Committed { line, serial, index } => self.told_committed(from, line, serial, index),
             // Answers are for callers, and the word to wake is for hosts without a replica.
             Message::Outcome { .. } | Message::Answers { .. } | Message::Wake { .. } => {}
         }
@@ -394,7 +401,7 @@ impl Replica {
         // It looks through the entries that it has not applied before it campaigns. While a snapshot that took their place
         // is being made durable they are not there, and it panics: the seeds of `replicas_agree_…` found it.
         let installing = raft.state != StateRole::Leader && raft.raft_log.applied < raft.store().floor();
-        if !(installing || alone && self.writes.is_busy()) {
+        if !(installing || alone && self.writes.is_busy() || self.holds_its_breath()) {
             self.raw.tick();
         }
         self.elections.settle(&mut self.raw.raft);
@@ -403,11 +410,16 @@ impl Replica {
         self.tick_announcement();
         self.tick_capture();
         self.tick_sleep();
+        self.tick_fresh();
+        if self.asks_for_farewell() {
+            self.ask_for_farewell();
+        }
     }
 
     fn link(&mut self, node: NodeId, up: bool) {
         self.leading.link(node, up);
         if up {
+            self.ask_anew();
             return;
         }
         self.wake_without(node);

@@ -8,13 +8,13 @@
 //! From then on it is for pairs of nodes to know whether both live (`reach/vigil`): whoever loses its leader's node wakes and
 //! campaigns, a leader wakes when it loses any node of the cell. Any message of raft wakes, and so does the first write or
 //! read. Cell time stands still meanwhile, so no lease is renewed and none runs out.
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use raft::{StateRole, eraftpb::MessageType};
 
 use super::{Replica, mend};
 use crate::{
-    cell::{Message, Output, State, state::RULES_MAX},
+    cell::{Message, Need, Output, State, state::RULES_MAX},
     id::NodeId,
     time::Instant,
 };
@@ -36,7 +36,13 @@ struct Bedtime {
     index: u64,
     /// Who has not answered.
     awaited: BTreeSet<NodeId>,
+    /// Who votes, but for the leader.
+    voters: BTreeSet<NodeId>,
+    said: Instant,
 }
+
+/// Once all who vote sleep, a leader waits so long for the answers of others, who may be far away, before it beats again.
+const BREATH: Duration = Duration::from_secs(1);
 
 impl Replica {
     /// Whether it sleeps.
@@ -57,11 +63,20 @@ impl Replica {
             return;
         }
         let since_beat = self.raw.raft.heartbeat_elapsed();
-        if since_beat == 0 {
+        if since_beat == 0 || self.sleep.bedtime.as_ref().is_some_and(|it| self.now.instant.since(it.said) >= BREATH) {
             // Whoever sleeps already is woken by this heartbeat.
             self.sleep.bedtime = None;
         }
-        self.sleep.due = since_beat == self.elections.timing.lead && self.was_quiet_for_long();
+        let undecided = self.sleep.bedtime.is_none();
+        self.sleep.due = since_beat == self.elections.timing.lead && undecided && self.was_quiet_for_long();
+    }
+
+    /// Whether the next heartbeat can wait: all who vote sleep already, and it would only wake them.
+    pub(super) fn holds_its_breath(&self) -> bool {
+        let waits = |bedtime: &Bedtime| {
+            bedtime.awaited.is_disjoint(&bedtime.voters) && self.now.instant.since(bedtime.said) < BREATH
+        };
+        self.is_leader() && self.sleep.bedtime.as_ref().is_some_and(waits)
     }
 
     /// Ticks of a leader until it may be time to sleep.
@@ -94,7 +109,10 @@ impl Replica {
         for node in &awaited {
             self.send(*node, Message::Sleep { line, term, index });
         }
-        self.sleep.bedtime = Some(Bedtime { index, awaited });
+        let state = self.state.as_ref().expect("a quiet leader has state");
+        let voters = state.members().filter(|member| member.votes && member.node != self.me);
+        let voters = voters.map(|member| member.node).collect();
+        self.sleep.bedtime = Some(Bedtime { index, awaited, voters, said: self.now.instant });
         self.sleep_if_all_do();
     }
 
@@ -173,7 +191,7 @@ impl Replica {
         let Some(state) = self.state.as_ref().filter(|_| self.sleep.asleep && self.is_leader()) else { return };
         // Leases stand still with the cell's time.
         let seen = mend::Seen { stamp: state.time(), ..self.seen(state) };
-        if !mend::mend(state, &seen).is_empty() {
+        if !self.is_mended(state, &seen) {
             self.wake();
         }
     }
@@ -202,7 +220,13 @@ impl Replica {
             && !raft.has_pending_conf()
             && !self.relied_on().iter().any(|node| self.leading.lacks(*node) || self.leading.is_draining(*node))
             && !self.leading.is_draining(self.me)
-            && mend::mend(state, &self.seen(state)).is_empty()
+            && self.is_mended(state, &self.seen(state))
+    }
+
+    /// Whether nothing is to be done, or only what was just tried: a copy that nobody grants keeps no cell awake.
+    fn is_mended(&self, state: &State, seen: &mend::Seen<'_>) -> bool {
+        let tried = |need: &Need| need.law.is_some() && self.leading.seeks(need, self.now.instant);
+        mend::mend(state, seen).iter().all(|step| matches!(step, mend::Step::Seek(need) if tried(need)))
     }
 
     /// Its log ends at `index`, and all of it is applied.

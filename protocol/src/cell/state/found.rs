@@ -145,6 +145,7 @@ fn accept_all(
         tenant: tenant.tenant(),
         purpose: ContentHash(genesis.release.hash()),
         role,
+        copy: false,
         policy: &release.policy,
         at: genesis.founded,
     };
@@ -180,6 +181,7 @@ fn check_together(release: &Release, voters: &[Accepted], instances: &[Accepted]
     }
     let voter_places: Vec<_> = voters.iter().map(|voter| voter.place.voter()).collect();
     place::spread(policy, &voter_places)?;
+    place::keeps_side(policy, &voter_places, &[])?;
     place::affordable(policy, voters.iter().chain(instances).map(|founder| founder.place.cost))
 }
 

@@ -12,7 +12,7 @@ use std::{collections::BTreeMap, time::Duration};
 use minicbor::{Decode, Encode};
 
 use super::{
-    Effects, RULES_OF_DRAIN, Refusal, State, no,
+    Effects, RULES_OF_CUT, RULES_OF_DRAIN, Refusal, State, no,
     place::{self, Cost, Place},
 };
 use crate::{
@@ -206,7 +206,7 @@ impl State {
         };
         let runs_out = info.renewed + info.duration;
         match evidence {
-            Evidence::Silent if self.time > runs_out + SILENCE_MARGIN => {}
+            Evidence::Silent if self.time > runs_out + self.patience_with(info) => {}
             Evidence::Silent => return Err(no(Code::Conflict, "its host is not silent for long enough")),
             Evidence::Down(verdicts) => {
                 down(verdicts, info.node, self.time)?;
@@ -227,6 +227,15 @@ impl State {
         }
         self.leases.by_number.remove(&instance.number);
         Ok(Effects::head(Outcome::Done))
+    }
+
+    /// How long after it ran out a lease may be ended for mere silence. One away may be silent because of a cut, which its app
+    /// has a contract for.
+    pub(in crate::cell) fn patience_with(&self, lease: &LeaseInfo) -> Duration {
+        if self.rules >= RULES_OF_CUT && self.policy.is_away(lease.jurisdiction) {
+            return self.policy.cut.lost_after.max(SILENCE_MARGIN);
+        }
+        SILENCE_MARGIN
     }
 
     /// Whether the policy can do without this lease: there are more than the scale's lower bound, its host says that it

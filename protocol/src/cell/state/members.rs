@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 use minicbor::{Decode, Encode};
 
 use super::{
-    Effects, Membership, Refusal, State, leases, no,
+    Effects, Membership, RULES_OF_CUT, Refusal, State, leases, no,
     place::{self, Cost, Place},
 };
 use crate::{
@@ -13,6 +13,7 @@ use crate::{
     identity::Signed,
     placement::{Grade, VoterPlace, grade},
     refusal::Code,
+    resources::Jurisdiction,
     time::Timestamp,
 };
 
@@ -48,6 +49,9 @@ struct Seat {
     /// The rules that it announced to support.
     #[n(3)]
     supports: u32,
+    /// Of a copy that stands away: cell time when it was added.
+    #[n(4)]
+    stands: Option<Timestamp>,
 }
 
 #[derive(Clone, Copy, Debug, Encode, Decode)]
@@ -58,6 +62,15 @@ struct Joining {
     /// Cell time when it was added.
     #[n(1)]
     since: Timestamp,
+}
+
+/// What a member does.
+#[derive(Clone, Copy, Debug)]
+enum Seated {
+    Votes,
+    Joins(Joining),
+    /// Away, since then.
+    Stands(Timestamp),
 }
 
 impl Members {
@@ -96,16 +109,27 @@ impl Members {
     /// A founding voter.
     pub(super) fn found(&mut self, replica: ReplicaId, place: Place, why: String, rules: u32) {
         self.numbered = self.numbered.max(replica.0);
-        self.insert(replica, place, why, rules, None);
+        self.insert(replica, place, why, rules, Seated::Votes);
     }
 
     /// A learner under the next id.
     fn join(&mut self, place: Place, why: String, joining: Joining) {
         self.numbered = self.numbered.saturating_add(1);
-        self.insert(ReplicaId(self.numbered), place, why, RULES_FIRST, Some(joining));
+        self.insert(ReplicaId(self.numbered), place, why, RULES_FIRST, Seated::Joins(joining));
     }
 
-    fn insert(&mut self, replica: ReplicaId, place: Place, why: String, supports: u32, joining: Option<Joining>) {
+    /// A copy under the next id.
+    pub(super) fn stand(&mut self, place: Place, why: String, since: Timestamp) {
+        self.numbered = self.numbered.saturating_add(1);
+        self.insert(ReplicaId(self.numbered), place, why, RULES_FIRST, Seated::Stands(since));
+    }
+
+    fn insert(&mut self, replica: ReplicaId, place: Place, why: String, supports: u32, seated: Seated) {
+        let (votes, joining, stands) = match seated {
+            Seated::Votes => (true, None, None),
+            Seated::Joins(joining) => (false, Some(joining), None),
+            Seated::Stands(since) => (false, None, Some(since)),
+        };
         let cost = place.cost;
         let member = Member {
             replica,
@@ -114,14 +138,19 @@ impl Members {
             operator_name: place.operator_name,
             site: place.site,
             jurisdiction: place.jurisdiction,
-            votes: joining.is_none(),
+            votes,
             why,
             sealing: place.sealing,
         };
-        self.by_id.insert(replica, Seat { member, joining, cost, supports });
+        self.by_id.insert(replica, Seat { member, joining, cost, supports, stands });
     }
 
-    fn leave(&mut self, replica: ReplicaId) {
+    /// The copies that stand away, and since when.
+    pub(super) fn copies(&self) -> impl Iterator<Item = (&Member, Timestamp)> {
+        self.by_id.values().filter_map(|seat| Some((&seat.member, seat.stands?)))
+    }
+
+    pub(super) fn leave(&mut self, replica: ReplicaId) {
         let Some(seat) = self.by_id.remove(&replica) else { return };
         self.left.push((replica, seat.member.node));
         let surplus = self.left.len().saturating_sub(LEFT_MAX);
@@ -183,6 +212,10 @@ impl State {
             return Err(no(Code::Conflict, format!("the policy wants {} voters", self.policy.voters)));
         }
         place::spread(&self.policy, &voters)?;
+        if self.rules >= RULES_OF_CUT {
+            let before: Vec<_> = self.members.voters().map(voter_place).collect();
+            place::keeps_side(&self.policy, &voters, &before)?;
+        }
         place::affordable(&self.policy, self.costs_without([vote, gone]).chain([place.cost]))?;
         match stuck {
             Some((learner, joining)) => self.may_replace_learner(learner, joining, evidence, &place)?,
@@ -230,13 +263,33 @@ impl State {
             Evidence::Drain(presence) => self.drains(presence, member.node),
             Evidence::Policy => {
                 let misplaced = !place::allows(&self.policy, Role::Vote, member.jurisdiction);
-                if misplaced || grade(voters) > self.members.grade() {
+                if misplaced || self.brings_quorum_home(member, newcomer) || grade(voters) > self.members.grade() {
                     return Ok(());
                 }
                 Err(no(Code::Conflict, "the policy lets this member stay, and the swap would raise no grade"))
             }
             Evidence::Silent => Err(no(Code::Invalid, "silence ends a lease, not a membership")),
         }
+    }
+
+    /// Whether the side of home that is to keep the quorum lacks its majority, and this swap gives it one vote more.
+    fn brings_quorum_home(&self, leaves: &Member, newcomer: &Place) -> bool {
+        let side = self.policy.cut.home_cut.filter(|_| self.rules >= RULES_OF_CUT);
+        side.is_some_and(|side| {
+            self.lacks_quorum_on(side) && leaves.jurisdiction != side && newcomer.jurisdiction == side
+        })
+    }
+
+    /// Whether a voter's place should be taken by one on the side of home that is to keep the quorum, which lacks its majority.
+    pub(in crate::cell) fn should_bring_home(&self, voter: &Member) -> bool {
+        let side = self.policy.cut.home_cut.filter(|_| self.rules >= RULES_OF_CUT && !self.policy.allow_degraded);
+        side.is_some_and(|side| voter.jurisdiction != side && self.lacks_quorum_on(side))
+    }
+
+    fn lacks_quorum_on(&self, side: Jurisdiction) -> bool {
+        let voters = self.members.voters().count();
+        let held = self.members.voters().filter(|voter| voter.jurisdiction == side).count();
+        voters > 1 && held <= voters / 2
     }
 
     fn may_replace_learner(

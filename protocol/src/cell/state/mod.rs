@@ -6,7 +6,8 @@
 //!
 //! Read in this order: the state and how an entry is applied (here), how the first one is made (`found`), what tenants and
 //! instances do (`tenant`, `release`, `keys`), exactly once (`sessions`), how a cell mends itself (`members`, `leases`, and
-//! `drain`: what a draining node's word is worth), and who may be given a vote or lease (`place`).
+//! `drain`: what a draining node's word is worth), the copies that stand away (`copies`), and who may be given a vote or lease
+//! (`place`).
 mod found;
 mod tenant;
 mod succession;
@@ -15,6 +16,7 @@ mod keys;
 mod sessions;
 mod members;
 mod leases;
+mod copies;
 mod drain;
 mod place;
 #[cfg(any(test, feature = "fixtures"))]
@@ -26,6 +28,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use minicbor::{Decode, Encode};
 
+pub use copies::COPIES_MAX;
 pub use found::{ROUND_TRIP_MAX, WHY_BYTES_MAX};
 pub use keys::{BATCH_WRITES_MAX, KEY_BYTES_MAX, LIST_KEYS_MAX, STATE_BYTES_MAX, STORE_BYTES_MAX, VALUE_BYTES_MAX};
 pub use leases::{FAILURE_BYTES_MAX, LEASE, SILENCE_MARGIN, VERDICTS_MAX};
@@ -57,15 +60,18 @@ use crate::{
 };
 
 /// The newest rules that this version applies by. 2: tenants' keys succeed each other, and a revocation is evidence. 3: a
-/// draining node's presence is evidence.
-pub const RULES_MAX: u32 = 3;
+/// draining node's presence is evidence. 4: copies stand away, leases there outlast a cut, and `home_cut` holds the quorum.
+pub const RULES_MAX: u32 = 4;
 /// From these rules on there are `Command::Succeed` and `Evidence::Revoked`: replicas of an earlier version cannot read them.
 pub const RULES_OF_KEYS: u32 = 2;
 /// From these rules on there are `Evidence::Drain` and a relief in `Repair::GrantLease`, and all voters let their leader hand
 /// over: see [`super::RaftMessage`].
 pub const RULES_OF_DRAIN: u32 = 3;
+/// From these rules on there are `Repair::AddCopy` and `Repair::EndCopy`, a lease away ends for silence only after the policy's
+/// `lost_after`, and no swap of votes takes the quorum from where the policy's `home_cut` wants it.
+pub const RULES_OF_CUT: u32 = 4;
 /// From these rules on replicas know [`Query::Capture`].
-pub const RULES_OF_CAPTURES: u32 = 3;
+pub const RULES_OF_CAPTURES: u32 = 4;
 /// The format of an encoded [`State`].
 pub const FORMAT: u32 = 1;
 /// A tenant's command is refused when it was signed further than this from cell time.
@@ -188,6 +194,10 @@ impl State {
                     self.grant_lease(candidate, grant, relieves.as_ref())
                 }
                 Repair::EndLease { instance, generation, evidence } => self.end_lease(*instance, *generation, evidence),
+                Repair::AddCopy { replaces, evidence, candidate, grant } => {
+                    self.add_copy(*replaces, evidence, candidate, grant)
+                }
+                Repair::EndCopy { replica, evidence } => self.end_copy(*replica, evidence),
             },
         }
     }
@@ -251,7 +261,8 @@ impl State {
     /// What a candidate for this cell is checked against.
     fn wanted(&self, role: Role) -> Wanted<'_> {
         let purpose = self.purpose();
-        Wanted { mesh: self.mesh, tenant: self.tenant, purpose, role, policy: &self.policy, at: self.time }
+        let (mesh, tenant, policy, at) = (self.mesh, self.tenant, &self.policy, self.time);
+        Wanted { mesh, tenant, purpose, role, copy: false, policy, at }
     }
 
     /// What all members and leases cost, some members left out.
@@ -460,6 +471,11 @@ impl State {
     #[must_use]
     pub fn joining(&self) -> Option<(ReplicaId, Option<ReplicaId>)> {
         self.members.joining()
+    }
+
+    /// The copies that stand away, by replica id.
+    pub fn copies(&self) -> impl Iterator<Item = &Member> {
+        self.members.copies().map(|(member, _)| member)
     }
 
     /// What raft's membership shall become.

@@ -55,6 +55,8 @@ pub(super) struct Wanted<'a> {
     /// See [`Grant::purpose`].
     pub(super) purpose: ContentHash,
     pub(super) role: Role,
+    /// As a copy that stands away.
+    pub(super) copy: bool,
     pub(super) policy: &'a Policy,
     /// When: cell time.
     pub(super) at: Timestamp,
@@ -115,8 +117,11 @@ impl Wanted<'_> {
         if grant.price_per_hour != offer.price.per_hour(&grant.resources) {
             return wrong("at another price than its offer's");
         }
-        if !allows(self.policy, self.role, certificate.jurisdiction) {
-            let detail = format!("the policy places no {} in {}", role_name(self.role), certificate.jurisdiction);
+        let law = certificate.jurisdiction;
+        let lawful = if self.copy { self.policy.is_away(law) } else { allows(self.policy, self.role, law) };
+        if !lawful {
+            let what = if self.copy { "copy" } else { role_name(self.role) };
+            let detail = format!("the policy places no {what} in {law}");
             return Err(no(Code::Unplaceable, detail));
         }
         Ok(Place {
@@ -167,6 +172,18 @@ pub(super) fn spread(policy: &Policy, voters: &[VoterPlace]) -> Result<(), Refus
     }
     assert!(grade(voters) > Grade::Nothing, "three voters of three operators survive the loss of one");
     Ok(())
+}
+
+/// Where the policy names the side of home that keeps the quorum in a cut: whether the voters that are to be have their majority
+/// there, or at least as many of them as now.
+pub(super) fn keeps_side(policy: &Policy, after: &[VoterPlace], before: &[VoterPlace]) -> Result<(), Refusal> {
+    let Some(side) = policy.cut.home_cut.filter(|_| after.len() > 1 && !policy.allow_degraded) else { return Ok(()) };
+    let there = |voters: &[VoterPlace]| voters.iter().filter(|voter| voter.jurisdiction == side).count();
+    if there(after) > after.len() / 2 || (!before.is_empty() && there(after) >= there(before)) {
+        return Ok(());
+    }
+    let (held, all) = (there(after), after.len());
+    Err(no(Code::Unplaceable, format!("{side} is to keep the quorum in a cut, and would have {held} of {all} voters")))
 }
 
 /// Whether all costs together stay within the policy's price of a month.

@@ -3,7 +3,10 @@ use serde_json::{Value, json};
 
 use super::{encoded, hex, key};
 use crate::{
-    cell::{CellGenesis, Command, InstanceState, State, TenantAction, fixture, state::RULES_MAX},
+    cell::{
+        CellGenesis, Command, Evidence, InstanceState, Repair, Role, State, TenantAction, fixture, state::RULES_MAX,
+    },
+    id::ReplicaId,
     identity::{Lineage, Signed},
 };
 
@@ -60,6 +63,12 @@ pub(super) fn cells() -> Value {
         apply("a voter supports the newest rules", &mut state, command);
     }
     apply("the tenant has a new key", &mut state, Command::Succeed(Box::new(lineage)));
+    let abroad = fixture::Host::new("operator 4", "site 4", "NL");
+    let (candidate, grant) = (abroad.candidate(), abroad.grant_to(&state, Role::Learn));
+    let copy = Repair::AddCopy { replaces: None, evidence: Evidence::Policy, candidate, grant };
+    apply("a copy where the policy calls nothing away: refused", &mut state, Command::Repair(Box::new(copy)));
+    let ends = Repair::EndCopy { replica: ReplicaId(1), evidence: Evidence::Policy };
+    apply("a voter is no copy: refused", &mut state, Command::Repair(Box::new(ends)));
     let command = tenant.command(&state, fixture::op("t", 3), TenantAction::Remove);
     apply("by the key that is dead: refused", &mut state, command.clone());
     let Command::Tenant { signed, receipts } = command else { unreachable!("a tenant's command") };

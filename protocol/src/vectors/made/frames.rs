@@ -8,6 +8,7 @@ use crate::{
     birth,
     capacity::Ask,
     cell::{self, Answered, Applied, Barrier, Outcome, Query, RaftMessage, Reached, Role, State, fixture},
+    cells::Mark,
     codec::{self, Blob},
     context::WireContext,
     frame::{Frame, Hello},
@@ -225,6 +226,11 @@ fn every_frame() -> Vec<(&'static str, Frame)> {
         ("Cell Sleep", of_cell(cell::Message::Sleep { line: 1, term: 3, index: 42 })),
         ("Cell Slept", of_cell(cell::Message::Slept { line: 1, term: 3, index: 42 })),
         ("Cell Wake", of_cell(cell::Message::Wake { line: 1 })),
+        ("Cell Prove", of_cell(cell::Message::Prove { line: 1, serial: 9 })),
+        ("Cell Committed", of_cell(cell::Message::Committed { line: 1, serial: 9, index: 42 })),
+        ("Mark Ask", Frame::Mark(Mark::Ask { stamp: 9, echo: 4, asleep: [7; 16] })),
+        ("Mark Closed", Frame::Mark(Mark::Closed { echo: 9, stamp: 5, asleep: [7; 16], age: Some(1_042) })),
+        ("Mark Closed, not proven", Frame::Mark(Mark::Closed { echo: 9, stamp: 5, asleep: [7; 16], age: None })),
         (
             "Birth Candidates",
             Frame::Birth(birth::Message::Candidates {

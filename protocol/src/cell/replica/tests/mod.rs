@@ -9,3 +9,4 @@ mod draining;
 mod hostile;
 mod sleeping;
 mod capturing;
+mod standing;

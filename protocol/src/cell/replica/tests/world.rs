@@ -40,6 +40,10 @@ pub(super) struct Knobs {
     pub(super) hasty: bool,
     /// Placement answers searches.
     pub(super) places: bool,
+    /// Where copies stand.
+    pub(super) away: Vec<&'static str>,
+    /// What copies' messages take longer than those of others.
+    pub(super) away_us: u64,
 }
 
 impl Default for Knobs {
@@ -51,6 +55,8 @@ impl Default for Knobs {
             config: CellConfig::default(),
             hasty: false,
             places: false,
+            away: Vec::new(),
+            away_us: 0,
         }
     }
 }
@@ -178,7 +184,8 @@ impl World {
         let mut bytes = [7; 32];
         bytes[..8].copy_from_slice(&seed.to_le_bytes());
         let hosts = fixture::hosts(voters + spare);
-        let founding = Founding::of(&hosts[..voters]);
+        let mut founding = Founding::of(&hosts[..voters]);
+        founding.release.policy.away = knobs.away.iter().map(|law| fixture::law(law)).collect();
         let mut genesis = founding.genesis();
         genesis.round_trip = round_trip.unwrap_or(genesis.round_trip);
         let site = |host: Host| Site {
@@ -397,7 +404,9 @@ impl World {
         match output {
             Output::Send { to, message } => {
                 self.sent += 1;
-                let delay = self.us(self.knobs.delay_us);
+                let far = self.site_of(to).is_some_and(|to| site.max(to) >= self.founding.voters.len());
+                let far = Duration::from_micros(if far { self.knobs.away_us } else { 0 });
+                let delay = self.us(self.knobs.delay_us) + far;
                 if !self.rng.chance(self.knobs.loss_per_mille) {
                     let from = self.sites[site].host.node();
                     // What crosses the network is what the encoding makes of it.
@@ -451,10 +460,14 @@ impl World {
     fn place(&self, site: usize, need: &Need) -> Option<(Candidate, Signed<Grant>)> {
         let state = self.state(site);
         let taken: BTreeSet<NodeId> = match need.role {
-            Seeking::Replica => state.members().map(|member| member.node).collect(),
+            Seeking::Replica | Seeking::Copy => state.members().map(|member| member.node).collect(),
             Seeking::Instance => state.leases().map(|lease| lease.node).collect(),
         };
-        let free = |other: &&Site| other.up && !taken.contains(&other.host.node());
+        let lawful = |host: &Host| {
+            let law = host.certificate.open().expect("a fixture's certificate can be read").jurisdiction;
+            need.law.is_none_or(|wanted| wanted == law) && need.node.is_none_or(|wanted| wanted == host.node())
+        };
+        let free = |other: &&Site| other.up && !taken.contains(&other.host.node()) && lawful(&other.host);
         let host = &self.sites.iter().find(free)?.host;
         let role = Role::from(need.role);
         Some((host.candidate(), host.grant_to(state, role)))

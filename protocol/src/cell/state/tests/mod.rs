@@ -6,6 +6,7 @@ mod stores;
 mod exactly_once;
 mod leasing;
 mod mending;
+mod standing;
 mod draining;
 mod encoding;
 mod any_entry;
