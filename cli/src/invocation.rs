@@ -3,20 +3,29 @@ use crate::{
     control::{Control, Signer},
     failure::Failure,
     say::Say,
-    target::Target,
+    target::{Named, Target},
     tenant::Tenant,
     tree::Globals,
 };
 
 pub(crate) struct Invocation {
     pub(crate) globals: Globals,
+    /// The node that is asked, if one was named.
+    pub(crate) node: Option<Target>,
+    /// The node of a simulated mesh, if one was named.
+    pub(crate) simulated: Option<u32>,
     pub(crate) say: Say,
 }
 
 impl Invocation {
     pub(crate) fn new(globals: Globals) -> Self {
         let say = Say { format: globals.output, quiet: globals.quiet, verbose: globals.verbose };
-        Self { globals, say }
+        let (node, simulated) = match &globals.node {
+            None => (None, None),
+            Some(Named::Control(target)) => (Some(target.clone()), None),
+            Some(Named::Simulated(number)) => (None, Some(*number)),
+        };
+        Self { globals, node, simulated, say }
     }
 
     /// The tenant who asks; must have a key.
@@ -31,7 +40,7 @@ impl Invocation {
 
     /// The node that is asked, in the tenant's name.
     pub(crate) fn control(&self, tenant: &Tenant) -> Result<Control, Failure> {
-        let target = Target::find(self.globals.node.as_ref())?;
+        let target = Target::find(self.node.as_ref())?;
         Ok(self.control_at(target, Some(tenant.signer())))
     }
 

@@ -14,7 +14,7 @@
 //! | 7 | done in part |
 //! | 130 | interrupted |
 //!
-//! `sim run` has codes of its own, which its help lists.
+//! `sim` has codes of its own, which its help lists.
 #![forbid(unsafe_code)]
 
 mod tree;
@@ -27,6 +27,7 @@ mod tenant;
 mod roll;
 mod verb;
 mod manifest;
+mod mistake;
 mod quantity;
 mod folders;
 mod say;

@@ -11,10 +11,10 @@ use bocage_protocol::{
     manifest::{Manifest, ManifestError},
 };
 use bytes::Bytes;
-use miette::{Diagnostic, LabeledSpan, MietteHandlerOpts, NamedSource, SourceCode};
 
 use crate::{
     failure::{Exit, Failure},
+    mistake::Mistake,
     say,
 };
 
@@ -183,49 +183,10 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
     Failure::new(exit, "unreadable", format!("{} cannot be read: {error}", path.display()))
 }
 
-/// A mistake in a person's text, for miette to draw.
-#[derive(Debug)]
-struct Mistake {
-    error: ManifestError,
-    source: NamedSource<String>,
-}
-
 fn drawn(name: &str, text: &str, error: ManifestError) -> miette::Report {
-    // Only the first call counts; all calls say the same.
-    let _ = miette::set_hook(Box::new(|_| {
-        let color = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
-        Box::new(MietteHandlerOpts::new().color(color).unicode(true).width(100).build())
-    }));
-    let source = NamedSource::new(name, text.to_owned()).with_language("TOML");
-    miette::Report::new(Mistake { error, source })
-}
-
-impl std::fmt::Display for Mistake {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let ManifestError { line, column, message, .. } = &self.error;
-        write!(f, "line {line}, column {column}: {message}")
-    }
-}
-
-impl std::error::Error for Mistake {}
-
-impl Diagnostic for Mistake {
-    fn code<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
-        Some(Box::new("manifest"))
-    }
-
-    fn help<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
-        self.error.help.as_ref().map(|help| Box::new(help) as Box<dyn std::fmt::Display>)
-    }
-
-    fn source_code(&self) -> Option<&dyn SourceCode> {
-        Some(&self.source)
-    }
-
-    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        let span = self.error.span.clone()?;
-        Some(Box::new(std::iter::once(LabeledSpan::underline(span))))
-    }
+    let ManifestError { line, column, message, help, span } = error;
+    let what = format!("line {line}, column {column}: {message}");
+    Mistake::new("manifest", name, text, what, span, help).drawn()
 }
 
 #[cfg(test)]

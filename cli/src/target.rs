@@ -21,6 +21,26 @@ pub(crate) enum Target {
     Tcp(String),
 }
 
+/// What `--node` names: for `sim replay` a node of the simulated mesh, for all other verbs one that runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Named {
+    /// A control API.
+    Control(Target),
+    /// By number; a folder that is called so is written `./3`.
+    Simulated(u32),
+}
+
+impl FromStr for Named {
+    type Err = NoTarget;
+
+    fn from_str(text: &str) -> Result<Self, NoTarget> {
+        match text.parse() {
+            Ok(number) => Ok(Self::Simulated(number)),
+            Err(_) => text.parse().map(Self::Control),
+        }
+    }
+}
+
 /// Text that names no control API.
 #[derive(Debug, thiserror::Error)]
 #[error("expected host:port, the path of a control.sock, or a node's folder")]
@@ -88,6 +108,9 @@ mod tests {
         assert_eq!("unix:/run/x.sock".parse::<Target>().unwrap(), unix("/run/x.sock"));
         assert_eq!("/run/x.sock".parse::<Target>().unwrap(), unix("/run/x.sock"));
         assert_eq!("./x.sock".parse::<Target>().unwrap(), unix("./x.sock"));
+        assert_eq!("3".parse::<Named>().unwrap(), Named::Simulated(3));
+        assert_eq!("./3".parse::<Named>().unwrap(), Named::Control(unix("./3")));
+        assert!("localhost".parse::<Named>().is_err());
         assert!("localhost".parse::<Target>().is_err());
         assert!(":80".parse::<Target>().is_err());
     }

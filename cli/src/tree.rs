@@ -5,7 +5,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::{
     say::{Color, Format},
-    target::Target,
+    target::Named,
     verb,
 };
 
@@ -36,7 +36,7 @@ pub(crate) struct Cli {
 pub(crate) struct Globals {
     /// The node to ask: host:port of its control API, its control.sock, or its folder [default: the newest demo]
     #[arg(long, global = true, env = "BOCAGE_NODE", value_name = "CONTROL")]
-    pub(crate) node: Option<Target>,
+    pub(crate) node: Option<Named>,
     /// The tenant's key file [default: `$XDG_CONFIG_HOME/bocage/tenant.key`]
     // A verb may have a key of its own, such as `kv get APP KEY`: clap tells arguments apart by their ids.
     #[arg(id = "key_file", long = "key", value_name = "FILE", global = true, env = "BOCAGE_KEY")]

@@ -7,7 +7,14 @@
 
 pub mod scenario;
 pub mod report;
+pub mod results;
 pub mod sweep;
+pub mod hunt;
+mod capsule;
+mod replay;
+pub mod engine;
+mod page;
+mod observe;
 mod world;
 mod liar;
 mod check;
@@ -25,12 +32,16 @@ mod slab;
 
 use bocage_protocol::node::Node;
 
+pub use capsule::Capsule;
 pub use host::Daemon;
+pub use page::write_report;
+pub use replay::{Replayed, replay};
 pub use report::{Ended, Property, Report, Violation};
-pub use scenario::{Scenario, ScenarioError};
+pub use scenario::{Experiment, Mistake, Scenario, ScenarioError, Variant};
 pub use tape::Tape;
-pub use world::{Bug, Options};
+pub use world::{Bug, Delivery, NodeShown, Options};
 
+use results::Measured;
 use world::World;
 
 /// Runs a scenario with whole nodes. The same scenario and seed give the same report, `wall_s` and memory aside.
@@ -44,6 +55,21 @@ pub fn run(scenario: &Scenario, seed: u64) -> Report {
 #[must_use]
 pub fn run_with<D: Daemon>(scenario: &Scenario, seed: u64, options: &Options) -> (Report, Option<Tape>) {
     let began = std::time::Instant::now();
+    let world = ended::<D>(scenario, seed, options);
+    world.report(seed, began.elapsed())
+}
+
+/// As [`run_with`], and keeps what was measured on the way. It is the same run.
+#[must_use]
+pub fn measure<D: Daemon>(scenario: &Scenario, seed: u64, options: &Options) -> Measured {
+    let began = std::time::Instant::now();
+    let mut world = ended::<D>(scenario, seed, &Options { measured: true, ..*options });
+    let (rows, rows_left_out) = world.take_rows();
+    Measured { report: world.report(seed, began.elapsed()).0, rows, rows_left_out }
+}
+
+/// A world whose run is over.
+fn ended<D: Daemon>(scenario: &Scenario, seed: u64, options: &Options) -> World<D> {
     let mut options = *options;
     if options.quiet_p99_ns.is_none() && !scenario.liar.is_empty() {
         let mut quiet = World::<D>::new(&scenario.quiet(), seed, &Options::default());
@@ -52,5 +78,5 @@ pub fn run_with<D: Daemon>(scenario: &Scenario, seed: u64, options: &Options) ->
     }
     let mut world = World::<D>::new(scenario, seed, &options);
     world.run();
-    world.report(seed, began.elapsed())
+    world
 }

@@ -29,6 +29,16 @@ pub(crate) const NAMES: &[&str] = &[
     "converged_after_ms",
 ];
 
+/// The unit of a measure, which is the end of its name.
+pub(crate) fn unit(name: &str) -> &'static str {
+    match () {
+        () if name.ends_with("_ms") => "ms",
+        () if name.ends_with("_bytes_per_node_s") => "B/s",
+        () if name.ends_with("_per_node_s") => "1/s",
+        () => "1",
+    }
+}
+
 /// Durations in nanoseconds.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Samples {
@@ -38,6 +48,11 @@ pub(crate) struct Samples {
 impl Samples {
     pub(crate) fn add(&mut self, nanos: u64) {
         self.nanos.push(nanos);
+    }
+
+    /// All of them, in the order they were taken.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = u64> {
+        self.nanos.iter().copied()
     }
 
     pub(crate) const fn len(&self) -> usize {

@@ -228,6 +228,11 @@ impl Population {
         }
     }
 
+    /// What a place's operator is called.
+    pub(crate) fn operator_name(&self, place: &Place) -> &str {
+        &self.operators[place.operator as usize].lineage.genesis.name
+    }
+
     /// Whether the electorate admitted a place's operator.
     pub(crate) fn is_admitted(&self, place: &Place) -> bool {
         self.operators[place.operator as usize].admitted

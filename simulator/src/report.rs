@@ -1,7 +1,7 @@
 //! What a run says when it is over.
 use std::{collections::BTreeMap, fmt::Write as _};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::scenario::{Lie, What};
 
@@ -74,7 +74,7 @@ pub struct Violation {
 }
 
 /// A property that a checker watches, or a reason for which a run does not count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Property {
     /// Two replicas applied different entries at one index of one line.
@@ -99,6 +99,8 @@ pub enum Property {
     CutContract,
     /// A declared fault or lie touched nothing.
     Fault,
+    /// What should be seen in the run was not.
+    Sometimes,
     /// The mesh never stood, or an app was not deployed.
     Founding,
     /// A node was sent what it cannot read.

@@ -15,7 +15,7 @@ use bocage_protocol::{
     store::{Boot, StoreOp, WriteBatch},
     time::{Instant, Now},
 };
-use bocage_simulator::{Bug, Daemon, Options, Property, Report, Scenario, run_with};
+use bocage_simulator::{Bug, Daemon, Options, Property, Report, Scenario, measure, run_with};
 
 /// Counts the frames it gets, durably, and says of each count, once it is durable, in which life it made it. A count said
 /// in two lives was lost in between: the checker of agreement sees it as two entries at one index.
@@ -239,4 +239,15 @@ fn a_tape_plays_back_the_same_outputs() {
         assert!(tape.len() > 50);
         tape.replay::<Toy>().unwrap();
     }
+}
+
+/// Wake-ups that fell into a stall came to nothing, and the node never woke again: a hunt showed it, by nodes that were
+/// stalled for a second and never agreed with anybody after.
+#[test]
+fn a_node_wakes_again_after_a_stall() {
+    let stalled = scenario("[[fault]]\nat_s = 10\nfor_s = 2\nwhat = \"stall\"\nwho = { node = 1 }\n");
+    let rows = measure::<Toy>(&stalled, 1, &Options::default()).rows;
+    let sent: Vec<f64> = rows.iter().filter(|row| row.measure == "sent_frames").map(|row| row.value).collect();
+    assert_eq!(sent.len(), 5);
+    assert!(sent[1] > sent[2] * 0.9, "{sent:?}");
 }

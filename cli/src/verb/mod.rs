@@ -29,7 +29,7 @@ pub(crate) mod completion;
 use std::process::ExitCode;
 
 use crate::{
-    failure::Failure,
+    failure::{Exit, Failure},
     invocation::Invocation,
     tree::{Cli, Verb},
 };
@@ -37,6 +37,10 @@ use crate::{
 /// Does what was asked. Verbs that ask a node share one small loop; a node and the simulator bring their own.
 pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let at = Invocation::new(cli.globals);
+    if at.simulated.is_some() && !matches!(cli.verb, Verb::Sim(sim::Sim::Replay(_))) {
+        let what = "a number names a node of a simulated mesh, and only sim replay shows one";
+        return Err(Failure::new(Exit::Usage, "node", what).next("name a node that runs: --node HOST:PORT"));
+    }
     match cli.verb {
         Verb::Node(node) => node.run(&at),
         Verb::Mesh(mesh) => mesh.run(&at),

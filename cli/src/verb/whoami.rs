@@ -12,7 +12,7 @@ pub(crate) struct Whoami {}
 impl Whoami {
     pub(crate) fn run(at: &Invocation) -> Result<ExitCode, Failure> {
         let tenant = at.tenant()?;
-        let node = Target::find(at.globals.node.as_ref()).ok().map(|target| target.to_string());
+        let node = Target::find(at.node.as_ref()).ok().map(|target| target.to_string());
         let said = json!({
             "tenant": tenant.id(),
             "name": tenant.key.name,

@@ -12,7 +12,7 @@ fn help_leads_to_examples_and_names_every_exit_code() {
 
 #[test]
 fn every_verb_of_the_issue_has_help_and_takes_a_node() {
-    let verbs: [&[&str]; 32] = [
+    let verbs: [&[&str]; 39] = [
         &["demo"],
         &["demo", "stop"],
         &["node", "init"],
@@ -44,6 +44,13 @@ fn every_verb_of_the_issue_has_help_and_takes_a_node() {
         &["doctor"],
         &["sim"],
         &["sim", "run"],
+        &["sim", "sweep"],
+        &["sim", "compare"],
+        &["sim", "report"],
+        &["sim", "hunt"],
+        &["sim", "replay"],
+        &["sim", "bench"],
+        &["sim", "schema"],
         &["completion"],
     ];
     let person = Person::new();

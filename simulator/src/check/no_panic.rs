@@ -20,6 +20,11 @@ impl Tail {
         self.steps.push_back((at, what));
     }
 
+    /// The steps, oldest first.
+    pub(crate) fn steps(&self) -> impl Iterator<Item = (u64, &'static str)> {
+        self.steps.iter().copied()
+    }
+
     /// The steps before a panic and what it said.
     pub(crate) fn complaint(&self, panic: &(dyn Any + Send)) -> String {
         let said = panic.downcast_ref::<&str>().copied().map(str::to_owned);

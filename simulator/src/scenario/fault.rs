@@ -1,11 +1,12 @@
 //! A fault of the timeline: what befalls whom, when, for how long.
 use bocage_protocol::resources::Jurisdiction;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Scenario;
 
 /// A declared fault. One that touched nothing fails the run.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
     /// After the mesh stands.
@@ -15,7 +16,7 @@ pub struct Fault {
     /// What befalls them.
     pub what: What,
     /// Whom. Left out: everybody.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_everybody")]
     pub who: Select,
     /// Of a cut: from whom they are cut off. Left out: from everybody else.
     pub from: Option<Select>,
@@ -28,7 +29,7 @@ pub struct Fault {
 }
 
 /// What befalls a node or link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum What {
     /// The process dies; its peers soon notice. It starts again when the fault heals.
@@ -59,7 +60,7 @@ pub enum What {
 }
 
 /// Who is meant: all that match every key given.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Select {
     /// By number, from 0 up in the order of the population.
@@ -71,9 +72,35 @@ pub struct Select {
     /// By the site's name: `FR-1/1` is the first site of that operator.
     pub site: Option<String>,
     /// By law.
+    #[schemars(with = "Option<String>")]
     pub jurisdiction: Option<Jurisdiction>,
     /// So many of those that match, drawn at random among nodes that run.
     pub any: Option<u32>,
+}
+
+fn is_everybody(who: &Select) -> bool {
+    *who == Select::default()
+}
+
+impl What {
+    /// As a scenario says it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Crash => "crash",
+            Self::Power => "power",
+            Self::Wipe => "wipe",
+            Self::Stall => "stall",
+            Self::Cut => "cut",
+            Self::Loss => "loss",
+            Self::Drain => "drain",
+            Self::FailSync => "fail-sync",
+            Self::Replace => "replace",
+            Self::Leave => "leave",
+            Self::Revoke => "revoke",
+            Self::Recover => "recover",
+        }
+    }
 }
 
 impl Fault {

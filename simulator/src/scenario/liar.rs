@@ -1,10 +1,11 @@
 //! A liar of the scenario: which nodes say what is not so, which lie, and from when to when.
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Scenario, Select};
 
 /// Declared liars. A lie that changed nothing fails the run.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Liar {
     /// Which nodes.
@@ -22,7 +23,7 @@ pub struct Liar {
 }
 
 /// Ways to lie.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Lie {
     /// Offers a thousand times what is there, for nothing; sums up its jurisdiction likewise, itself its only gate.

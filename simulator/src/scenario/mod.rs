@@ -1,20 +1,35 @@
 //! An experiment: one strict TOML file. Whatever it does not say has a default that stands here; whatever it says wrong is
 //! named with line, column and what to do.
+mod experiment;
+pub(crate) mod source;
+mod mistake;
 mod fault;
 mod liar;
+mod sometimes;
 mod tables;
 
-use std::path::{Path, PathBuf};
+use std::{
+    ops::Range,
+    path::{Path, PathBuf},
+};
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
+pub use experiment::{Experiment, Grid, Variant};
 pub use fault::{Fault, Select, What};
 pub use liar::{Liar, Lie};
-pub use tables::{App, Between, Checks, Churn, Clocks, Disk, Expect, Knobs, Network, Population, Workload};
+pub use mistake::Mistake;
+pub use sometimes::{Sight, Sometimes};
+pub use tables::{
+    App, Between, Checks, Churn, Clocks, Disk, Expect, Knobs, Measuring, Network, Population, Stop, Workload,
+};
+
+use source::Source;
 
 /// A scenario: who is there, how they are linked, what they run, what befalls them, and what must be seen.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Scenario {
     /// Short, for reports.
@@ -52,10 +67,12 @@ pub struct Scenario {
     #[serde(default)]
     pub churn: Churn,
     /// Faults at their time.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<Fault>")]
     pub fault: Vec<Spanned<Fault>>,
     /// Nodes that lie.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<Liar>")]
     pub liar: Vec<Spanned<Liar>>,
     /// Settings of the protocol that differ from its defaults.
     #[serde(default)]
@@ -64,8 +81,21 @@ pub struct Scenario {
     #[serde(default)]
     pub check: Checks,
     /// What measures must be.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<Expect>")]
     pub expect: Vec<Spanned<Expect>>,
+    /// What must happen at least once, or the run shows nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sometimes: Vec<Sometimes>,
+    /// How often what goes on is measured.
+    #[serde(default)]
+    pub measure: Measuring,
+    /// When a run ends before its time.
+    #[serde(default)]
+    pub stop: Stop,
+    /// What `bocage sim sweep` varies.
+    #[serde(default, skip_serializing)]
+    pub sweep: Grid,
 }
 
 const fn settle_s() -> u64 {
@@ -84,29 +114,18 @@ pub enum ScenarioError {
         #[source]
         why: std::io::Error,
     },
-    /// Not TOML, an unknown key, a value of another type. Its text shows the line.
-    #[error("{0}")]
-    Malformed(#[from] toml::de::Error),
-    /// Well formed and impossible.
-    #[error("line {line}, column {column}: {what}")]
-    Impossible {
-        /// From 1 up.
-        line: usize,
-        /// From 1 up.
-        column: usize,
-        /// What is wrong and what to do.
-        what: String,
-    },
+    /// Not TOML, an unknown key, a value of another type; or well formed and impossible.
+    #[error(transparent)]
+    Wrong(#[from] Box<Mistake>),
 }
 
 impl Scenario {
-    /// Reads a scenario file.
+    /// Reads a scenario file and those that it includes, as they stand.
     ///
     /// # Errors
     /// When it cannot be read, is not a scenario, or is impossible.
     pub fn load(path: &Path) -> Result<Self, ScenarioError> {
-        let unreadable = |why| ScenarioError::Unreadable { path: path.to_owned(), why };
-        Self::parse(&std::fs::read_to_string(path).map_err(unreadable)?)
+        Ok(Experiment::load(path)?.scenario().clone())
     }
 
     /// Reads the text of a scenario.
@@ -114,9 +133,63 @@ impl Scenario {
     /// # Errors
     /// When it is not a scenario, or is impossible.
     pub fn parse(text: &str) -> Result<Self, ScenarioError> {
-        let scenario: Self = toml::from_str(text)?;
-        scenario.validate(text)?;
-        Ok(scenario)
+        Ok(Experiment::parse(text)?.scenario().clone())
+    }
+
+    /// The whole scenario as a file, every default written out: read again it is the same.
+    ///
+    /// # Panics
+    /// Never: a scenario holds nothing that TOML cannot.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("a scenario holds nothing that TOML cannot")
+    }
+
+    /// The JSON schema of scenario files, for editors.
+    ///
+    /// # Panics
+    /// Never: a schema is an object.
+    #[must_use]
+    pub fn schema() -> String {
+        let mut schema = schemars::schema_for!(Self);
+        let include = serde_json::json!({
+            "description": "Files that say what this one leaves out: tables are laid over each other key by key, lists as a \
+                whole. Paths start at this file's folder. What they say need not be said here.",
+            "type": ["string", "array"],
+            "items": { "type": "string" },
+        });
+        // What is required may come from an included file.
+        schema.remove("required");
+        let properties = schema.get_mut("properties").and_then(serde_json::Value::as_object_mut);
+        properties.expect("a struct's schema has properties").insert("include".into(), include);
+        serde_json::to_string_pretty(&schema).expect("a schema is JSON")
+    }
+
+    /// One in which nobody is and nothing happens, with every default.
+    pub(crate) fn empty(name: &str, duration_s: u64, settle_s: u64) -> Self {
+        Self {
+            name: name.to_owned(),
+            story: String::new(),
+            duration_s,
+            settle_s,
+            population: Vec::new(),
+            absent_founders: 0,
+            network: Network::default(),
+            disk: Disk::default(),
+            clock: Clocks::default(),
+            app: Vec::new(),
+            workload: Workload::default(),
+            churn: Churn::default(),
+            fault: Vec::new(),
+            liar: Vec::new(),
+            knobs: Knobs::default(),
+            check: Checks::default(),
+            expect: Vec::new(),
+            sometimes: Vec::new(),
+            measure: Measuring::default(),
+            stop: Stop::default(),
+            sweep: Grid::default(),
+        }
     }
 
     /// How many nodes the mesh starts with.
@@ -136,12 +209,9 @@ impl Scenario {
         quiet
     }
 
-    fn validate(&self, text: &str) -> Result<(), ScenarioError> {
-        let wrong = |at: usize, what: String| {
-            let (line, column) = position(text, at);
-            ScenarioError::Impossible { line, column, what }
-        };
-        let in_table = |table: &str, what: String| wrong(text.find(table).unwrap_or(0), what);
+    pub(crate) fn validate(&self, source: &Source) -> Result<(), ScenarioError> {
+        let wrong = |at: Range<usize>, what: String| source.mistake(at, what, None);
+        let in_table = |table: &str, what: String| wrong(source.find(table), what);
         if self.nodes() == 0 {
             return Err(in_table("[[population]]", "there is no node: raise operators or nodes".into()));
         }
@@ -164,6 +234,12 @@ impl Scenario {
                 return Err(in_table("[[app]]", what));
             }
         }
+        if self.measure.every_ms == 0 {
+            return Err(in_table("every_ms", "every_ms must be at least 1".into()));
+        }
+        if self.sweep.seeds == 0 {
+            return Err(in_table("[sweep", "seeds must be at least 1".into()));
+        }
         for (name, [least, most]) in self.network.ranges().into_iter().chain(self.disk.ranges()) {
             if least > most {
                 return Err(in_table(name, format!("{name} = [{least}, {most}]: the first must not be greater")));
@@ -171,17 +247,17 @@ impl Scenario {
         }
         for fault in &self.fault {
             if let Err(what) = fault.get_ref().validate(self) {
-                return Err(wrong(fault.span().start, what));
+                return Err(wrong(fault.span(), what));
             }
         }
         for liar in &self.liar {
             if let Err(what) = liar.get_ref().validate(self) {
-                return Err(wrong(liar.span().start, what));
+                return Err(wrong(liar.span(), what));
             }
         }
         for expect in &self.expect {
             if let Err(what) = expect.get_ref().validate() {
-                return Err(wrong(expect.span().start, what));
+                return Err(wrong(expect.span(), what));
             }
         }
         Ok(())
@@ -196,14 +272,6 @@ const SETTLE_S_MIN: u64 = 45;
 
 /// No scenario lasts longer than 30 days.
 const DURATION_S_MAX: u64 = 30 * 24 * 3_600;
-
-/// Line and column, from 1 up, of a byte of `text`.
-fn position(text: &str, at: usize) -> (usize, usize) {
-    let before = &text[..text.floor_char_boundary(at)];
-    let line = before.matches('\n').count() + 1;
-    let column = before.rsplit('\n').next().map_or(0, |tail| tail.chars().count()) + 1;
-    (line, column)
-}
 
 #[cfg(test)]
 mod tests {

@@ -1,14 +1,16 @@
 //! The tables of a scenario file, each with its defaults.
 use bocage_protocol::{placement::AwayInCut, resources::Jurisdiction};
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::measure;
 
 /// Operators of one jurisdiction, all alike.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Population {
     /// The law that they and their sites answer to.
+    #[schemars(with = "String")]
     pub jurisdiction: Jurisdiction,
     /// How many. Named `FR-1`, `FR-2`, and so on.
     #[serde(default = "one")]
@@ -27,6 +29,13 @@ pub struct Population {
     pub admitted: bool,
 }
 
+impl Population {
+    /// So many operators with one node each.
+    pub(crate) const fn of(jurisdiction: Jurisdiction, operators: u32) -> Self {
+        Self { jurisdiction, operators, sites: one(), nodes: one(), at_home: false, admitted: yes() }
+    }
+}
+
 const fn yes() -> bool {
     true
 }
@@ -36,7 +45,7 @@ const fn one() -> u32 {
 }
 
 /// How nodes are linked. All delays are one way.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Network {
     /// Between jurisdictions that no `between` names.
@@ -62,10 +71,11 @@ pub struct Network {
 }
 
 /// The delay between two jurisdictions.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Between {
     /// Both, in any order.
+    #[schemars(with = "[String; 2]")]
     pub jurisdictions: [Jurisdiction; 2],
     /// One way.
     pub delay_ms: u64,
@@ -95,7 +105,7 @@ impl Network {
 }
 
 /// How fast disks are.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Disk {
     /// A sync takes this long, in microseconds.
@@ -117,7 +127,7 @@ impl Disk {
 }
 
 /// How wrong clocks are.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Clocks {
     /// Wall clocks are off by at most so much either way.
@@ -133,7 +143,7 @@ impl Default for Clocks {
 }
 
 /// Apps, all alike.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct App {
     /// A DNS label; with `count`, a number is added.
@@ -143,9 +153,11 @@ pub struct App {
     pub count: u32,
     /// See the policy's. Empty: any.
     #[serde(default)]
+    #[schemars(with = "Vec<String>")]
     pub home: Vec<Jurisdiction>,
     /// See the policy's.
     #[serde(default)]
+    #[schemars(with = "Vec<String>")]
     pub away: Vec<Jurisdiction>,
     /// 1, 3 or 5.
     #[serde(default = "voters")]
@@ -164,15 +176,34 @@ pub struct App {
     pub max_staleness_s: u64,
     /// What a read away gets in a cut.
     #[serde(default = "stale")]
+    #[schemars(with = "String")]
     pub cut_away: AwayInCut,
     /// For so long.
     #[serde(default = "stale_for_s")]
     pub stale_for_max_s: u64,
     /// See the policy's.
+    #[schemars(with = "Option<String>")]
     pub home_cut: Option<Jurisdiction>,
     /// How long the component is.
     #[serde(default = "component_bytes")]
     pub component_bytes: usize,
+}
+
+impl App {
+    /// One with so many voters, at home anywhere.
+    pub(crate) fn named(name: &str, voters: u32) -> Self {
+        Self {
+            name: name.to_owned(),
+            count: one(),
+            home: Vec::new(),
+            away: Vec::new(),
+            voters,
+            min: one(),
+            max: instances_max(),
+            allow_degraded: false,
+            component_bytes: component_bytes(),
+        }
+    }
 }
 
 const fn voters() -> u32 {
@@ -200,7 +231,7 @@ const fn component_bytes() -> usize {
 }
 
 /// What clients do: each has one operation under way, and repeats it until it is answered.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Workload {
     /// Of each app.
@@ -222,7 +253,7 @@ impl Default for Workload {
 }
 
 /// Random faults, evenly spread over the duration. All zero: none.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Churn {
     /// Of all nodes, per minute: gone for ever, a new one in its place.
@@ -234,7 +265,7 @@ pub struct Churn {
 }
 
 /// Settings of the protocol. Left out: its own default.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Knobs {
     /// See `CellConfig::tick`.
@@ -258,7 +289,7 @@ pub struct Knobs {
 }
 
 /// Which checkers watch. All, unless said otherwise.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
 #[expect(clippy::struct_excessive_bools, reason = "each is one checker, and a file turns any of them off")]
 #[serde(deny_unknown_fields, default)]
 pub struct Checks {
@@ -278,6 +309,8 @@ pub struct Checks {
     pub attribution: bool,
     /// Reads away keep what their apps' policies say.
     pub cut_contract: bool,
+    /// Every declared fault and lie touches something.
+    pub faults: bool,
 }
 
 impl Default for Checks {
@@ -291,12 +324,13 @@ impl Default for Checks {
             blame: true,
             attribution: true,
             cut_contract: true,
+            faults: true,
         }
     }
 }
 
 /// A bound of a measure. One that was not taken, or lies outside, is a violation.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Expect {
     /// Its name in the report.
@@ -323,4 +357,26 @@ impl Expect {
         }
         Ok(())
     }
+}
+
+/// How often what goes on is measured, where results are kept. Measuring changes nothing in a run.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Measuring {
+    /// Rates and counts are taken over intervals of this length, once the mesh stands.
+    pub every_ms: u64,
+}
+
+impl Default for Measuring {
+    fn default() -> Self {
+        Self { every_ms: 1_000 }
+    }
+}
+
+/// When a run ends before its time. What is looked at in the end only is then not looked at.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Stop {
+    /// As soon as anything is violated.
+    pub at_first_violation: bool,
 }

@@ -188,6 +188,9 @@ impl<D: Daemon> World<D> {
             return self.wrote(client, value, None);
         }
         self.tally.count("attempts_repeated");
+        if let Some((edge, tried_at)) = self.tried_at(client) {
+            self.observe_failure(edge, tried_at);
+        }
         let this = &mut self.clients[client as usize];
         this.attempt += 1;
         if let Some(current) = &mut this.current {
@@ -197,6 +200,12 @@ impl<D: Daemon> World<D> {
         let [least, most] = REPEAT_MS;
         let after = least * MILLI + self.streams.clients.below((most - least) * MILLI);
         self.client_later(client, after);
+    }
+
+    /// At which edge the attempt under way is made, and since when.
+    fn tried_at(&self, client: u32) -> Option<(u32, u64)> {
+        let current = self.clients[client as usize].current.as_ref()?;
+        Some((current.edge, current.attempt_began))
     }
 
     /// The edge asks its table.
@@ -374,6 +383,8 @@ impl<D: Daemon> World<D> {
         let (app, op) = (this.app, (this.number, this.count));
         let Some(current) = &this.current else { return };
         let (began, reached) = (current.began, current.reached);
+        let (edge, tried_at) = (current.edge, current.attempt_began);
+        self.observe_answer("write", edge, began, tried_at);
         self.tally.writes.add(at - began);
         if self.scenario.check.exactly_once {
             let found = self.checks.exactly_once[app as usize].answered(op, value);
@@ -462,8 +473,10 @@ impl<D: Daemon> World<D> {
         let this = &self.clients[client as usize];
         let Some(current) = &this.current else { return };
         let app = this.app as usize;
-        let floor = current.floor;
-        self.tally.reads.add(self.at - current.began);
+        let (floor, began) = (current.floor, current.began);
+        let (edge, tried_at) = (current.edge, current.attempt_began);
+        self.observe_answer("read", edge, began, tried_at);
+        self.tally.reads.add(self.at - began);
         let found = match answer {
             Some(Answer::Value(value)) => {
                 let value = value.as_ref().map_or(Some(0), |value| number(&value.value));

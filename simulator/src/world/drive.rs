@@ -46,6 +46,7 @@ impl<D: Daemon> World<D> {
         let outputs: Vec<_> = std::iter::from_fn(|| store.poll_output()).collect();
         let deadline = store.poll_timeout();
         host.store = Some(store);
+        self.observer.iter_mut().for_each(|observer| observer.started(node));
         self.trace.note(at, node, Way::Opened, u128::from(self.hosts[node as usize].life));
         self.store_act(node, outputs);
         self.store_arm(node, deadline);
@@ -110,7 +111,10 @@ impl<D: Daemon> World<D> {
         self.edges_lost(node, silently);
         self.checks.eviction.ended(node);
         self.checks.offers.ended(node);
-        self.trace.note(self.at, node, Way::Fault, u128::from(silently));
+        let at = self.at;
+        let law = self.network.place(node).jurisdiction;
+        self.observer.iter_mut().for_each(|observer| observer.died(at, node, law));
+        self.trace.note(at, node, Way::Fault, u128::from(silently));
     }
 
     /// Gives an input to a node and drives its host until it is quiet.
@@ -266,6 +270,7 @@ impl<D: Daemon> World<D> {
 
     fn noticed(&mut self, node: u32, notice: &Notice) {
         self.tally.notice(notice);
+        self.observe_notice(node, notice);
         self.noticed_of(node, notice);
         self.learnt(node, notice);
         if let Notice::Applied { cell, line, index, digest } = notice {

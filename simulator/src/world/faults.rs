@@ -1,5 +1,13 @@
 //! What befalls the world: the scenario's timeline and its random churn, each fault with what it touched.
-use bocage_protocol::{command::Command, departure};
+//!
+//! Each fault draws from a stream of its own, named after what and when it is, and chooses nodes by a rank that each has in
+//! that stream. So it befalls the same nodes at the same times whatever else goes on: two variants of a scenario, or one
+//! scenario with a fault taken out, see the same of all others.
+use bocage_protocol::{
+    command::Command,
+    departure,
+    random::{Seed, mix},
+};
 
 use super::{Event, MILLI, SECOND, WORLD, Waiting, World, watch::ASK_MAX};
 use crate::{
@@ -13,9 +21,13 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(super) struct Fault {
     spec: scenario::Fault,
+    /// When it begins, in nanoseconds after the mesh stood.
+    after: u64,
     /// Its line in the report; many random ones share one.
     shown: usize,
     declared: bool,
+    /// All its randomness.
+    stream: Seed,
     /// Nodes that it holds down.
     holds: Vec<u32>,
     heals_after: Option<u64>,
@@ -54,7 +66,10 @@ impl<D: Daemon> World<D> {
     fn plan_fault(&mut self, after: u64, spec: scenario::Fault, heals_after: Option<u64>, declared: bool) {
         let shown = self.shown.len() - 1;
         let number = u32::try_from(self.faults.len()).expect("faults are fewer than numbers");
-        self.faults.push(Fault { spec, shown, declared, holds: Vec::new(), heals_after, active: false });
+        let alike = self.faults.iter().filter(|fault| fault.spec.what == spec.what && fault.after == after).count();
+        let named: Vec<u8> = after.to_be_bytes().into_iter().chain((alike as u64).to_be_bytes()).collect();
+        let stream = self.seed.split("faults").split_for(spec.what.name(), &named);
+        self.faults.push(Fault { spec, after, shown, declared, stream, holds: Vec::new(), heals_after, active: false });
         self.queue.push(self.at + after, WORLD, Event::Fault { fault: number });
     }
 
@@ -66,19 +81,21 @@ impl<D: Daemon> World<D> {
             return;
         }
         self.shown.push(FaultShown { what, at_s: 0, touched: 0 });
+        let stream = self.seed.split("churn");
         for number in 0..count {
+            let mut rng = stream.split_for(what.name(), &number.to_be_bytes()).rng();
             let share = duration / count;
-            let after = number * share + self.streams.faults.below(share);
+            let after = number * share + rng.below(share);
             let who = Select { any: Some(1), ..Select::default() };
             let spec = scenario::Fault { at_s: 0, for_s: None, what, who, from: None, one_way: false, per_mille: 0 };
-            let heals_after = down_ms
-                .map(|[least, most]| least * MILLI + self.streams.faults.below((most.max(least) - least) * MILLI + 1));
+            let heals_after =
+                down_ms.map(|[least, most]| least * MILLI + rng.below((most.max(least) - least) * MILLI + 1));
             self.plan_fault(after, spec, heals_after, false);
         }
     }
 
-    /// Those selected, by number.
-    pub(super) fn selected(&mut self, select: &Select, runs: bool) -> Vec<u32> {
+    /// Those selected, by number; `any` of them by their ranks in a stream.
+    pub(super) fn selected(&self, select: &Select, runs: bool, stream: Seed) -> Vec<u32> {
         let network = &self.network;
         let mut chosen: Vec<u32> = (0u32..)
             .zip(&self.hosts)
@@ -87,7 +104,8 @@ impl<D: Daemon> World<D> {
             .filter(|number| self.population.matches(select, *number, network.place(*number)))
             .collect();
         if let Some(any) = select.any {
-            self.streams.faults.shuffle(&mut chosen);
+            let base = stream.split("any").rng().next();
+            chosen.sort_by_key(|node| (mix(base ^ mix(u64::from(*node))), *node));
             chosen.truncate(any as usize);
             chosen.sort_unstable();
         }
@@ -95,12 +113,14 @@ impl<D: Daemon> World<D> {
     }
 
     pub(super) fn fault(&mut self, number: u32) {
-        let Fault { spec, shown, heals_after, .. } = self.faults[number as usize].clone();
+        let Fault { spec, shown, heals_after, stream, .. } = self.faults[number as usize].clone();
         if self.healed.is_some() {
             return;
         }
-        let (touched, holds) = self.befall(number, &spec);
+        let (touched, holds) = self.befall(number, &spec, stream);
         self.shown[shown].touched += touched;
+        let at = self.at;
+        self.observer.iter_mut().for_each(|observer| observer.fault(at, spec.what, Some(touched)));
         let fault = &mut self.faults[number as usize];
         fault.holds = holds;
         fault.active = true;
@@ -110,11 +130,11 @@ impl<D: Daemon> World<D> {
     }
 
     /// Does it; how many nodes or links were touched, and which nodes it holds down.
-    fn befall(&mut self, number: u32, spec: &scenario::Fault) -> (u64, Vec<u32>) {
+    fn befall(&mut self, number: u32, spec: &scenario::Fault, stream: Seed) -> (u64, Vec<u32>) {
         if spec.what == What::Cut {
-            return (self.cut(number, spec), Vec::new());
+            return (self.cut(number, spec, stream), Vec::new());
         }
-        let chosen = self.selected(&spec.who, true);
+        let chosen = self.selected(&spec.who, true, stream);
         if spec.what == What::Loss {
             let mut whom = vec![false; self.hosts.len()];
             for node in &chosen {
@@ -127,12 +147,12 @@ impl<D: Daemon> World<D> {
             What::Drain => self.drain(&chosen),
             What::Revoke => self.revoke(&chosen),
             What::Recover => self.recover(&chosen),
-            _ => chosen.iter().for_each(|node| self.befall_node(*node, spec)),
+            _ => chosen.iter().for_each(|node| self.befall_node(*node, spec, stream)),
         }
         (chosen.len() as u64, chosen)
     }
 
-    fn befall_node(&mut self, node: u32, spec: &scenario::Fault) {
+    fn befall_node(&mut self, node: u32, spec: &scenario::Fault, stream: Seed) {
         match spec.what {
             What::Crash => self.die(node, false),
             What::Power => self.die(node, true),
@@ -150,7 +170,8 @@ impl<D: Daemon> World<D> {
                 let place = *self.network.place(node);
                 let new = self.settle(place);
                 let [least, most] = REPLACED_MS;
-                let after = least * MILLI + self.streams.faults.below((most - least) * MILLI);
+                let mut rng = stream.split_for("start", &node.to_be_bytes()).rng();
+                let after = least * MILLI + rng.below((most - least) * MILLI);
                 self.queue.push(self.at + after, new, Event::Start);
             }
             What::Cut | What::Loss => unreachable!("befalls links"),
@@ -197,13 +218,13 @@ impl<D: Daemon> World<D> {
         }
     }
 
-    fn cut(&mut self, number: u32, spec: &scenario::Fault) -> u64 {
+    fn cut(&mut self, number: u32, spec: &scenario::Fault, stream: Seed) -> u64 {
         let mut from = vec![false; self.hosts.len()];
-        self.selected(&spec.who, false).iter().for_each(|node| from[*node as usize] = true);
+        self.selected(&spec.who, false, stream).iter().for_each(|node| from[*node as usize] = true);
         let mut to: Vec<bool> = from.iter().map(|inside| !inside).collect();
         if let Some(other) = &spec.from {
             to = vec![false; self.hosts.len()];
-            self.selected(other, false).iter().for_each(|node| to[*node as usize] = true);
+            self.selected(other, false, stream).iter().for_each(|node| to[*node as usize] = true);
         }
         self.cut_began = self.cut_began.or(Some(self.at));
         let pairs = self.network.cut(number as usize, from, to, spec.one_way);
@@ -226,6 +247,8 @@ impl<D: Daemon> World<D> {
         }
         let holds = std::mem::take(&mut fault.holds);
         let what = fault.spec.what;
+        let at = self.at;
+        self.observer.iter_mut().for_each(|observer| observer.fault(at, what, None));
         match what {
             What::Cut | What::Loss => {
                 self.network.heal(number as usize);
@@ -261,7 +284,7 @@ impl<D: Daemon> World<D> {
         let idle: Vec<FaultShown> = self
             .faults
             .iter()
-            .filter(|fault| fault.declared && self.shown[fault.shown].touched == 0)
+            .filter(|fault| self.scenario.check.faults && fault.declared && self.shown[fault.shown].touched == 0)
             .map(|fault| self.shown[fault.shown].clone())
             .collect();
         for FaultShown { what, at_s, .. } in idle {

@@ -207,6 +207,8 @@ impl<D: Daemon> World<D> {
             let what = format!("{} apps were not deployed: {some} …; the last refusal: {why}", missing.len());
             self.violated(Property::Founding, None, what);
         }
+        let at = self.at;
+        self.observer.iter_mut().for_each(|observer| observer.begin(at));
         self.plan_faults();
         self.plan_watch();
     }

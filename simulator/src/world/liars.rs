@@ -67,10 +67,11 @@ impl<D: Daemon> World<D> {
     /// Draws the liars, before anybody starts.
     pub(super) fn plan_liars(&mut self) {
         let declared: Vec<scenario::Liar> = self.scenario.liar.iter().map(|liar| liar.get_ref().clone()).collect();
-        for liar in declared {
-            let target = liar.target.as_ref().and_then(|target| self.selected(target, false).first().copied());
+        for (number, liar) in (0u64..).zip(declared) {
+            let stream = self.seed.split("liars").split_for("chosen", &number.to_be_bytes());
+            let target = liar.target.as_ref().and_then(|target| self.selected(target, false, stream).first().copied());
             self.liars.targets.extend(target);
-            let mut nodes = self.selected(&liar.who, false);
+            let mut nodes = self.selected(&liar.who, false, stream);
             nodes.retain(|node| Some(*node) != target);
             let shown = self.liars.shown.len();
             self.liars.shown.push(LiarsShown { what: liar.what, nodes: nodes.len() as u64, touched: 0 });
@@ -192,6 +193,9 @@ impl<D: Daemon> World<D> {
 
     /// A declared lie that changed nothing is told.
     pub(super) fn idle_liars(&mut self) {
+        if !self.scenario.check.faults {
+            return;
+        }
         let idle = self.liars.shown.iter().filter(|shown| shown.touched == 0);
         let what: Vec<String> = idle
             .map(|shown| format!("the declared {:?} of {} nodes touched nothing", shown.what, shown.nodes))

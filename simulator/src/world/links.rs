@@ -215,6 +215,7 @@ impl<D: Daemon> World<D> {
     pub(super) fn carry(&mut self, node: u32, to: NodeId, wire: u16, frame: Frame) {
         let mark = FrameMark::of(wire, &frame);
         self.tally.sent(mark.size_bytes);
+        self.observer.iter_mut().for_each(|observer| observer.sent(node, mark.size_bytes));
         let mut digest = trace::Mixer::default();
         digest.bytes(&to.0);
         digest.bytes(&mark.digest.to_le_bytes());
@@ -249,11 +250,15 @@ impl<D: Daemon> World<D> {
         }
         self.memo.foresee(&frame);
         let slot = self.frames.put((frame, mark));
+        let at = self.at;
+        self.recorder.iter_mut().for_each(|recorder| recorder.sent(at, slot));
         self.queue.push(arrival, peer, Event::Frame { from: node, epoch: link.epoch, slot });
     }
 
     pub(super) fn arrive(&mut self, node: u32, from: u32, epoch: u32, slot: u32) {
         let (frame, mark) = self.frames.take(slot);
+        let at = self.at;
+        self.recorder.iter_mut().for_each(|recorder| recorder.arrived(at, slot, from, node, &frame));
         let link = *self.network.link(node, from);
         let open = link.epoch == epoch && link.up[end(node, from)] && self.network.reaches(from, node);
         if !open || !self.runs(node) || self.deaf(node) {

@@ -18,6 +18,8 @@ mod watch;
 mod lost;
 mod offers;
 mod liars;
+mod observed;
+mod inspect;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
@@ -35,6 +37,8 @@ use bocage_protocol::{
     store::{self, BlockOp},
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     check::{
         agreement::Agreement, attribution::Attribution, blame::Blame, convergence::Convergence,
@@ -44,6 +48,7 @@ use crate::{
     host::{Daemon, Host},
     memo::{Carried, Memo},
     network::Network,
+    observe::Observer,
     population::{Place, Population},
     queue::Queue,
     report::{FaultShown, Property, Violation},
@@ -56,8 +61,11 @@ use crate::{
 use clients::{Client, ClientStep};
 use faults::Fault;
 use found::App;
+use inspect::Recorder;
+pub use inspect::{Delivery, NodeShown};
 use keys::Deaths;
 use liars::Liars;
+use observed::Turns;
 use watch::{Beat, Tally, Waiting};
 
 /// Events that are no node's come after those of nodes at the same time.
@@ -143,7 +151,8 @@ pub(crate) struct Checkers {
 const VIOLATIONS_MAX: usize = 100;
 
 /// A bug planted into the world, to prove that a checker finds it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Bug {
     /// Each sync says that it is done and does nothing; a crash then loses what was acknowledged.
     LyingDisk,
@@ -180,6 +189,12 @@ pub struct Options {
     pub tape: Option<u32>,
     /// The frame with this number, from 0 up, arrives 1 ns later.
     pub nudge: Option<u64>,
+    /// What goes on is measured all along.
+    pub measured: bool,
+    /// What arrives is remembered, to be looked at afterwards.
+    pub recorded: bool,
+    /// The run is stopped here, in nanoseconds from the first node's start.
+    pub until_ns: Option<u64>,
     /// Within which 99 of 100 honest offers came where nobody lies. Left out: it is measured first, if there are liars.
     pub quiet_p99_ns: Option<u64>,
 }
@@ -229,6 +244,10 @@ pub(crate) struct World<D> {
     over: bool,
     checks: Checkers,
     tally: Tally,
+    turns: Turns,
+    observer: Option<Box<Observer>>,
+    recorder: Option<Recorder>,
+    until: u64,
     bug: Option<Bug>,
     /// So many frames until one is delivered 1 ns later.
     nudge: Option<u64>,
@@ -238,6 +257,7 @@ pub(crate) struct World<D> {
 
 impl<D: Daemon> World<D> {
     pub(crate) fn new(scenario: &Scenario, seed: u64, options: &Options) -> Self {
+        let observer = options.measured.then(|| Self::observer(seed, scenario.measure.every_ms));
         let seed = Seed(*blake3::hash(&seed.to_be_bytes()).as_bytes());
         let stream = |name: &str| seed.split(name).rng();
         let population = Population::new(scenario, seed.split("population"));
@@ -283,6 +303,10 @@ impl<D: Daemon> World<D> {
             over: false,
             checks: Checkers::default(),
             tally: Tally::default(),
+            turns: Turns::default(),
+            observer,
+            recorder: options.recorded.then(Recorder::default),
+            until: options.until_ns.unwrap_or(u64::MAX),
             bug: options.bug,
             nudge: options.nudge,
             taped: options.tape.map(|node| (node, None)),
@@ -299,17 +323,24 @@ impl<D: Daemon> World<D> {
         while !self.over {
             let Some((at, node, event)) = self.queue.pop() else { break };
             assert!(self.at <= at, "time never goes backwards");
+            if at > self.until {
+                self.at = self.until;
+                break;
+            }
+            self.observe_until(at);
             self.at = at;
-            if let Some(host) = self.hosts.get(node as usize)
+            if let Some(host) = self.hosts.get_mut(node as usize)
                 && host.stalled_until > at
             {
                 let until = host.stalled_until;
+                host.put_off(event, at, until);
                 self.queue.push(until, node, event);
                 continue;
             }
             self.events += 1;
             self.happen(node, event);
         }
+        self.observe_end();
     }
 
     fn happen(&mut self, node: u32, event: Event) {
@@ -375,6 +406,16 @@ impl<D: Daemon> World<D> {
         self.give(node, Input::Command { context, command: Box::new(command) });
     }
 
+    /// What was violated so far.
+    pub(crate) fn violations(&self) -> &[Violation] {
+        &self.checks.violations
+    }
+
+    /// Of all that happened so far.
+    pub(crate) fn trace_hash(&self) -> String {
+        format!("{:032x}", self.trace.hash())
+    }
+
     fn violated(&mut self, property: Property, node: Option<u32>, what: String) {
         if self.checks.violations.len() == VIOLATIONS_MAX {
             self.checks.left_out += 1;
@@ -382,11 +423,24 @@ impl<D: Daemon> World<D> {
         }
         let at_s = crate::measure::ms(self.at / MILLI * MILLI) / 1_000.0;
         self.checks.violations.push(Violation { property, at_s, node, what });
+        self.over |= self.scenario.stop.at_first_violation;
     }
 
     fn note(&mut self, property: Property, node: Option<u32>, found: Result<(), String>) {
         if let Err(what) = found {
             self.violated(property, node, what);
+        }
+    }
+}
+
+impl<D: Daemon> Host<D> {
+    /// The process is stopped: what was to happen at `at` happens at `until`. A wake-up that is put off is the one that was
+    /// armed, or the node would wait for ever for one that came to nothing.
+    const fn put_off(&mut self, event: Event, at: u64, until: u64) {
+        match event {
+            Event::Wake { life } if life == self.life && self.armed == at => self.armed = until,
+            Event::StoreWake { life } if life == self.life && self.store_armed == at => self.store_armed = until,
+            _ => {}
         }
     }
 }
@@ -415,7 +469,7 @@ impl<D: Daemon> World<D> {
         let report = crate::Report {
             scenario: self.scenario.name.clone(),
             seed,
-            trace_hash: format!("{:032x}", self.trace.hash()),
+            trace_hash: self.trace_hash(),
             events: self.events,
             simulated_s: crate::measure::ms(self.at) / 1_000.0,
             wall_s: took.as_secs_f64(),

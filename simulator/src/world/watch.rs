@@ -19,6 +19,7 @@ use crate::{
     host::Daemon,
     measure::{Measures, Samples, ms, ratio},
     report::{FaultShown, Property},
+    scenario::{Sight, Sometimes},
 };
 
 /// Descriptions are asked for so often.
@@ -457,6 +458,7 @@ impl<D: Daemon> World<D> {
         self.end_attribution();
         self.idle_liars();
         self.check_expectations();
+        self.check_sights();
     }
 
     fn end_exactly_once(&mut self) {
@@ -491,6 +493,25 @@ impl<D: Daemon> World<D> {
                     [most.map(|most| format!("at most {most}")), least.map(|least| format!("at least {least}"))];
                 let bounds = bounds.into_iter().flatten().collect::<Vec<_>>().join(" and ");
                 self.violated(Property::Expectation, None, format!("{name} is {value}, expected {bounds}"));
+            }
+        }
+    }
+
+    /// What must be seen and was not.
+    fn check_sights(&mut self) {
+        let counts = self.counts();
+        let writes = self.scenario.workload.clients > 0 && self.scenario.workload.reads_per_mille < 1_000;
+        let owes = |app: &App| app.cell.is_some() && !self.checks.convergence.is_excused(&app.name);
+        let mut expected = self.scenario.sometimes.clone();
+        if writes && self.apps.iter().any(owes) {
+            expected.push(Sometimes { what: Sight::WriteAcknowledged, at_least: std::num::NonZero::<u64>::MIN });
+        }
+        for Sometimes { what, at_least } in expected {
+            let seen = counts.get(what.count()).copied().unwrap_or(0);
+            if seen < at_least.get() {
+                let what =
+                    format!("{what:?} was seen {seen} times, and should be at least {at_least}: the run shows less");
+                self.violated(Property::Sometimes, None, what);
             }
         }
     }

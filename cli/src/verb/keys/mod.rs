@@ -106,7 +106,7 @@ pub(crate) fn beside(path: &Path, more: &str) -> PathBuf {
 fn control(at: &Invocation, folder: Option<&Path>, key: &KeyFile) -> Result<Control, Failure> {
     let runs = |path: &Path| path.join("control.sock").exists();
     let own = folders::node().ok().filter(|path| runs(path));
-    let target = match (&at.globals.node, folder.filter(|path| runs(path)), own) {
+    let target = match (&at.node, folder.filter(|path| runs(path)), own) {
         (Some(node), ..) => node.clone(),
         (None, Some(folder), _) => Target::socket(folder),
         (None, None, Some(own)) => Target::socket(&own),

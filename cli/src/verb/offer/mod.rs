@@ -49,7 +49,7 @@ impl Whose {
     /// The node: `--dir`, else `--node`, else this machine's own, else a demo's.
     pub(crate) fn control(&self, at: &Invocation) -> Result<Control, Failure> {
         let own = folders::node().ok().filter(|path| path.join("control.sock").exists());
-        let target = match (&self.dir, &at.globals.node, own) {
+        let target = match (&self.dir, &at.node, own) {
             (_, Some(node), _) => node.clone(),
             (Some(dir), None, _) => Target::socket(dir),
             (None, None, Some(own)) => Target::socket(&own),
