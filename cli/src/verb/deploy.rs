@@ -109,7 +109,12 @@ pub(crate) async fn release(control: &Control, tenant: &Tenant, package: &Packag
 
 /// Founds the cell. When it is not known whether that worked, the mesh is asked: a second cell of one name is worse than
 /// a late answer.
-pub(crate) async fn found(control: &Control, tenant: &Tenant, app: &str, action: TenantAction) -> Result<Deployed, Failure> {
+pub(crate) async fn found(
+    control: &Control,
+    tenant: &Tenant,
+    app: &str,
+    action: TenantAction,
+) -> Result<Deployed, Failure> {
     let command = tenant.command(None, action);
     let unknown = match control.found(&tenant.key, command).await {
         Err(failure) if failure.exit == Exit::Indefinite => failure,

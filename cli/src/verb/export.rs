@@ -154,7 +154,8 @@ impl Coming {
         let sweep = || {
             for entry in fs::read_dir(&self.0)? {
                 let path = entry?.path();
-                let is_what = path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(what));
+                let is_what =
+                    path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(what));
                 if is_what && path != keep {
                     fs::remove_file(path)?;
                 }

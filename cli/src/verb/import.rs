@@ -30,8 +30,10 @@ const MARK_KEY: &str = "progress";
 const BATCH_BYTES_MAX: usize = 1_200 << 10;
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  bocage import guestbook.bundle.tar\n  bocage import guestbook.bundle.tar --name copy\n\n\
-    Nothing serves before all of it is there. An import that was cut off is gone on with: give the same command again.")]
+#[command(
+    after_help = "Examples:\n  bocage import guestbook.bundle.tar\n  bocage import guestbook.bundle.tar --name copy\n\n\
+    Nothing serves before all of it is there. An import that was cut off is gone on with: give the same command again."
+)]
 pub(crate) struct Import {
     /// The bundle
     #[arg(value_name = "FILE")]
@@ -168,11 +170,8 @@ impl Importing<'_> {
         let done = self.mark(cell).await?.unwrap_or(0);
         for (number, batch) in (1..).zip(batches).skip(done) {
             let mark = format!("{} {number}", self.bundle.head.state.content);
-            let mark = Write::Set {
-                store: MARK_STORE.to_owned(),
-                key: MARK_KEY.to_owned(),
-                value: mark.as_str().into(),
-            };
+            let mark =
+                Write::Set { store: MARK_STORE.to_owned(), key: MARK_KEY.to_owned(), value: mark.as_str().into() };
             let writes = std::iter::once(mark).chain(batch).collect();
             self.submit(cell, number, TenantAction::Write(writes)).await?;
             self.control.say.detail(format!("batch {number} is there"));

@@ -19,7 +19,7 @@ use bocage_protocol::{
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::routes::{COMMAND_MAX, DEPLOY_MAX, Known, No, Said, Shared, ask, describe, no, read, unexpected};
+use super::routes::{DEPLOY_MAX, Known, No, Said, Shared, ask, describe, no, read, unexpected};
 use crate::content::Contents;
 
 /// A capture, held by the cell's leader for 30 s after it was last read.
@@ -34,11 +34,7 @@ pub struct Captured {
 /// Has the cell make a capture of the app as of now.
 #[utoipa::path(post, path = "/v1/cells/{cell}/capture", params(("cell" = String, Path)),
     responses((status = 200, body = Captured), (status = 503, body = super::api::Problem)))]
-pub(super) async fn capture(
-    State(control): State<Shared>,
-    known: Known,
-    Path(cell): Path<CellId>,
-) -> Said<Captured> {
+pub(super) async fn capture(State(control): State<Shared>, known: Known, Path(cell): Path<CellId>) -> Said<Captured> {
     let description = describe(&control, known, cell).await?;
     if description.rules < RULES_OF_CAPTURES {
         let detail = format!(

@@ -11,11 +11,11 @@ mod io;
 pub mod state;
 mod replica;
 
+pub use capture::{CAPTURE_FORMAT, Capture, CapturedStore};
 pub use command::{
     Answer, Barrier, Command, DataBatch, Entry, Evidence, InstanceState, Outcome, Query, Release, Relief, Renewal,
     Repair, Secrets, Support, TenantAction, TenantCommand, Versioned, Workload, Write,
 };
-pub use capture::{CAPTURE_FORMAT, Capture, CapturedStore};
 pub use description::{Description, LeaseInfo, Member, ReleaseInfo};
 pub use genesis::{Candidate, CellGenesis, Founder, Grant, Receipt, Role};
 pub use io::{CellConfig, Input, Need, Output, Seeking};

@@ -201,6 +201,10 @@ impl App {
             min: one(),
             max: instances_max(),
             allow_degraded: false,
+            max_staleness_s: staleness_s(),
+            cut_away: stale(),
+            stale_for_max_s: stale_for_s(),
+            home_cut: None,
             component_bytes: component_bytes(),
         }
     }
