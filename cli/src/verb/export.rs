@@ -27,8 +27,8 @@ use crate::{
 
 /// An app that changes faster than it is read is tried so often.
 const ATTEMPTS_MAX: u32 = 5;
-/// A cell makes one capture a second.
-const CAPTURE_WITHIN: Duration = Duration::from_secs(15);
+/// A cell makes one capture a second; a young one has not agreed on the rules by which it makes any.
+const CAPTURE_WITHIN: Duration = Duration::from_mins(2);
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  bocage export guestbook\n  bocage export guestbook backup/guestbook.tar\n\n\
@@ -202,7 +202,10 @@ async fn captured(control: &Control, cell: CellId) -> Result<Captured, Failure> 
     let began = Instant::now();
     loop {
         match control.capture(cell).await {
-            Err(failure) if failure.code == "full" && began.elapsed() < CAPTURE_WITHIN => {
+            Err(failure)
+                if matches!(failure.code.as_str(), "full" | "unsupported") && began.elapsed() < CAPTURE_WITHIN =>
+            {
+                control.say.detail(format!("{}; asking again", failure.what));
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
             result => return result,

@@ -123,7 +123,7 @@ impl Agreed {
                 keys.truncate(*limit as usize);
                 Answer::Keys { keys, more }
             }
-            Query::Describe => panic!("guests do not ask this"),
+            Query::Describe | Query::Capture | Query::Piece { .. } => panic!("guests do not ask this"),
         }
     }
 

@@ -100,7 +100,7 @@ fn a_cell_that_no_voter_knows_is_asked_for_once_a_second() {
 #[test]
 fn a_voter_without_news_is_believed_though_it_applied_less() {
     let (cell, voter) = (CellId::of(b"cell"), Keypair::from_secret(&[3; 32]));
-    let mut router = Router::new(NodeId::of(b"me"), "zone".into());
+    let mut router = Router::new(NodeId::of(b"me"), "FR".parse().unwrap(), "zone".into());
     step(&mut router, at(0), Input::Locate(cell));
     step(&mut router, at(0), Input::Learned(binding(cell, &voter)));
     let update = |applied, host: &str| {

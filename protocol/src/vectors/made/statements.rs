@@ -7,6 +7,7 @@ use super::{
     forged, hex, key, party, rotated,
 };
 use crate::{
+    bundle::{BUNDLE_FORMAT, BundleHead, Part},
     cell::{Command, InstanceState, Role, State, Support, fixture},
     codec,
     id::{ContentHash, ReplicaId},
@@ -40,6 +41,21 @@ pub(super) fn statements() -> Value {
     add(&mut list, &admission.claim);
     add(&mut list, &admission.stamp);
     add(&mut list, &naming(&admission));
+    let part = |bytes: &[u8]| Part { content: ContentHash::of(bytes), size_bytes: bytes.len() as u64 };
+    let bundle = BundleHead {
+        format: BUNDLE_FORMAT,
+        mesh: founding.genesis().mesh,
+        cell: state.cell(),
+        app: founding.release.app.clone(),
+        index: 7,
+        time: NOW,
+        exported: NOW,
+        state: part(b"state"),
+        components: vec![part(b"component")],
+        tenant: founding.tenant.signed_genesis(),
+        successions: Vec::new(),
+    };
+    add(&mut list, &Signed::seal(&founding.tenant.keys, &bundle));
     let ruling =
         Ruling { operator: party().genesis.operator(), node: host.node(), below: FOR_EVER, resolved: 0, made: NOW };
     add(&mut list, &Signed::seal(&key(1), &ruling));
