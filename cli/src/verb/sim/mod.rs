@@ -48,7 +48,7 @@ impl Sim {
             Self::Report(report) => report.run(at),
             Self::Hunt(hunt) => hunt.run(at),
             Self::Replay(replay) => replay.run(at),
-            Self::Bench(bench) => bench.run(at),
+            Self::Bench(bench) => Ok(bench.run(at)),
             Self::Schema(schema) => Ok(schema.run()),
         }
     }
