@@ -74,9 +74,8 @@ impl Bundle {
         let tenant = head.tenant.open().map_err(|error| error.to_string())?.tenant();
         let state = part(parts, STATE, &head.state)?;
         let capture = Capture::decode(&state).map_err(|error| error.to_string())?;
-        let said = (capture.tenant, capture.cell, capture.mesh, capture.index, &capture.release.app);
-        if said != (tenant, head.cell, head.mesh, head.index, &head.app) {
-            return Err("its state is of another app than its head says".to_owned());
+        if capture.tenant != tenant {
+            return Err("its state is another tenant's than who signed it".to_owned());
         }
         let Workload::Component { hash, .. } = capture.release.workload else {
             return Err("it holds no WASM component, and this version runs nothing else".to_owned());
@@ -90,21 +89,15 @@ impl Bundle {
 /// What is to become a bundle.
 pub(crate) struct Parts<'a> {
     pub(crate) state: &'a [u8],
-    pub(crate) capture: &'a Capture,
     pub(crate) component: (ContentHash, &'a [u8]),
 }
 
 impl Parts<'_> {
-    /// Signs and writes them: whole and synced under that name, or not at all.
-    pub(crate) fn write(&self, tenant: &Tenant, to: &Path) -> Result<BundleHead, Failure> {
+    /// Signs and writes them to `to`, by way of `new`: whole and synced, or not at all.
+    pub(crate) fn write(&self, tenant: &Tenant, new: &Path, to: &Path) -> Result<(), Failure> {
         let (component, bytes) = self.component;
         let head = BundleHead {
             format: BUNDLE_FORMAT,
-            mesh: self.capture.mesh,
-            cell: self.capture.cell,
-            app: self.capture.release.app.clone(),
-            index: self.capture.index,
-            time: self.capture.time,
             exported: bocage_node::settings::wall(),
             state: Part { content: ContentHash::of(self.state), size_bytes: self.state.len() as u64 },
             components: vec![Part { content: component, size_bytes: bytes.len() as u64 }],
@@ -112,17 +105,15 @@ impl Parts<'_> {
             successions: tenant.key.successions.clone(),
         };
         let signed = codec::encode(&Signed::seal(&tenant.key.keys, &head));
-        let new = to.with_extension("new");
         let write = || {
-            let mut archive = tar::Builder::new(File::create(&new)?);
+            let mut archive = tar::Builder::new(File::create(new)?);
             append(&mut archive, HEAD, &signed)?;
             append(&mut archive, STATE, self.state)?;
             append(&mut archive, &component_name(component), bytes)?;
             archive.into_inner()?.sync_all()?;
-            fs::rename(&new, to)
+            fs::rename(new, to)
         };
-        write().map_err(|error| Failure::io(to.display(), &error))?;
-        Ok(head)
+        write().map_err(|error| Failure::io(to.display(), &error))
     }
 }
 

@@ -8,7 +8,7 @@
 use minicbor::{Decode, Encode};
 
 use crate::{
-    id::{CellId, ContentHash, MeshId},
+    id::ContentHash,
     identity::{Endorsed, Genesis, Lineage, Signed, Statement, Succession},
     time::Timestamp,
 };
@@ -25,35 +25,20 @@ pub struct BundleHead {
     /// [`BUNDLE_FORMAT`].
     #[n(0)]
     pub format: u32,
-    /// From which mesh.
-    #[n(1)]
-    pub mesh: MeshId,
-    /// From which cell.
-    #[n(2)]
-    pub cell: CellId,
-    /// The app's name there.
-    #[n(3)]
-    pub app: String,
-    /// All up to this index of the cell's log.
-    #[n(4)]
-    pub index: u64,
-    /// The cell's time then.
-    #[n(5)]
-    pub time: Timestamp,
     /// When it was signed.
-    #[n(6)]
+    #[n(1)]
     pub exported: Timestamp,
-    /// Of the capture.
-    #[n(7)]
+    /// Of the capture, which says of which app, cell and mesh it is.
+    #[n(2)]
     pub state: Part,
     /// Of each component. At most [`COMPONENTS_MAX`].
-    #[n(8)]
+    #[n(3)]
     pub components: Vec<Part>,
     /// Whose it is.
-    #[n(9)]
+    #[n(4)]
     pub tenant: Signed<Genesis>,
     /// How the tenant came to the key that signs.
-    #[n(10)]
+    #[n(5)]
     pub successions: Vec<Endorsed<Succession>>,
 }
 

@@ -459,7 +459,7 @@ impl Machine for Cells {
 
     fn handle_timeout(&mut self, now: Now) {
         self.outbox.begin_step();
-        for (to, mark) in self.marks.ask(now.instant) {
+        for (to, mark) in self.marks.ask(now) {
             self.outbox.push(Output::Mark { to, mark });
         }
         while let Some(cell) = self.agenda.pop_due(now) {

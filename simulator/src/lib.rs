@@ -23,6 +23,7 @@ mod network;
 mod blocks;
 mod clock;
 mod population;
+mod cores;
 mod memo;
 mod measure;
 pub mod tape;

@@ -2,17 +2,18 @@
 //! of all of them.
 use std::{
     collections::BTreeMap,
+    convert::Infallible,
     num::NonZero,
     ops::Range,
-    sync::{
-        Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Mutex, PoisonError},
 };
 
 use serde::Serialize;
 
-use crate::{Ended, Report, Scenario, Violation};
+use crate::{
+    Ended, Report, Scenario, Violation,
+    cores::{each, held},
+};
 
 /// Seeds that are listed with what they violated; of others only the count is kept.
 const SHOWN_MAX: usize = 20;
@@ -63,24 +64,15 @@ pub struct Spread {
 #[must_use]
 pub fn sweep(scenario: &Scenario, seeds: Range<u64>, threads: NonZero<usize>) -> Sweep {
     let began = std::time::Instant::now();
-    let next = AtomicU64::new(seeds.start);
+    let first = seeds.start;
     let summary = Mutex::new(Summary::default());
-    std::thread::scope(|scope| {
-        for _ in 0..threads.get() {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= seeds.end {
-                        return;
-                    }
-                    let report = crate::run(scenario, seed);
-                    summary.lock().unwrap_or_else(std::sync::PoisonError::into_inner).add(report);
-                }
-            });
-        }
+    let Ok(()) = each(seeds, threads, |seed| {
+        let report = crate::run(scenario, seed);
+        held(&summary).add(report);
+        Ok::<(), Infallible>(())
     });
-    let summary = summary.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    summary.close(scenario, seeds.start, began.elapsed().as_secs_f64())
+    let summary = summary.into_inner().unwrap_or_else(PoisonError::into_inner);
+    summary.close(scenario, first, began.elapsed().as_secs_f64())
 }
 
 /// The reports so far, by seed, so that the order in which threads end changes nothing.

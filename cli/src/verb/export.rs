@@ -71,12 +71,11 @@ impl Export {
             return Err(Failure::new(Exit::Failed, "unsupported", what));
         };
         let component = coming.component(&control, cell, hash).await?;
-        let parts = Parts { state: &state, capture: &capture, component: (hash, &component) };
-        let head = parts.write(&tenant, &file)?;
+        Parts { state: &state, component: (hash, &component) }.write(&tenant, &coming.0.join("bundle"), &file)?;
         coming.done()?;
         let size_bytes = fs::metadata(&file).map_err(|error| Failure::io(file.display(), &error))?.len();
-        let keys = capture.keys();
-        let exported = Exported { app: head.app, file, index: head.index, time_ms: head.time.0, keys, size_bytes };
+        let (index, time_ms, keys) = (capture.index, capture.time.0, capture.keys());
+        let exported = Exported { app: self.app, file, index, time_ms, keys, size_bytes };
         at.say.result(&exported, |it| {
             let keys = say::counted(it.keys, "key");
             format!("{}: {keys}, {}, as of index {}\n", it.file.display(), say::in_bytes(it.size_bytes), it.index)

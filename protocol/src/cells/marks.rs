@@ -19,11 +19,12 @@ use std::{
 use minicbor::{Decode, Encode};
 
 use crate::{
+    agenda::Agenda,
     cell::Slumber,
     codec,
     id::{CellId, NodeId},
     machine::Deadline,
-    time::Instant,
+    time::{Instant, Now},
 };
 
 /// Who follows in a sleeping cell with copies asks its leader's node so often.
@@ -88,7 +89,6 @@ struct Pair {
     /// When the last messages to it left, by their numbers.
     stamps: BTreeMap<u64, Instant>,
     last_heard: u64,
-    ask_at: Option<Instant>,
 }
 
 /// See the module.
@@ -97,12 +97,14 @@ pub(super) struct Marks {
     me: NodeId,
     asleep: BTreeMap<CellId, Asleep>,
     pairs: BTreeMap<NodeId, Pair>,
+    /// Whom to ask when: those on whose lead something sleeps here.
+    agenda: Agenda<NodeId>,
     last: u64,
 }
 
 impl Marks {
     pub(super) fn new(me: NodeId) -> Self {
-        Self { me, asleep: BTreeMap::new(), pairs: BTreeMap::new(), last: 0 }
+        Self { me, asleep: BTreeMap::new(), pairs: BTreeMap::new(), agenda: Agenda::default(), last: 0 }
     }
 
     /// A cell sleeps so from now on, or with `None` does not, or has no copies.
@@ -120,9 +122,11 @@ impl Marks {
             }
         } else {
             let pair = self.pairs.entry(slumber.leader).or_default();
+            if pair.follows.is_empty() {
+                self.agenda.set(slumber.leader, Some(question(now + ASK_EVERY)));
+            }
             pair.follows.insert(cell);
             pair.asleep_here = pair.asleep_here.wrapping_add(key);
-            pair.ask_at.get_or_insert(now + ASK_EVERY);
         }
         self.asleep.insert(cell, Asleep { slumber, key });
     }
@@ -141,7 +145,7 @@ impl Marks {
             pair.follows.remove(&cell);
             pair.asleep_here = pair.asleep_here.wrapping_sub(key);
             if pair.follows.is_empty() {
-                pair.ask_at = None;
+                self.agenda.set(slumber.leader, None);
             }
             self.drop_if_idle(slumber.leader);
         }
@@ -155,22 +159,19 @@ impl Marks {
 
     /// When the next question is due.
     pub(super) fn due(&self) -> Option<Deadline> {
-        let at = self.pairs.values().filter_map(|pair| pair.ask_at).min()?;
-        Some(Deadline { at, reason: "ask whether sleeping cells are unchanged" })
+        self.agenda.first()
     }
 
     /// The questions that are due.
-    pub(super) fn ask(&mut self, now: Instant) -> Vec<(NodeId, Mark)> {
+    pub(super) fn ask(&mut self, now: Now) -> Vec<(NodeId, Mark)> {
         let mut asks = Vec::new();
-        for (node, pair) in &mut self.pairs {
-            if pair.ask_at.is_none_or(|at| at > now) {
-                continue;
-            }
-            pair.ask_at = Some(now + ASK_EVERY);
+        while let Some(node) = self.agenda.pop_due(now) {
+            let Some(pair) = self.pairs.get_mut(&node) else { continue };
+            self.agenda.set(node, Some(question(now.instant + ASK_EVERY)));
             self.last += 1;
-            pair.sent(self.last, now);
+            pair.sent(self.last, now.instant);
             let asleep = pair.asleep_here.to_be_bytes();
-            asks.push((*node, Mark::Ask { stamp: self.last, echo: pair.last_heard, asleep }));
+            asks.push((node, Mark::Ask { stamp: self.last, echo: pair.last_heard, asleep }));
         }
         asks
     }
@@ -252,6 +253,10 @@ impl Pair {
     }
 }
 
+fn question(at: Instant) -> Deadline {
+    Deadline { at, reason: "ask whether sleeping cells are unchanged" }
+}
+
 /// All nodes of a cell but this one.
 fn others(slumber: &Slumber, me: NodeId) -> Vec<NodeId> {
     slumber
@@ -283,6 +288,10 @@ mod tests {
         CellId([n; 32])
     }
 
+    fn now(instant: Instant) -> Now {
+        Now { instant, ..Now::default() }
+    }
+
     fn at(ms: u64) -> Instant {
         Instant::START + Duration::from_millis(ms)
     }
@@ -306,17 +315,17 @@ mod tests {
         }
 
         /// One round of questions from those who are not `mute`; as of when the copy's cells are proven.
-        fn round(&mut self, now: Instant, mute: &[u8]) -> Option<Instant> {
+        fn round(&mut self, at: Instant, mute: &[u8]) -> Option<Instant> {
             let mut proven = None;
             for n in [2, 3, 4] {
                 let from = node(n);
-                for (to, ask) in self.0[usize::from(n) - 1].ask(now) {
+                for (to, ask) in self.0[usize::from(n) - 1].ask(now(at)) {
                     let Mark::Ask { stamp, echo, asleep } = ask else { panic!("{ask:?}") };
                     assert_eq!(to, node(1));
                     if mute.contains(&n) {
                         continue;
                     }
-                    let Some(answer) = self.0[0].answer(now, from, stamp, echo, asleep) else { continue };
+                    let Some(answer) = self.0[0].answer(at, from, stamp, echo, asleep) else { continue };
                     let Mark::Closed { echo, stamp, asleep, age } = answer else { panic!("{answer:?}") };
                     let heard = self.0[usize::from(n) - 1].heard(to, echo, stamp, asleep, age);
                     proven = if n == 4 { heard } else { proven };
@@ -365,7 +374,7 @@ mod tests {
         pairs.round(at(1_000), &[]);
         pairs.round(at(2_000), &[]);
         let copy = &mut pairs.0[3];
-        let [(_, Mark::Ask { stamp, asleep, .. })] = copy.ask(at(3_000))[..] else { panic!("it is time to ask") };
+        let [(_, Mark::Ask { stamp, asleep, .. })] = copy.ask(now(at(3_000)))[..] else { panic!("it is time to ask") };
         assert_eq!(copy.heard(node(1), stamp + 9, 99, asleep, Some(1)), None);
         assert_eq!(copy.heard(node(2), stamp, 99, asleep, Some(1)), None, "it does not lead here");
         assert_eq!(copy.heard(node(1), stamp, 99, asleep, None), None);
@@ -379,7 +388,7 @@ mod tests {
         let mut pairs = Pairs::asleep(&[1]);
         pairs.0.iter_mut().for_each(|marks| marks.forget(cell(1)));
         for marks in &mut pairs.0 {
-            assert_eq!((marks.due(), marks.ask(at(9_000)).len(), marks.pairs.len()), (None, 0, 0));
+            assert_eq!((marks.due(), marks.ask(now(at(9_000))).len(), marks.pairs.len()), (None, 0, 0));
         }
         assert_eq!(pairs.0[0].answer(at(9_000), node(4), 1, 0, [0; 16]), None);
     }

@@ -13,16 +13,22 @@ const FAILURES_OF_A_CUT: u32 = 4;
 /// From here a back-off goes on: the next failed dial is repeated after half a second, and so forth.
 const FAILURES_AFTER_IT: u32 = 1;
 
+impl Peer {
+    const fn was_cut_off(&self) -> bool {
+        self.failures >= FAILURES_OF_A_CUT
+    }
+}
+
 impl Reach {
     /// Whether a link to this peer, if it comes up now, is a sign that a cut heals.
     pub(super) fn was_cut_off(&self, id: NodeId) -> bool {
-        self.peers.get(&id).is_some_and(|peer| peer.failures >= FAILURES_OF_A_CUT)
+        self.peers.get(&id).is_some_and(Peer::was_cut_off)
     }
 
     /// Dials those again soon who were dialled in vain for long.
     pub(super) fn dial_the_lost(&mut self, now: Now) {
-        let lost = |id: &NodeId| self.was_cut_off(*id) && self.peers.get(id).is_some_and(Peer::is_needed);
-        let lost: Vec<NodeId> = self.peers.keys().copied().filter(lost).collect();
+        let lost = self.peers.iter().filter(|(_, peer)| peer.was_cut_off() && peer.is_needed());
+        let lost: Vec<NodeId> = lost.map(|(id, _)| *id).collect();
         for id in lost {
             let soon = now.instant + self.rng.duration_below(BACK_OFF);
             let Some(peer) = self.peers.get_mut(&id) else { continue };

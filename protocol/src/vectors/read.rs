@@ -6,6 +6,7 @@ use super::{
     stored,
 };
 use crate::{
+    bundle::BundleHead,
     cell::{CellGenesis, Command, DataBatch, Entry, Grant, Receipt, Renewal, State, Support, TenantCommand},
     charter::{Ballot, Claim, Invite, Motion, Stamp},
     codec,
@@ -121,6 +122,7 @@ fn statements_are_judged_as_the_vectors_say() {
             Support::DOMAIN => verdict::<Support>(&bytes),
             Grant::DOMAIN => verdict::<Grant>(&bytes),
             Receipt::DOMAIN => verdict::<Receipt>(&bytes),
+            BundleHead::DOMAIN => verdict::<BundleHead>(&bytes),
             other => panic!("{other} is not read yet"),
         };
         assert_eq!(case["verdict"], judged, "{}", case["what"]);

@@ -5,6 +5,7 @@ mod shrink;
 
 use std::{
     collections::BTreeMap,
+    convert::Infallible,
     num::NonZero,
     ops::Range,
     sync::{
@@ -21,6 +22,7 @@ use toml::Spanned;
 use crate::{
     Bug, Options, Property, Report,
     capsule::Capsule,
+    cores::{each, held},
     results::Program,
     run_with,
     scenario::{Fault, Scenario, Sight},
@@ -136,28 +138,19 @@ struct Swarm {
 
 fn swarm(hunt: &Hunt, seeds: Range<u64>, load: Load, told: &(dyn Fn(u64) + Sync)) -> Swarm {
     let began = Instant::now();
-    let (next, done) = (AtomicU64::new(seeds.start), AtomicU64::new(0));
+    let done = AtomicU64::new(0);
     let swarm = Mutex::new(Swarm { seeds: seeds.end - seeds.start, ..Swarm::default() });
-    std::thread::scope(|scope| {
-        for _ in 0..hunt.threads.get() {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= seeds.end {
-                        return;
-                    }
-                    let report = run(&draw::scenario(seed, load), seed, hunt.bug);
-                    let mut swarm = swarm.lock().unwrap_or_else(PoisonError::into_inner);
-                    for (name, count) in &report.counts {
-                        *swarm.counts.entry(name).or_default() += count;
-                    }
-                    if !report.violations.is_empty() {
-                        swarm.failed.insert(seed, report);
-                    }
-                    told(done.fetch_add(1, Ordering::Relaxed) + 1);
-                }
-            });
+    let Ok(()) = each(seeds, hunt.threads, |seed| {
+        let report = run(&draw::scenario(seed, load), seed, hunt.bug);
+        let mut swarm = held(&swarm);
+        for (name, count) in &report.counts {
+            *swarm.counts.entry(name).or_default() += count;
         }
+        if !report.violations.is_empty() {
+            swarm.failed.insert(seed, report);
+        }
+        told(done.fetch_add(1, Ordering::Relaxed) + 1);
+        Ok::<(), Infallible>(())
     });
     let mut swarm = swarm.into_inner().unwrap_or_else(PoisonError::into_inner);
     #[expect(clippy::cast_precision_loss, reason = "for people, who need no 16th digit")]

@@ -15,10 +15,7 @@ use std::{
     io::{self, Write as _},
     num::NonZero,
     path::Path,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::atomic::{AtomicUsize, Ordering},
 };
 
 use bocage_protocol::node::Node;
@@ -31,7 +28,7 @@ use super::{
     runs::{Kept, RUNS, kept},
     table::{self, Parquet},
 };
-use crate::{Options, Variant, scenario::Experiment};
+use crate::{Options, Variant, cores::each, scenario::Experiment};
 
 const SWEEP: &str = "sweep.json";
 const LOCK: &str = ".lock";
@@ -173,26 +170,12 @@ fn run_all(
     threads: NonZero<usize>,
     done: &(dyn Fn(usize) + Sync),
 ) -> Result<(), ResultsError> {
-    let (next, ran) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let failed = Mutex::new(None);
-    let failed_so_far = || failed.lock().unwrap_or_else(PoisonError::into_inner).is_some();
-    std::thread::scope(|scope| {
-        for _ in 0..threads.get().min(missing.len()) {
-            scope.spawn(|| {
-                while let Some((variant, seed)) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if failed_so_far() {
-                        return;
-                    }
-                    if let Err(error) = run_one(experiment, variant, *seed, folder) {
-                        failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-                        return;
-                    }
-                    done(ran.fetch_add(1, Ordering::Relaxed) + 1);
-                }
-            });
-        }
-    });
-    failed.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+    let ran = AtomicUsize::new(0);
+    each(missing.iter(), threads, |(variant, seed)| {
+        run_one(experiment, variant, *seed, folder)?;
+        done(ran.fetch_add(1, Ordering::Relaxed) + 1);
+        Ok(())
+    })
 }
 
 fn run_one(experiment: &Experiment, variant: &Variant, seed: u64, folder: &Folder) -> Result<(), ResultsError> {

@@ -79,8 +79,7 @@ impl State {
         if *evidence != Evidence::Policy {
             return Err(no(Code::Invalid, "a further copy is wanted by the policy or not at all"));
         }
-        let mut copies = self.members.copies();
-        if copies.by_ref().any(|(copy, _)| copy.jurisdiction == newcomer.jurisdiction) {
+        if self.members.copies().any(|(copy, _)| copy.jurisdiction == newcomer.jurisdiction) {
             return Err(no(Code::Conflict, format!("there is a copy in {} already", newcomer.jurisdiction)));
         }
         if self.members.copies().count() >= COPIES_MAX {

@@ -44,11 +44,6 @@ pub(super) fn statements() -> Value {
     let part = |bytes: &[u8]| Part { content: ContentHash::of(bytes), size_bytes: bytes.len() as u64 };
     let bundle = BundleHead {
         format: BUNDLE_FORMAT,
-        mesh: founding.genesis().mesh,
-        cell: state.cell(),
-        app: founding.release.app.clone(),
-        index: 7,
-        time: NOW,
         exported: NOW,
         state: part(b"state"),
         components: vec![part(b"component")],
