@@ -129,7 +129,9 @@ fn two_of_three_electors_admit_amend_and_exclude_while_the_third_is_dead() {
     let moved = alder.reads(&["charter", "amend", "--admissions", "3", "--without", "cornel"]);
     assert!(moved.contains("Version 1: 1 of 2") && waits_for(&moved, ["birch", "cornel"]), "{moved}");
     let id = moved.split("bocage charter vote ").nth(1).unwrap().trim().to_owned();
-    eventually("birch hears of it", || birch.reads(&["charter", "show"]).contains(&id));
+    for hoster in [&birch, &dogrose] {
+        eventually("the others hear of it", || hoster.reads(&["charter", "show"]).contains(&id));
+    }
     dogrose.fails(5, &["charter", "vote", &id], &["dogrose is no elector", "alder, birch, cornel"]);
     let no = birch.reads(&["charter", "vote", &id, "--no"]);
     assert!(no.contains("1 of 2"), "a no is no yes: {no}");

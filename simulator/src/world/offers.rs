@@ -183,7 +183,7 @@ impl<D: Daemon> World<D> {
             return;
         }
         let mut eviction = std::mem::take(&mut self.checks.eviction);
-        let found = eviction.look(|about| self.is_well(about, WELL_AFTER));
+        let found = eviction.look(|node| self.is_well(node, WELL_AFTER));
         self.checks.eviction = eviction;
         for (by, what) in found {
             self.violated(Property::Eviction, Some(by), what);
