@@ -429,7 +429,6 @@ impl Node {
             }
             membership::Output::Verdict { about, state, evidence } => {
                 let down = state != membership::Liveness::Alive;
-                self.outbox.push(Output::Notice(Notice::Verdict { about, state }));
                 self.hand(HandOver::Market(capacity::Input::Verdict { about, down }));
                 self.hand(HandOver::Cells(cells::Input::Verdict { node: about, down, evidence }));
             }

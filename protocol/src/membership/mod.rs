@@ -369,7 +369,7 @@ impl Membership {
             Kind::PRESENCE => {
                 let node = NodeId(record.body.subject.0);
                 self.present.remove(&node);
-                self.forget_state(node);
+                self.forget_state(now, node);
                 self.redraw_soon(now);
             }
             Kind::VERDICT => self.verdict_expired(now, &record),

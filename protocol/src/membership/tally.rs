@@ -14,8 +14,9 @@ use super::{
 };
 use crate::{
     id::{NodeId, OperatorId},
+    identity::Signed,
     notice::Notice,
-    record::{Kind, Shared, Subject, Tier},
+    record::{Kind, RecordBody, Shared, Subject, Tier},
     time::{Instant, Now},
 };
 
@@ -99,23 +100,29 @@ impl Membership {
         self.count(now, verdict.about);
     }
 
-    /// A node's presence is void: it is forgotten, not judged.
-    pub(super) fn forget_state(&mut self, node: NodeId) {
-        self.tally.states.remove(&node);
+    /// A node's presence is void: it is forgotten, and whoever counted it as down does so no more, for nobody says it any
+    /// longer. If it comes back it is a newcomer.
+    pub(super) fn forget_state(&mut self, now: Now, node: NodeId) {
+        if self.tally.is_down(&node) {
+            self.counted(now, node, Liveness::Alive, Vec::new());
+        }
     }
 
     /// Counts again, and says so if it came out otherwise.
     pub(super) fn count(&mut self, now: Now, about: NodeId) {
         let (state, evidence) = self.outcome(about);
         let before = self.tally.states.get(&about).copied().unwrap_or(Liveness::Alive);
-        if state == before {
-            return;
+        if state != before {
+            let evidence = evidence.iter().map(|record| record.record.signed.clone()).collect();
+            self.counted(now, about, state, evidence);
         }
+    }
+
+    fn counted(&mut self, now: Now, about: NodeId, state: Liveness, evidence: Vec<Signed<RecordBody>>) {
         match state {
             Liveness::Alive => self.tally.states.remove(&about),
             Liveness::Down | Liveness::UnreachableFrom(_) => self.tally.states.insert(about, state),
         };
-        let evidence = evidence.iter().map(|record| record.record.signed.clone()).collect();
         self.outbox.push(Output::Verdict { about, state, evidence });
         self.outbox.push(Output::Notice(Notice::Verdict { about, state }));
         self.redraw_soon(now);

@@ -74,6 +74,20 @@ fn a_node_that_merely_stalled_is_back_within_two_seconds() {
 }
 
 #[test]
+fn who_comes_back_after_its_presence_ended_is_not_counted_as_down_any_more() {
+    let mut world = settled(21, 24, &["FR"], 8);
+    let victim = node_keys(9).node();
+    world.cut = Box::new(move |a, b| *a == victim || *b == victim);
+    world.run(secs(200));
+    world.cut = Box::new(|_, _| false);
+    world.run(secs(30));
+    for (node, host) in world.hosts.iter().filter(|(node, _)| **node != victim) {
+        assert!(host.verdicts.iter().any(|(_, about, state, _)| (*about, *state) == (victim, Liveness::Down)));
+        assert_eq!(last_verdict(&world, *node, victim), Some(Liveness::Alive), "{node:?}");
+    }
+}
+
+#[test]
 fn a_node_that_hears_a_verdict_on_itself_refutes_it() {
     let mut world = settled(23, 12, &["FR"], 6);
     let (liar, about) = (node_keys(1).node(), node_keys(2).node());

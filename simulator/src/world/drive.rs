@@ -354,6 +354,8 @@ impl<D: Daemon> World<D> {
             }
             match output {
                 store::Output::Booted(boot) => self.boot(node, *boot),
+                // As declared: the process ends, and is started again when the disk is well.
+                store::Output::Unopened(_) if self.hosts[node as usize].disk.failing => self.die(node, false),
                 store::Output::Unopened(fault) => {
                     let what = format!("its store could not be opened: {fault}");
                     self.violated(Property::Crash, Some(node), what);

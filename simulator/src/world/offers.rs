@@ -133,10 +133,11 @@ impl<D: Daemon> World<D> {
         self.checks.offers.p99_ns()
     }
 
-    /// Whether a node is honest, runs, and has done so undisturbed for some time.
+    /// Whether a node is honest, a member whose key counts, runs, and has done so undisturbed for some time.
     fn is_well(&self, node: u32, undisturbed: u64) -> bool {
         let host = &self.hosts[node as usize];
         self.liars.is_honest(node)
+            && !self.deaths.of_nodes.contains_key(&node)
             && host.daemon.is_some()
             && self.network.is_whole()
             && host.disturbed_at + undisturbed <= self.at
