@@ -146,6 +146,8 @@ pub struct Cells {
     /// Founded, and the first write not durable yet.
     founding: BTreeSet<CellId>,
     expected: BTreeMap<CellId, Instant>,
+    /// Peers that this node is linked to.
+    linked: BTreeSet<NodeId>,
     /// Which cells have a member on a node.
     by_node: BTreeMap<NodeId, BTreeSet<CellId>>,
     keyring: Arc<Keyring>,
@@ -174,6 +176,7 @@ impl Cells {
             open: BTreeMap::new(),
             founding: BTreeSet::new(),
             expected: BTreeMap::new(),
+            linked: BTreeSet::new(),
             by_node: BTreeMap::new(),
             keyring: Arc::default(),
             draining: BTreeMap::new(),
@@ -270,6 +273,9 @@ impl Cells {
             return self.close(cell);
         }
         for node in newcomers {
+            if self.linked.contains(&node) {
+                self.hand(now, cell, CellInput::Link { node, up: true });
+            }
             if let Some(presence) = self.draining.get(&node).cloned() {
                 self.hand(now, cell, CellInput::Drain { node, presence: Some(presence) });
             }
@@ -287,6 +293,15 @@ impl Cells {
         }
         self.by_node.retain(|_, cells| !cells.is_empty());
         self.outbox.push(Output::Closed(cell));
+    }
+
+    fn on_link(&mut self, now: Now, node: NodeId, up: bool) {
+        if up {
+            self.linked.insert(node);
+        } else {
+            self.linked.remove(&node);
+        }
+        self.hand_to_cells_of(now, node, &CellInput::Link { node, up });
     }
 
     fn on_drain(&mut self, now: Now, node: NodeId, presence: Option<Box<Signed<RecordBody>>>) {
@@ -438,7 +453,7 @@ impl Machine for Cells {
                     self.outbox.push(Output::Opened { cell, result: Ok(()) });
                 }
             }
-            Input::Link { node, up } => self.hand_to_cells_of(now, node, &CellInput::Link { node, up }),
+            Input::Link { node, up } => self.on_link(now, node, up),
             Input::Verdict { node, down, evidence } => {
                 self.hand_to_cells_of(now, node, &CellInput::Verdict { node, down, evidence });
             }

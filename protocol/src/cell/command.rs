@@ -9,6 +9,7 @@
 //! | `Renew` | the node that holds the lease | generation, lease not ended |
 //! | `Repair` | the leader; carries evidence | verdict, certificate, grant, spread, home |
 //! | `Support` | the member that announces | member, rules version |
+//! | `Miss` | the voter that misses a member | voter, member, its last word; from rules 5 on |
 //! | `Succeed` | the tenant's new key, and the one before or recovery keys | tenant, what is known of its keys; from rules 2 on |
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
@@ -69,6 +70,9 @@ pub enum Command {
     /// The tenant has another key: the one before is dead. From rules 2 on.
     #[n(5)]
     Succeed(#[n(0)] Box<Lineage>),
+    /// A voter misses a member, or does so no more. From rules 5 on.
+    #[n(6)]
+    Miss(#[n(0)] Signed<Missed>),
 }
 
 /// What a tenant signs.
@@ -343,6 +347,30 @@ impl Statement for Support {
     const DOMAIN: &'static str = "bocage/v1/support";
 }
 
+/// A voter's word on a member that it has had no link to for long.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Missed {
+    /// In which cell.
+    #[n(0)]
+    pub cell: CellId,
+    /// Who says so.
+    #[n(1)]
+    pub voter: ReplicaId,
+    /// Of whom.
+    #[n(2)]
+    pub member: ReplicaId,
+    /// It misses it; or it is linked to it again.
+    #[n(3)]
+    pub missed: bool,
+    /// Later words of a voter go before earlier ones.
+    #[n(4)]
+    pub made: Timestamp,
+}
+
+impl Statement for Missed {
+    const DOMAIN: &'static str = "bocage/v1/missed";
+}
+
 /// The cell mends itself. Each carries its evidence; a replica that finds it wanting skips it, all alike.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum Repair {
@@ -448,6 +476,9 @@ pub enum Evidence {
     /// The member's node says that it drains: its presence. From rules 3 on.
     #[n(5)]
     Drain(#[n(0)] Box<Signed<RecordBody>>),
+    /// Most voters say in the log that they miss the member. From rules 5 on.
+    #[n(6)]
+    Missed,
 }
 
 /// Whom a newcomer relieves, and why it may.
@@ -599,6 +630,7 @@ impl Envelopes for Command {
             Self::Data(signed) => into.push(signed.envelope()),
             Self::Renew(signed) => into.push(signed.envelope()),
             Self::Support(signed) => into.push(signed.envelope()),
+            Self::Miss(signed) => into.push(signed.envelope()),
             Self::Succeed(lineage) => lineage.envelopes(into),
             Self::Repair(repair) => match &**repair {
                 Repair::AddLearner { evidence, candidate, grant, .. }
@@ -625,7 +657,7 @@ impl Envelopes for Evidence {
             Self::Down(verdicts) => into.extend(verdicts.iter().map(Signed::envelope)),
             Self::Revoked(ruled) => ruled.envelopes(into),
             Self::Drain(presence) => into.push(presence.envelope()),
-            Self::Silent | Self::Policy | Self::Wiped(_) => {}
+            Self::Silent | Self::Policy | Self::Wiped(_) | Self::Missed => {}
         }
     }
 }

@@ -13,8 +13,8 @@ mod replica;
 
 pub use capture::{CAPTURE_FORMAT, Capture, CapturedStore};
 pub use command::{
-    Answer, Barrier, Command, DataBatch, Entry, Evidence, InstanceState, Outcome, Query, Release, Relief, Renewal,
-    Repair, Secrets, Support, TenantAction, TenantCommand, Versioned, Workload, Write,
+    Answer, Barrier, Command, DataBatch, Entry, Evidence, InstanceState, Missed, Outcome, Query, Release, Relief,
+    Renewal, Repair, Secrets, Support, TenantAction, TenantCommand, Versioned, Workload, Write,
 };
 pub use description::{Description, LeaseInfo, Member, ReleaseInfo};
 pub use genesis::{Candidate, CellGenesis, Founder, Grant, Receipt, Role};

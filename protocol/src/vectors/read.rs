@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     bundle::BundleHead,
-    cell::{CellGenesis, Command, DataBatch, Entry, Grant, Receipt, Renewal, State, Support, TenantCommand},
+    cell::{CellGenesis, Command, DataBatch, Entry, Grant, Missed, Receipt, Renewal, State, Support, TenantCommand},
     charter::{Ballot, Claim, Invite, Motion, Stamp},
     codec,
     frame::Frame,
@@ -120,6 +120,7 @@ fn statements_are_judged_as_the_vectors_say() {
             Ruling::DOMAIN => verdict::<Ruling>(&bytes),
             Renewal::DOMAIN => verdict::<Renewal>(&bytes),
             Support::DOMAIN => verdict::<Support>(&bytes),
+            Missed::DOMAIN => verdict::<Missed>(&bytes),
             Grant::DOMAIN => verdict::<Grant>(&bytes),
             Receipt::DOMAIN => verdict::<Receipt>(&bytes),
             BundleHead::DOMAIN => verdict::<BundleHead>(&bytes),

@@ -251,6 +251,7 @@ impl Replica {
             departs: (self.leading.departs || self.leading.is_draining(self.me)).then_some(self.me),
             unwilling: self.leading.unwilling.keys().copied().collect(),
             unlinked: Some(&self.leading.unlinked),
+            missed: self.missed(state),
             keyring: Some(&self.leading.keyring),
             logs: state.members().filter_map(|member| known(member.replica)).collect(),
             committed,
@@ -335,6 +336,9 @@ impl Replica {
         }
         if let Some(draining) = self.leading.draining.get(&member.node) {
             return Some(Evidence::Drain(Box::new(draining.presence.clone())));
+        }
+        if self.missed(state).contains(&replica) {
+            return Some(Evidence::Missed);
         }
         state.should_bring_home(member).then_some(Evidence::Policy)
     }

@@ -45,6 +45,8 @@ pub(super) struct Seen<'a> {
     pub(super) unwilling: BTreeSet<ReplicaId>,
     /// Nodes that this node has lost its link to.
     pub(super) unlinked: Option<&'a BTreeSet<NodeId>>,
+    /// Members that most voters miss, and this one too.
+    pub(super) missed: BTreeSet<ReplicaId>,
     /// What this node knows of keys.
     pub(super) keyring: Option<&'a Keyring>,
     /// What is known of the members' logs.
@@ -117,7 +119,8 @@ pub(super) fn mend(state: &State, seen: &Seen<'_>) -> Vec<Step> {
 fn mend_voters(state: &State, seen: &Seen<'_>) -> Option<Step> {
     let member = |replica: ReplicaId| state.members().find(|member| member.replica == replica);
     let is_lost = |replica: ReplicaId| {
-        member(replica).is_some_and(|it| seen.is_down(it.node) || seen.revoked(state, it.operator, it.node).is_some())
+        let gone = |it: &Member| seen.is_down(it.node) || seen.revoked(state, it.operator, it.node).is_some();
+        seen.missed.contains(&replica) || member(replica).is_some_and(gone)
     };
     let drains = |replica: ReplicaId| member(replica).is_some_and(|it| seen.drains(state, it.node).is_some());
     let search = |replaces| Step::Seek(Need::vote(replaces));

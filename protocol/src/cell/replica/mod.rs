@@ -26,6 +26,7 @@ mod leading;
 mod handing;
 mod farewell;
 mod announce;
+mod missing;
 mod sleep;
 mod capturing;
 mod fresh;
@@ -120,6 +121,7 @@ pub struct Replica {
     handing: Option<Handing>,
     heir: Heir,
     announcement: Announcement,
+    missing: missing::Missing,
     sleep: Sleep,
     fresh: Fresh,
     /// Term and leader as last told.
@@ -408,6 +410,7 @@ impl Replica {
         self.elections.keep_hurrying(&mut self.raw.raft);
         self.tick_leading();
         self.tick_announcement();
+        self.tick_missing();
         self.tick_capture();
         self.tick_sleep();
         self.tick_fresh();
@@ -418,6 +421,7 @@ impl Replica {
 
     fn link(&mut self, node: NodeId, up: bool) {
         self.leading.link(node, up);
+        self.missing.link(node, up);
         if up {
             self.ask_anew();
             return;

@@ -158,6 +158,7 @@ impl Replica {
             handing: None,
             heir: Heir::default(),
             announcement: Announcement { last: now.instant },
+            missing: super::missing::Missing::default(),
             sleep: Sleep::default(),
             fresh: Fresh::default(),
             told_leader: (0, 0),

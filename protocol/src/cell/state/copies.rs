@@ -53,7 +53,7 @@ impl State {
             }
             Evidence::Revoked(ruled) => self.revoked(ruled, member.node, member.operator)?,
             Evidence::Drain(presence) => self.drains(presence, member.node)?,
-            Evidence::Down(_) | Evidence::Silent | Evidence::Wiped(_) => {
+            Evidence::Down(_) | Evidence::Silent | Evidence::Wiped(_) | Evidence::Missed => {
                 let detail = "a copy away may be silent because of a cut: it is replaced, not ended";
                 return Err(no(Code::Invalid, detail));
             }
@@ -102,7 +102,7 @@ impl State {
             Evidence::Down(verdicts) => leases::down(verdicts, member.node, self.time),
             Evidence::Revoked(ruled) => self.revoked(ruled, member.node, member.operator),
             Evidence::Drain(presence) => self.drains(presence, member.node),
-            Evidence::Policy | Evidence::Silent | Evidence::Wiped(_) => {
+            Evidence::Policy | Evidence::Silent | Evidence::Wiped(_) | Evidence::Missed => {
                 Err(no(Code::Invalid, "a copy is replaced because its node is down, drains or was revoked"))
             }
         }

@@ -224,6 +224,7 @@ impl State {
                 self.served_beside(instance)?;
             }
             Evidence::Wiped(_) => return Err(no(Code::Invalid, "a wiped disk ends no lease")),
+            Evidence::Missed => return Err(no(Code::Invalid, "voters miss members; a lease ends by its own silence")),
         }
         self.leases.by_number.remove(&instance.number);
         Ok(Effects::head(Outcome::Done))

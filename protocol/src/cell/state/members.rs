@@ -4,7 +4,9 @@ use std::{collections::BTreeMap, time::Duration};
 use minicbor::{Decode, Encode};
 
 use super::{
-    Effects, Membership, RULES_OF_CUT, Refusal, State, leases, no,
+    Effects, Membership, RULES_OF_CUT, Refusal, State, leases,
+    misses::Misses,
+    no,
     place::{self, Cost, Place},
 };
 use crate::{
@@ -52,6 +54,9 @@ struct Seat {
     /// Of a copy that stands away: cell time when it was added.
     #[n(4)]
     stands: Option<Timestamp>,
+    /// Which voters miss it; none ever did.
+    #[n(5)]
+    missed: Option<Misses>,
 }
 
 #[derive(Clone, Copy, Debug, Encode, Decode)]
@@ -142,7 +147,7 @@ impl Members {
             why,
             sealing: place.sealing,
         };
-        self.by_id.insert(replica, Seat { member, joining, cost, supports, stands });
+        self.by_id.insert(replica, Seat { member, joining, cost, supports, stands, missed: None });
     }
 
     /// The copies that stand away, and since when.
@@ -163,6 +168,14 @@ impl Members {
 
     pub(super) fn supports(&self, replica: ReplicaId) -> Option<u32> {
         self.by_id.get(&replica).map(|seat| seat.supports)
+    }
+
+    pub(super) fn misses(&self, replica: ReplicaId) -> Option<&Misses> {
+        self.by_id.get(&replica)?.missed.as_ref()
+    }
+
+    pub(super) fn misses_mut(&mut self, replica: ReplicaId) -> Option<&mut Option<Misses>> {
+        self.by_id.get_mut(&replica).map(|seat| &mut seat.missed)
     }
 
     pub(super) fn joining(&self) -> Option<(ReplicaId, Option<ReplicaId>)> {
@@ -250,7 +263,8 @@ impl State {
                 | Evidence::Silent
                 | Evidence::Wiped(_)
                 | Evidence::Revoked(_)
-                | Evidence::Drain(_) => Err(no(Code::Invalid, "a further voter is wanted by the policy or not at all")),
+                | Evidence::Drain(_)
+                | Evidence::Missed => Err(no(Code::Invalid, "a further voter is wanted by the policy or not at all")),
             };
         };
         let Some(member) = self.members.by_id.get(&replica).map(|seat| &seat.member) else {
@@ -261,6 +275,7 @@ impl State {
             Evidence::Wiped(node) => wiped(*node, member, newcomer),
             Evidence::Revoked(ruled) => self.revoked(ruled, member.node, member.operator),
             Evidence::Drain(presence) => self.drains(presence, member.node),
+            Evidence::Missed => self.may_give_up(replica),
             Evidence::Policy => {
                 let misplaced = !place::allows(&self.policy, Role::Vote, member.jurisdiction);
                 if misplaced || self.brings_quorum_home(member, newcomer) || grade(voters) > self.members.grade() {
@@ -307,6 +322,7 @@ impl State {
             Evidence::Wiped(node) => wiped(*node, member, newcomer),
             Evidence::Revoked(ruled) => self.revoked(ruled, member.node, member.operator),
             Evidence::Drain(presence) => self.drains(presence, member.node),
+            Evidence::Missed => self.may_give_up(learner),
             Evidence::Policy if self.time > joining.since + JOIN_MAX => Ok(()),
             Evidence::Policy => Err(no(Code::Conflict, "the learner still has time to catch up")),
             Evidence::Silent => Err(no(Code::Invalid, "silence ends a lease, not a membership")),
@@ -380,6 +396,7 @@ fn reason(vote: Option<ReplicaId>, evidence: &Evidence) -> String {
         Evidence::Wiped(_) => format!("{taken}, whose disk was wiped"),
         Evidence::Revoked(_) => format!("{taken}, whose node was revoked"),
         Evidence::Drain(_) => format!("{taken}, whose node drains"),
+        Evidence::Missed => format!("{taken}, whom most voters miss"),
         Evidence::Policy | Evidence::Silent => format!("{taken}, as the policy wants it"),
     }
 }

@@ -15,6 +15,7 @@ mod release;
 mod keys;
 mod sessions;
 mod members;
+mod misses;
 mod leases;
 mod copies;
 mod drain;
@@ -60,8 +61,9 @@ use crate::{
 };
 
 /// The newest rules that this version applies by. 2: tenants' keys succeed each other, and a revocation is evidence. 3: a
-/// draining node's presence is evidence. 4: copies stand away, leases there outlast a cut, and `home_cut` holds the quorum.
-pub const RULES_MAX: u32 = 4;
+/// draining node's presence is evidence. 4: copies stand away, leases there outlast a cut, and `home_cut` holds the quorum. 5:
+/// voters say whom they miss.
+pub const RULES_MAX: u32 = 5;
 /// From these rules on there are `Command::Succeed` and `Evidence::Revoked`: replicas of an earlier version cannot read them.
 pub const RULES_OF_KEYS: u32 = 2;
 /// From these rules on there are `Evidence::Drain` and a relief in `Repair::GrantLease`, and all voters let their leader hand
@@ -72,6 +74,8 @@ pub const RULES_OF_DRAIN: u32 = 3;
 pub const RULES_OF_CUT: u32 = 4;
 /// From these rules on replicas know [`Query::Capture`].
 pub const RULES_OF_CAPTURES: u32 = 4;
+/// From these rules on there are `Command::Miss` and `Evidence::Missed`.
+pub const RULES_OF_MISSES: u32 = 5;
 /// The format of an encoded [`State`].
 pub const FORMAT: u32 = 1;
 /// A tenant's command is refused when it was signed further than this from cell time.
@@ -185,6 +189,7 @@ impl State {
             Command::Renew(signed) => self.renew(signed),
             Command::Support(signed) => self.support(signed),
             Command::Succeed(lineage) => self.succeed(lineage),
+            Command::Miss(signed) => self.miss(signed),
             Command::Repair(repair) => match &**repair {
                 Repair::AddLearner { replaces, evidence, candidate, grant } => {
                     self.add_learner(*replaces, evidence, candidate, grant)
@@ -293,7 +298,8 @@ impl State {
             | Command::Renew(_)
             | Command::Repair(_)
             | Command::Support(_)
-            | Command::Succeed(_) => None,
+            | Command::Succeed(_)
+            | Command::Miss(_) => None,
         }
     }
 

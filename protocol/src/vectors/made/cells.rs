@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 use super::{encoded, hex, key};
 use crate::{
     cell::{
-        CellGenesis, Command, Evidence, InstanceState, Repair, Role, State, TenantAction, fixture, state::RULES_MAX,
+        CellGenesis, Command, Evidence, InstanceState, Missed, Repair, Role, State, TenantAction, fixture,
+        state::RULES_MAX,
     },
     id::ReplicaId,
     identity::{Lineage, Signed},
@@ -69,6 +70,13 @@ pub(super) fn cells() -> Value {
     apply("a copy where the policy calls nothing away: refused", &mut state, Command::Repair(Box::new(copy)));
     let ends = Repair::EndCopy { replica: ReplicaId(1), evidence: Evidence::Policy };
     apply("a voter is no copy: refused", &mut state, Command::Repair(Box::new(ends)));
+    for (voter, host) in (1..).map(ReplicaId).zip(&hosts[..2]) {
+        let word = Missed { cell: state.cell(), voter, member: ReplicaId(3), missed: true, made: fixture::FOUNDED };
+        apply("a voter misses another", &mut state, Command::Miss(Signed::seal(&host.keys, &word)));
+    }
+    let (candidate, grant) = (hosts[2].candidate(), hosts[2].grant_to(&state, Role::Learn));
+    let swap = Repair::AddLearner { replaces: Some(ReplicaId(2)), evidence: Evidence::Missed, candidate, grant };
+    apply("in the place of one that is not missed: refused", &mut state, Command::Repair(Box::new(swap)));
     let command = tenant.command(&state, fixture::op("t", 3), TenantAction::Remove);
     apply("by the key that is dead: refused", &mut state, command.clone());
     let Command::Tenant { signed, receipts } = command else { unreachable!("a tenant's command") };

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     bundle::{BUNDLE_FORMAT, BundleHead, Part},
-    cell::{Command, InstanceState, Role, State, Support, fixture},
+    cell::{Command, InstanceState, Missed, Role, State, Support, fixture},
     codec,
     id::{ContentHash, ReplicaId},
     identity::{FOR_EVER, Keypair, Lineage, NodeCertificate, Ruling, Signed, Statement},
@@ -31,6 +31,8 @@ pub(super) fn statements() -> Value {
         &Signed::seal(&host.keys, &host.batch(&state, fixture::op("d", 1), vec![fixture::set("s", "k", "v")])),
     );
     add(&mut list, &Signed::seal(&host.keys, &Support { cell: state.cell(), replica: ReplicaId(1), rules: 1 }));
+    let missed = Missed { cell: state.cell(), voter: ReplicaId(1), member: ReplicaId(2), missed: true, made: NOW };
+    add(&mut list, &Signed::seal(&host.keys, &missed));
     if let Command::Renew(renewal) = host.renewal(&state, 1, InstanceState::Running) {
         add(&mut list, &renewal);
     }

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use super::world::{Knobs, World};
 use crate::{
-    cell::{Input, Seeking},
+    cell::{Input, Seeking, replica::missing::MISSED_AFTER, state::RULES_OF_MISSES},
     id::ReplicaId,
     membership::Liveness,
 };
@@ -79,6 +79,71 @@ fn nobody_found_is_sought_again_only_after_ten_seconds() {
     assert_eq!(count(&world), 1);
     world.run(Duration::from_secs(3));
     assert_eq!(count(&world), 2);
+}
+
+/// A voter dies, nobody speaks of it any more, and there is nobody yet who could replace it. `restarted`: the others have all
+/// started again since.
+fn a_late_newcomer_replaces_a_voter_that_died_long_ago(restarted: bool) {
+    let (mut world, leader) = world(2);
+    world.knobs.places = false;
+    let agreed = |world: &World| world.leader().is_some_and(|at| world.state(at).rules() >= RULES_OF_MISSES);
+    world.run_until(Duration::from_secs(90), agreed).expect("the members say which rules they support");
+    let lost = (leader + 1) % 3;
+    let gone = world.replica(lost).replica();
+    world.kill(lost);
+    let node = world.sites[lost].host.node();
+    for site in (0..3).filter(|site| *site != lost) {
+        world.input(site, Input::Link { node, up: false });
+    }
+    if restarted {
+        for site in (0..3).filter(|site| *site != lost) {
+            world.crash_at(Duration::from_secs(60), site);
+            world.restart_at(Duration::from_secs(70), site);
+        }
+        world.run(Duration::from_secs(75));
+    }
+    world.run(MISSED_AFTER - Duration::from_secs(10));
+    let at = world.leader().unwrap();
+    assert!(!world.state(at).is_missed(gone), "not for long enough");
+    world.run(Duration::from_secs(60));
+    let at = world.leader().unwrap();
+    assert!(world.state(at).is_missed(gone));
+    assert_eq!(world.state(at).joining(), None, "there is nobody who could come");
+    world.knobs.places = true;
+    let whole = |world: &World| {
+        let leader = world.leader().map(|at| world.state(at));
+        leader.is_some_and(|it| it.joining().is_none() && it.members().all(|member| member.replica != gone))
+    };
+    world.run_until(Duration::from_secs(30), whole).expect("somebody came, and replaced it");
+    world.assert_sound();
+}
+
+#[test]
+fn a_voter_that_died_when_nobody_could_replace_it_is_replaced_once_somebody_can() {
+    a_late_newcomer_replaces_a_voter_that_died_long_ago(false);
+}
+
+#[test]
+fn who_starts_after_a_member_died_misses_it_too() {
+    a_late_newcomer_replaces_a_voter_that_died_long_ago(true);
+}
+
+#[test]
+fn who_comes_back_after_long_is_missed_no_more() {
+    let (mut world, leader) = world(0);
+    let agreed = |world: &World| world.leader().is_some_and(|at| world.state(at).rules() >= RULES_OF_MISSES);
+    world.run_until(Duration::from_secs(90), agreed).expect("the members say which rules they support");
+    let lost = (leader + 1) % 3;
+    let (gone, node) = (world.replica(lost).replica(), world.sites[lost].host.node());
+    world.crash_at(Duration::ZERO, lost);
+    let others: Vec<usize> = (0..3).filter(|site| *site != lost).collect();
+    others.iter().for_each(|site| world.input(*site, Input::Link { node, up: false }));
+    let missed = |world: &World| world.leader().is_some_and(|at| world.state(at).is_missed(gone));
+    world.run_until(MISSED_AFTER + Duration::from_secs(60), missed).expect("both miss it");
+    world.restart_at(Duration::ZERO, lost);
+    others.iter().for_each(|site| world.input(*site, Input::Link { node, up: true }));
+    world.run_until(Duration::from_secs(40), |world| !missed(world)).expect("both have it again");
+    world.assert_sound();
 }
 
 #[test]

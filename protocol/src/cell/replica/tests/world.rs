@@ -235,7 +235,18 @@ impl World {
             this.sites[at].replica = Some(replica);
             this.drain(at);
         }
+        (0..voters).for_each(|at| this.link(at));
         this
+    }
+
+    /// A replica that just started is told whom its node is linked to.
+    fn link(&mut self, at: usize) {
+        for other in (0..self.sites.len()).filter(|other| *other != at) {
+            if self.lives_with(at, other) {
+                let node = self.sites[other].host.node();
+                self.input(at, Input::Link { node, up: true });
+            }
+        }
     }
 
     fn seed_of(site: usize) -> Seed {
@@ -609,6 +620,7 @@ impl World {
         }
         self.sites[at].replica = replica;
         self.drain(at);
+        self.link(at);
     }
 
     fn deliver(&mut self, to: NodeId, from: NodeId, message: Message) {
@@ -624,6 +636,7 @@ impl World {
             let me = site.host.identity();
             site.replica = Some(Replica::join(config, seed, me, cell, ReplicaId(message.to), now));
             self.drain(to);
+            self.link(to);
         }
         self.input(to, Input::Received { from, message });
     }

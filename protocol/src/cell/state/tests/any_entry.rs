@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::{super::*, *};
 use crate::{
-    cell::{DataBatch, Evidence, InstanceState, Renewal, Support, Write},
+    cell::{DataBatch, Evidence, InstanceState, Missed, Renewal, Support, Write},
     id::InstanceId,
     identity::Signed,
     membership::Liveness,
@@ -137,7 +137,13 @@ fn command() -> impl Strategy<Value = Command> {
         let rules = u32::try_from(rules).unwrap_or(u32::MAX);
         Command::Support(Signed::seal(&host.keys, &Support { cell, replica: ReplicaId(replica), rules }))
     });
-    prop_oneof![3 => tenant(), 3 => data, 2 => renew, 4 => repair(), 1 => support]
+    let miss = (host(), number(), number(), number(), proptest::bool::ANY).prop_map(
+        move |(host, voter, member, at, missed)| {
+            let (voter, member, made) = (ReplicaId(voter), ReplicaId(member), Timestamp(at));
+            Command::Miss(Signed::seal(&host.keys, &Missed { cell, voter, member, missed, made }))
+        },
+    );
+    prop_oneof![3 => tenant(), 3 => data, 2 => renew, 4 => repair(), 1 => support, 1 => miss]
 }
 
 /// How long after the last one, on which line, by which rules, what.

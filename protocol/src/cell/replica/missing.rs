@@ -1,0 +1,107 @@
+//! A voter that has had no link to a member's node for long says so in the log, and takes it back once it has one: see
+//! `cell::state`'s misses. A word that is not heard is said again, to itself by who leads, else to the leader.
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use super::Replica;
+use crate::{
+    cell::{Command, Member, Message, Missed, State, state::RULES_OF_MISSES},
+    context::Context,
+    id::{NodeId, ReplicaId, RequestId},
+    time::Instant,
+};
+
+/// A member's node that this one has had no link to for so long is missed. Observers call a dead node down within seconds; this
+/// is for what they cannot say any more.
+pub(super) const MISSED_AFTER: Duration = Duration::from_mins(5);
+/// A word that the state does not show is said again after so long.
+const AGAIN: Duration = Duration::from_secs(15);
+/// Nobody waits for the answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Nodes remembered as linked; a cell has far fewer.
+const NODES_MAX: usize = 256;
+
+/// Which members' nodes this one is linked to, and since when it is not.
+#[derive(Debug, Default)]
+pub(super) struct Missing {
+    linked: BTreeSet<NodeId>,
+    /// By when it is noticed first that there is no link, which is within a tick.
+    since: BTreeMap<NodeId, Instant>,
+    said: Option<Instant>,
+}
+
+impl Missing {
+    pub(super) fn link(&mut self, node: NodeId, up: bool) {
+        if !up {
+            self.linked.remove(&node);
+        } else if self.linked.len() < NODES_MAX {
+            self.linked.insert(node);
+            self.since.remove(&node);
+        }
+    }
+
+    fn look(&mut self, state: &State, now: Instant) {
+        let nodes: BTreeSet<NodeId> = state.members().map(|member| member.node).collect();
+        self.since.retain(|node, _| nodes.contains(node));
+        for node in nodes.into_iter().filter(|node| !self.linked.contains(node)) {
+            self.since.entry(node).or_insert(now);
+        }
+    }
+
+    /// What there is to say of a node: that it is missed, or that it is not; nothing as long as that is open.
+    fn misses(&self, node: NodeId, now: Instant) -> Option<bool> {
+        if self.linked.contains(&node) {
+            return Some(false);
+        }
+        let since = self.since.get(&node)?;
+        (now.since(*since) >= MISSED_AFTER).then_some(true)
+    }
+}
+
+impl Replica {
+    /// Says whom this voter misses, or misses no more: one word at a time.
+    pub(super) fn tick_missing(&mut self) {
+        let now = self.now.instant;
+        let Some(state) = &self.state else { return };
+        self.missing.look(state, now);
+        let Some((member, missed)) = self.word_due() else { return };
+        if self.missing.said.is_some_and(|said| now < said + AGAIN) {
+            return;
+        }
+        let Some(leader) = self.leader() else { return };
+        self.missing.said = Some(now);
+        let word = Missed { cell: self.cell, voter: self.id, member, missed, made: self.now.wall };
+        let command = Command::Miss(self.identity.seal(&word));
+        if self.is_leader() {
+            return self.proposals.push_own(command);
+        }
+        let context = Context::until(RequestId::default(), now + PATIENCE).to_wire(self.now);
+        self.send(leader, Message::Propose { context, command: Box::new(command) });
+    }
+
+    /// A member of whom the state does not show what this voter would say of it.
+    pub(super) fn word_due(&self) -> Option<(ReplicaId, bool)> {
+        let state = self.state.as_ref().filter(|state| state.rules() >= RULES_OF_MISSES)?;
+        let votes = |member: &Member| member.replica == self.id && member.votes;
+        if state.removed().is_some() || !state.members().any(votes) {
+            return None;
+        }
+        let others = state.members().filter(|member| member.node != self.me);
+        let due = |member: &Member| {
+            let missed = self.missing.misses(member.node, self.now.instant)?;
+            (state.is_missed_by(member.replica, self.id) != missed).then_some((member.replica, missed))
+        };
+        others.into_iter().find_map(due)
+    }
+
+    /// The members that most voters miss, and this one too.
+    pub(super) fn missed(&self, state: &State) -> BTreeSet<ReplicaId> {
+        let gone = |member: &&Member| {
+            let linked = self.missing.linked.contains(&member.node);
+            member.node != self.me && !linked && state.is_missed(member.replica)
+        };
+        state.members().filter(gone).map(|member| member.replica).collect()
+    }
+}
