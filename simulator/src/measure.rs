@@ -27,6 +27,7 @@ pub(crate) const NAMES: &[&str] = &[
     "sent_frames_per_node_s",
     "links_per_node",
     "converged_after_ms",
+    "apps_lost_with_their_majority",
 ];
 
 /// The unit of a measure, which is the end of its name.

@@ -281,3 +281,12 @@ fn a_panic_is_a_crash_and_its_exit_code_says_so() {
     assert!(violates(&report, Property::Crash));
     assert_eq!(report.exit_code(), 3);
 }
+
+#[test]
+fn a_hoster_who_comes_late_takes_the_vote_of_one_who_left_long_ago() {
+    let scenario = Scenario::parse(include_str!("../scenarios/late-newcomer.toml")).unwrap();
+    for seed in 1..=8 {
+        let report = run(&scenario, seed);
+        assert!(report.violations.is_empty(), "{}", report.to_text());
+    }
+}

@@ -545,6 +545,8 @@ impl<D: Daemon> World<D> {
         let links: usize = running.iter().map(|node| self.hosts[*node as usize].peers.len()).sum();
         measures.note("links_per_node", ratio(links as u64, running.len() as u64));
         let converged = self.checks.convergence.converged_at().zip(self.healed);
+        let deployed = self.apps.iter().filter(|app| app.cell.is_some()).count() as u64;
+        measures.note("apps_lost_with_their_majority", ratio(self.checks.convergence.excused(), deployed));
         measures.note("converged_after_ms", converged.map(|(at, healed)| ms(at - healed)));
         measures
     }
@@ -573,7 +575,6 @@ impl<D: Daemon> World<D> {
         counts.insert("offers_changed", self.tally.offers.len() as u64);
         counts.insert("nodes_ever", self.hosts.len() as u64);
         counts.insert("nodes_running", self.running().len() as u64);
-        counts.insert("apps_lost_with_their_majority", checks.convergence.excused());
         counts.insert("apps_deployed", self.apps.iter().filter(|app| app.cell.is_some()).count() as u64);
         counts
     }

@@ -89,7 +89,7 @@ impl Replica {
         }
     }
 
-    fn provide(&mut self) {
+    pub(super) fn provide(&mut self) {
         let (meta, bytes) = self.snapshot_now();
         let content = ContentHash::of(&bytes);
         self.withdraw(Some(content));
@@ -168,12 +168,19 @@ impl Replica {
             self.step(message);
             return;
         }
+        if offer.meta.index != committed {
+            self.fetch(from, kept);
+        }
+    }
+
+    /// Fetches the state that a message offers.
+    pub(super) fn fetch(&mut self, from: NodeId, kept: RaftMessage) {
+        let Some(offer) = &kept.snapshot else { return };
+        let (content, size_bytes) = (offer.content, offer.size_bytes);
         let bytes_max = self.config.state_bytes_max.saturating_mul(2).saturating_add(SNAPSHOT_EXTRA_BYTES_MAX);
-        let contradicts = offer.meta.index == committed;
-        if contradicts || offer.size_bytes > bytes_max {
+        if size_bytes > bytes_max {
             return;
         }
-        let (content, size_bytes) = (offer.content, offer.size_bytes);
         let again = self.fetching.as_ref().is_some_and(|fetching| fetching.is_of(content) && fetching.from == from);
         self.fetching = Some(Fetching { message: kept, from });
         if !again {
@@ -191,6 +198,10 @@ impl Replica {
         let fits = state.cell() == self.cell && state.applied() == offer.meta.index && mine && state.is_understood();
         if !fits || self.state.as_ref().is_some_and(|own| own.line() != state.line()) {
             return;
+        }
+        if self.is_shown_out(&state) {
+            self.state = Some(state);
+            return self.end();
         }
         self.arrived = Some((offer.meta, Box::new(state), bytes));
         // It waited: what it says is checked again against what is known now.

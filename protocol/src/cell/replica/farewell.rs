@@ -1,13 +1,16 @@
 //! A member that left is told so, and its replica ends. raft sends nothing to whom it removed, not even the commit of the very
-//! entry that removed him; so the leader says it once when it applies that entry, and to whoever still asks for votes.
+//! entry that removed him; so the leader says it once when it applies that entry, and to whoever still asks for votes. So does
+//! every other member that knows it, for whoever was away may know none that leads: to him, what is committed is all that
+//! counts. Where the log does not go back so far, the whole state is shown instead.
 use raft::{
     GetEntriesContext,
     eraftpb::{Message, MessageType},
 };
 
-use super::Replica;
+use super::{Replica, letter};
 use crate::{
-    cell::{Output, RaftMessage},
+    cell::{Message as CellMessage, Output, RaftMessage, State},
+    id::ReplicaId,
     refusal::Code,
 };
 
@@ -15,15 +18,19 @@ use crate::{
 const FAREWELL_BYTES_MAX: u64 = 256 << 10;
 
 impl Replica {
-    /// Whether a replica that is no member any more asks this leader for its vote.
+    /// Whether a replica that is no member any more asks for a vote.
     pub(super) fn is_asked_by_who_left(&self, message: &RaftMessage) -> bool {
         let asks = [MessageType::MsgRequestVote, MessageType::MsgRequestPreVote].map(|kind| kind as i32);
-        self.is_leader() && asks.contains(&i32::from(message.kind)) && self.raw.raft.prs().get(message.from).is_none()
+        let knows = self.is_leader() || self.state.as_ref().is_some_and(|state| has_left(state, message.from));
+        knows && asks.contains(&i32::from(message.kind)) && self.raw.raft.prs().get(message.from).is_none()
     }
 
     /// Sends what is committed after `index`, if that is an entry of this log.
     pub(super) fn say_farewell(&mut self, to: u64, index: u64, log_term: u64) {
         let log = &self.raw.raft.raft_log;
+        if index + 1 < log.first_index() {
+            return self.show_out(to);
+        }
         if index > log.last_index() || log.term(index).ok() != Some(log_term) {
             return;
         }
@@ -37,6 +44,34 @@ impl Replica {
         (message.index, message.log_term, message.commit) = (index, log_term, log.committed);
         message.set_entries(entries.into());
         self.post(vec![message]);
+    }
+
+    /// Offers the state to a replica that left so long ago that no entries lead from its log to here.
+    fn show_out(&mut self, to: u64) {
+        if !self.state.as_ref().is_some_and(|state| has_left(state, to)) {
+            return;
+        }
+        if self.provided.is_none() {
+            self.provide();
+        }
+        let (Some(offer), Some(node)) = (self.provided.as_ref().map(|it| it.offer.clone()), self.node_of(to)) else {
+            return;
+        };
+        let (line, term, from) = (self.line(), self.raw.raft.term, self.id.0);
+        let message = RaftMessage {
+            kind: letter::SNAPSHOT,
+            to,
+            from,
+            term,
+            snapshot: Some(Box::new(offer)),
+            ..RaftMessage::default()
+        };
+        self.send(node, CellMessage::Raft { line, message });
+    }
+
+    /// A member shows a state of which this replica is no member: it is true once it says so itself.
+    pub(super) fn is_shown_out(&self, state: &State) -> bool {
+        has_left(state, self.id.0) && self.state.as_ref().is_some_and(|own| own.applied() < state.applied())
     }
 
     /// Those that an entry removed hear that it is committed.
@@ -73,8 +108,18 @@ impl Replica {
         if is_member || counts.iter().any(|ids| ids.contains(&id)) || state.node_of(self.id) != Some(self.me) {
             return;
         }
+        self.end();
+    }
+
+    pub(super) fn end(&mut self) {
         self.describe();
         self.stop(Code::NotFound, "it has left its cell".to_owned());
         self.outbox.push(Output::Left);
     }
+}
+
+/// Whether a replica was a member, and is none any more. Ids are given once, so this stays true.
+fn has_left(state: &State, replica: u64) -> bool {
+    let replica = ReplicaId(replica);
+    state.node_of(replica).is_some() && state.members().all(|member| member.replica != replica)
 }

@@ -195,7 +195,6 @@ impl Replica {
             return;
         }
         self.repeat_round();
-        self.tick_snapshots();
         self.mend();
     }
 

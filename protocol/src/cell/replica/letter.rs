@@ -32,6 +32,9 @@ const STAMP_AHEAD_MAX: std::time::Duration = std::time::Duration::from_secs(30);
 /// raft's number of `MsgTransferLeader`: the notice of who was handed the lead, which is never stepped.
 pub(super) const TRANSFER_LEADER: u8 = 13;
 
+/// raft's number of `MsgSnapshot`.
+pub(super) const SNAPSHOT: u8 = 7;
+
 /// raft's number of `MsgRequestPreVote`.
 pub(super) const REQUEST_PRE_VOTE: u8 = 17;
 
@@ -227,6 +230,16 @@ pub(super) fn check_meta(meta: &SnapshotMeta, me: u64) -> Result<(), Dropped> {
         return Ok(());
     }
     Err(Dropped::Malformed("a snapshot with an impossible membership"))
+}
+
+/// Whether a message offers a state of which its receiver is no member: raft takes none such.
+pub(super) fn shows_out(message: &RaftMessage) -> bool {
+    message.kind == SNAPSHOT
+        && message.snapshot.as_ref().is_some_and(|offer| {
+            let meta = &offer.meta;
+            let sets = [&meta.voters, &meta.learners, &meta.voters_outgoing, &meta.learners_next];
+            sets.iter().all(|set| set.len() <= MEMBERS_MAX && !set.contains(&message.to))
+        })
 }
 
 /// Whether an entry is stamped too far ahead of `wall`. Reads only the stamp, the first field of an encoded entry.

@@ -306,6 +306,9 @@ impl Replica {
         if self.is_asked_by_who_left(&message) {
             return self.say_farewell(message.from, message.index, message.log_term);
         }
+        if letter::shows_out(&message) && message.to == self.id.0 {
+            return self.fetch(from, message);
+        }
         let (offer, term) = (message.snapshot.clone(), message.term);
         let kept = offer.is_some().then(|| message.clone());
         let sender = message.from;
@@ -409,6 +412,7 @@ impl Replica {
         self.elections.settle(&mut self.raw.raft);
         self.elections.keep_hurrying(&mut self.raw.raft);
         self.tick_leading();
+        self.tick_snapshots();
         self.tick_announcement();
         self.tick_missing();
         self.tick_capture();

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use super::world::{Knobs, World};
 use crate::{
-    cell::{Input, Seeking, replica::missing::MISSED_AFTER, state::RULES_OF_MISSES},
+    cell::{CellConfig, Input, Seeking, replica::missing::MISSED_AFTER, state::RULES_OF_MISSES},
     id::ReplicaId,
     membership::Liveness,
 };
@@ -144,6 +144,51 @@ fn who_comes_back_after_long_is_missed_no_more() {
     others.iter().for_each(|site| world.input(*site, Input::Link { node, up: true }));
     world.run_until(Duration::from_secs(40), |world| !missed(world)).expect("both have it again");
     world.assert_sound();
+}
+
+/// A voter was replaced while it was away; when it comes back it knows only one of those who are left, which does not lead.
+fn who_was_replaced_comes_back(config: CellConfig) {
+    let mut world = World::new(11, 3, 2, Knobs { places: true, config, ..Knobs::default() });
+    let agreed = |world: &World| world.leader().is_some_and(|at| world.state(at).rules() >= RULES_OF_MISSES);
+    world.run_until(Duration::from_secs(90), agreed).expect("the members say which rules they support");
+    let leader = world.leader().unwrap();
+    let (lost, other) = ((leader + 1) % 3, (leader + 2) % 3);
+    let gone = world.replica(lost).replica();
+    world.crash_at(Duration::ZERO, lost);
+    world.run(Duration::from_secs(1));
+    condemn(&mut world, lost);
+    let swapped = |world: &World| {
+        let state = world.leader().map(|at| world.state(at));
+        state.is_some_and(|it| it.joining().is_none() && it.members().all(|member| member.replica != gone))
+    };
+    world.run_until(Duration::from_secs(10), swapped).expect("it is replaced");
+    world.add_client(leader);
+    world.run(Duration::from_secs(5));
+    world.stop_clients();
+    let knows_none_that_leads = |world: &World| world.leader().is_some_and(|at| at > 2);
+    world.input(leader, Input::Depart);
+    world.run(Duration::from_secs(2));
+    world.kill(leader);
+    if !knows_none_that_leads(&world) {
+        world.input(other, Input::Depart);
+    }
+    world.run_until(Duration::from_secs(20), knows_none_that_leads).expect("the newcomer leads");
+    world.knobs.places = false;
+    world.restart_at(Duration::ZERO, lost);
+    let ended = |world: &World| world.sites[lost].left == Some(gone);
+    let took = world.run_until(Duration::from_secs(30), ended).expect("it is told that it has left");
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    world.assert_sound();
+}
+
+#[test]
+fn who_was_replaced_and_comes_back_to_strangers_is_told_by_one_who_does_not_lead() {
+    who_was_replaced_comes_back(CellConfig::default());
+}
+
+#[test]
+fn who_was_replaced_so_long_ago_that_no_log_tells_it_is_shown_the_state() {
+    who_was_replaced_comes_back(CellConfig { snapshot_entries: 10, ..CellConfig::default() });
 }
 
 #[test]
