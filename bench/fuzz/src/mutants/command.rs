@@ -122,6 +122,7 @@ fn envelope_of(command: &Command) -> Option<&Envelope> {
         Command::Data(signed) => Some(signed.envelope()),
         Command::Renew(signed) => Some(signed.envelope()),
         Command::Support(signed) => Some(signed.envelope()),
+        Command::Miss(signed) => Some(signed.envelope()),
         Command::Repair(_) | Command::Succeed(_) => None,
     }
 }
@@ -144,6 +145,10 @@ fn regraft(command: &Command, other: &Envelope, rng: &mut Rng) -> (&'static str,
             let (what, signed) = graft(signed, other, rng);
             (what, Command::Support(signed))
         }
+        Command::Miss(signed) => {
+            let (what, signed) = graft(signed, other, rng);
+            (what, Command::Miss(signed))
+        }
         Command::Repair(_) | Command::Succeed(_) => ("forged: nothing to graft", command.clone()),
     }
 }
@@ -156,6 +161,7 @@ fn elsewhere(command: &Command, tenant: &Keypair, host: &Keypair) -> Command {
         Command::Data(signed) => Command::Data(other_domain(signed, host)),
         Command::Renew(signed) => Command::Renew(other_domain(signed, host)),
         Command::Support(signed) => Command::Support(other_domain(signed, host)),
+        Command::Miss(signed) => Command::Miss(other_domain(signed, host)),
         Command::Repair(_) | Command::Succeed(_) => command.clone(),
     }
 }
@@ -170,6 +176,7 @@ fn resign(command: &Command, by: &Keypair) -> Command {
         Command::Data(signed) => Command::Data(Signed::seal(by, &signed.open().expect(opened))),
         Command::Renew(signed) => Command::Renew(Signed::seal(by, &signed.open().expect(opened))),
         Command::Support(signed) => Command::Support(Signed::seal(by, &signed.open().expect(opened))),
+        Command::Miss(signed) => Command::Miss(Signed::seal(by, &signed.open().expect(opened))),
         Command::Repair(_) | Command::Succeed(_) => command.clone(),
     }
 }

@@ -127,6 +127,7 @@ pub(super) fn statements() -> Named<Vec<u8>> {
             Command::Data(signed) => codec::encode(signed),
             Command::Renew(signed) => codec::encode(signed),
             Command::Support(signed) => codec::encode(signed),
+            Command::Miss(signed) => codec::encode(signed),
             Command::Repair(_) | Command::Succeed(_) => continue,
         };
         all.push((name, signed));

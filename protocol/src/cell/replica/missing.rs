@@ -16,6 +16,8 @@ use crate::{
 /// A member's node that this one has had no link to for so long is missed. Observers call a dead node down within seconds; this
 /// is for what they cannot say any more.
 pub(super) const MISSED_AFTER: Duration = Duration::from_mins(5);
+/// It is looked so often.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A word that the state does not show is said again after so long.
 const AGAIN: Duration = Duration::from_secs(15);
 /// Nobody waits for the answer.
@@ -27,8 +29,9 @@ const NODES_MAX: usize = 256;
 #[derive(Debug, Default)]
 pub(super) struct Missing {
     linked: BTreeSet<NodeId>,
-    /// By when it is noticed first that there is no link, which is within a tick.
+    /// When it was noticed first that there is no link.
     since: BTreeMap<NodeId, Instant>,
+    looked: Instant,
     said: Option<Instant>,
 }
 
@@ -43,10 +46,10 @@ impl Missing {
     }
 
     fn look(&mut self, state: &State, now: Instant) {
-        let nodes: BTreeSet<NodeId> = state.members().map(|member| member.node).collect();
-        self.since.retain(|node, _| nodes.contains(node));
-        for node in nodes.into_iter().filter(|node| !self.linked.contains(node)) {
-            self.since.entry(node).or_insert(now);
+        self.looked = now;
+        self.since.retain(|node, _| state.members().any(|member| member.node == *node));
+        for member in state.members().filter(|member| !self.linked.contains(&member.node)) {
+            self.since.entry(member.node).or_insert(now);
         }
     }
 
@@ -64,7 +67,7 @@ impl Replica {
     /// Says whom this voter misses, or misses no more: one word at a time.
     pub(super) fn tick_missing(&mut self) {
         let now = self.now.instant;
-        let Some(state) = &self.state else { return };
+        let Some(state) = self.state.as_ref().filter(|_| now >= self.missing.looked + LOOK_EVERY) else { return };
         self.missing.look(state, now);
         let Some((member, missed)) = self.word_due() else { return };
         if self.missing.said.is_some_and(|said| now < said + AGAIN) {

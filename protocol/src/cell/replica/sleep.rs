@@ -240,7 +240,6 @@ impl Replica {
     fn is_idle(&self) -> bool {
         let announced = self.state.as_ref().and_then(|state| state.supports(self.id)).is_none_or(|it| it >= RULES_MAX);
         announced
-            && self.word_due().is_none()
             && !self.has_work()
             && self.nobody_asks()
             && !self.writes.is_busy()
@@ -248,6 +247,7 @@ impl Replica {
             && self.captured.is_none()
             && self.fetching.is_none()
             && self.arrived.is_none()
+            && self.word_due().is_none()
     }
 
     fn has_work(&self) -> bool {

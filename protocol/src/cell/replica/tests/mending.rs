@@ -97,15 +97,15 @@ fn a_late_newcomer_replaces_a_voter_that_died_long_ago(restarted: bool) {
     }
     if restarted {
         for site in (0..3).filter(|site| *site != lost) {
-            world.crash_at(Duration::from_secs(60), site);
+            world.crash_at(Duration::from_secs(59), site);
             world.restart_at(Duration::from_secs(70), site);
         }
         world.run(Duration::from_secs(75));
     }
-    world.run(MISSED_AFTER - Duration::from_secs(10));
+    world.run(MISSED_AFTER.saturating_sub(Duration::from_secs(10)));
     let at = world.leader().unwrap();
     assert!(!world.state(at).is_missed(gone), "not for long enough");
-    world.run(Duration::from_secs(60));
+    world.run(Duration::from_mins(1));
     let at = world.leader().unwrap();
     assert!(world.state(at).is_missed(gone));
     assert_eq!(world.state(at).joining(), None, "there is nobody who could come");
@@ -137,11 +137,15 @@ fn who_comes_back_after_long_is_missed_no_more() {
     let (gone, node) = (world.replica(lost).replica(), world.sites[lost].host.node());
     world.crash_at(Duration::ZERO, lost);
     let others: Vec<usize> = (0..3).filter(|site| *site != lost).collect();
-    others.iter().for_each(|site| world.input(*site, Input::Link { node, up: false }));
+    for site in &others {
+        world.input(*site, Input::Link { node, up: false });
+    }
     let missed = |world: &World| world.leader().is_some_and(|at| world.state(at).is_missed(gone));
-    world.run_until(MISSED_AFTER + Duration::from_secs(60), missed).expect("both miss it");
+    world.run_until(MISSED_AFTER + Duration::from_mins(1), missed).expect("both miss it");
     world.restart_at(Duration::ZERO, lost);
-    others.iter().for_each(|site| world.input(*site, Input::Link { node, up: true }));
+    for site in &others {
+        world.input(*site, Input::Link { node, up: true });
+    }
     world.run_until(Duration::from_secs(40), |world| !missed(world)).expect("both have it again");
     world.assert_sound();
 }
