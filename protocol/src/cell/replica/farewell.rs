@@ -1,7 +1,7 @@
 //! A member that left is told so, and its replica ends. raft sends nothing to whom it removed, not even the commit of the very
 //! entry that removed him; so the leader says it once when it applies that entry, and to whoever still asks for votes. So does
 //! every other member that knows it, for whoever was away may know none that leads: to him, what is committed is all that
-//! counts. Where the log does not go back so far, the whole state is shown instead.
+//! counts. Where no entries lead from his log to here, the whole state is shown instead.
 use raft::{
     GetEntriesContext,
     eraftpb::{Message, MessageType},
@@ -25,14 +25,12 @@ impl Replica {
         knows && asks.contains(&i32::from(message.kind)) && self.raw.raft.prs().get(message.from).is_none()
     }
 
-    /// Sends what is committed after `index`, if that is an entry of this log.
+    /// Sends what is committed after `index`, if that is an entry of this log; else the whole state says it.
     pub(super) fn say_farewell(&mut self, to: u64, index: u64, log_term: u64) {
         let log = &self.raw.raft.raft_log;
-        if index + 1 < log.first_index() {
+        let held = (log.first_index() - 1..=log.last_index()).contains(&index);
+        if !held || log.term(index).ok() != Some(log_term) {
             return self.show_out(to);
-        }
-        if index > log.last_index() || log.term(index).ok() != Some(log_term) {
-            return;
         }
         let context = GetEntriesContext::empty(false);
         let Ok(entries) = log.slice(index + 1, log.committed.max(index) + 1, FAREWELL_BYTES_MAX, context) else {
@@ -46,12 +44,15 @@ impl Replica {
         self.post(vec![message]);
     }
 
-    /// Offers the state to a replica that left so long ago that no entries lead from its log to here.
+    /// Offers the state to a replica that left, and from whose log no entries lead to here: it was away for too long, or ends with
+    /// what was never agreed.
     fn show_out(&mut self, to: u64) {
         if !self.state.as_ref().is_some_and(|state| has_left(state, to)) {
             return;
         }
         if self.provided.is_none() {
+            // What is offered is withdrawn by ticks.
+            self.wake();
             self.provide();
         }
         let (Some(offer), Some(node)) = (self.provided.as_ref().map(|it| it.offer.clone()), self.node_of(to)) else {

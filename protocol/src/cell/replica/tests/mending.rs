@@ -3,7 +3,11 @@ use std::time::Duration;
 
 use super::world::{Knobs, World};
 use crate::{
-    cell::{CellConfig, Input, Seeking, replica::missing::MISSED_AFTER, state::RULES_OF_MISSES},
+    cell::{
+        CellConfig, Input, Seeking,
+        replica::missing::MISSED_AFTER,
+        state::{RULES_OF_MISSES, fixture},
+    },
     id::ReplicaId,
     membership::Liveness,
 };
@@ -151,21 +155,36 @@ fn who_comes_back_after_long_is_missed_no_more() {
 }
 
 /// A voter was replaced while it was away; when it comes back it knows only one of those who are left, which does not lead.
-fn who_was_replaced_comes_back(config: CellConfig) {
+/// `tail`: it led, and its log ends with what was never agreed.
+fn who_was_replaced_comes_back(config: CellConfig, tail: bool) {
     let mut world = World::new(11, 3, 2, Knobs { places: true, config, ..Knobs::default() });
     let agreed = |world: &World| world.leader().is_some_and(|at| world.state(at).rules() >= RULES_OF_MISSES);
     world.run_until(Duration::from_secs(90), agreed).expect("the members say which rules they support");
     let leader = world.leader().unwrap();
-    let (lost, other) = ((leader + 1) % 3, (leader + 2) % 3);
+    let lost = if tail { leader } else { (leader + 1) % 3 };
+    let others = [(lost + 1) % 3, (lost + 2) % 3];
     let gone = world.replica(lost).replica();
+    if tail {
+        for other in others {
+            world.cut(lost, other, true);
+        }
+        let write = world.write(1, vec![fixture::set("s", "k", "never agreed")]);
+        world.propose(lost, write, Duration::from_secs(1));
+        world.run(Duration::from_millis(100));
+    }
     world.crash_at(Duration::ZERO, lost);
-    world.run(Duration::from_secs(1));
+    world.run(Duration::from_secs(2));
+    for other in others {
+        world.cut(lost, other, false);
+    }
     condemn(&mut world, lost);
     let swapped = |world: &World| {
         let state = world.leader().map(|at| world.state(at));
         state.is_some_and(|it| it.joining().is_none() && it.members().all(|member| member.replica != gone))
     };
     world.run_until(Duration::from_secs(10), swapped).expect("it is replaced");
+    let leader = world.leader().unwrap();
+    let other = if leader == others[0] { others[1] } else { others[0] };
     world.add_client(leader);
     world.run(Duration::from_secs(5));
     world.stop_clients();
@@ -187,12 +206,17 @@ fn who_was_replaced_comes_back(config: CellConfig) {
 
 #[test]
 fn who_was_replaced_and_comes_back_to_strangers_is_told_by_one_who_does_not_lead() {
-    who_was_replaced_comes_back(CellConfig::default());
+    who_was_replaced_comes_back(CellConfig::default(), false);
 }
 
 #[test]
 fn who_was_replaced_so_long_ago_that_no_log_tells_it_is_shown_the_state() {
-    who_was_replaced_comes_back(CellConfig { snapshot_entries: 10, ..CellConfig::default() });
+    who_was_replaced_comes_back(CellConfig { snapshot_entries: 10, ..CellConfig::default() }, false);
+}
+
+#[test]
+fn who_was_replaced_and_comes_back_with_entries_that_were_never_agreed_is_shown_the_state() {
+    who_was_replaced_comes_back(CellConfig::default(), true);
 }
 
 #[test]
