@@ -282,6 +282,16 @@ fn a_panic_is_a_crash_and_its_exit_code_says_so() {
     assert_eq!(report.exit_code(), 3);
 }
 
+/// Seed 56 of a hunt.
+#[test]
+fn a_process_whose_disk_fails_while_it_opens_is_started_again_when_the_disk_is_well() {
+    let fails = "[[fault]]\nat_s = 10\nfor_s = 13\nwhat = \"fail-sync\"\nwho = { node = 1 }\n";
+    let power = "[[fault]]\nat_s = 15\nfor_s = 1\nwhat = \"power\"\nwho = { node = 1 }\n";
+    let report = run(&five(&format!("{fails}{power}")), 1);
+    assert!(report.violations.is_empty(), "{}", report.to_text());
+    assert_eq!(report.counts["nodes_running"], 5);
+}
+
 #[test]
 fn a_hoster_who_comes_late_takes_the_vote_of_one_who_left_long_ago() {
     let scenario = Scenario::parse(include_str!("../scenarios/late-newcomer.toml")).unwrap();

@@ -6,7 +6,7 @@ use super::Replica;
 use crate::{
     cell::{Command, Message, Support, state::RULES_MAX},
     context::Context,
-    id::RequestId,
+    id::{NodeId, RequestId},
     time::Instant,
 };
 
@@ -37,11 +37,15 @@ impl Replica {
         let Some(leader) = self.leader() else { return };
         self.announcement.last = now;
         let support = Support { cell: self.cell, replica: self.id, rules: RULES_MAX };
-        let command = Command::Support(self.identity.seal(&support));
+        self.tell_leader(leader, Command::Support(self.identity.seal(&support)));
+    }
+
+    /// A member's word goes into the log: by itself if it leads, else by who does.
+    pub(super) fn tell_leader(&mut self, leader: NodeId, word: Command) {
         if self.is_leader() {
-            return self.proposals.push_own(command);
+            return self.proposals.push_own(word);
         }
-        let context = Context::until(RequestId::default(), now + PATIENCE).to_wire(self.now);
-        self.send(leader, Message::Propose { context, command: Box::new(command) });
+        let context = Context::until(RequestId::default(), self.now.instant + PATIENCE).to_wire(self.now);
+        self.send(leader, Message::Propose { context, command: Box::new(word) });
     }
 }

@@ -7,10 +7,9 @@ use std::{
 
 use super::Replica;
 use crate::{
-    cell::{Command, Member, Message, Missed, State, state::RULES_OF_MISSES},
-    context::Context,
-    id::{NodeId, ReplicaId, RequestId},
-    time::Instant,
+    cell::{Command, Member, Missed, State, state::RULES_OF_MISSES},
+    id::{NodeId, ReplicaId},
+    time::{Instant, Timestamp},
 };
 
 /// A member's node that this one has had no link to for so long is missed. Observers call a dead node down within seconds; this
@@ -20,14 +19,11 @@ pub(super) const MISSED_AFTER: Duration = Duration::from_mins(5);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A word that the state does not show is said again after so long.
 const AGAIN: Duration = Duration::from_secs(15);
-/// Nobody waits for the answer.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// Nodes remembered as linked; a cell has far fewer.
-const NODES_MAX: usize = 256;
 
 /// Which members' nodes this one is linked to, and since when it is not.
 #[derive(Debug, Default)]
 pub(super) struct Missing {
+    /// Of the cell's nodes; bounded by this node's links. One left out would be missed though it is there.
     linked: BTreeSet<NodeId>,
     /// When it was noticed first that there is no link.
     since: BTreeMap<NodeId, Instant>,
@@ -37,11 +33,11 @@ pub(super) struct Missing {
 
 impl Missing {
     pub(super) fn link(&mut self, node: NodeId, up: bool) {
-        if !up {
-            self.linked.remove(&node);
-        } else if self.linked.len() < NODES_MAX {
+        if up {
             self.linked.insert(node);
             self.since.remove(&node);
+        } else {
+            self.linked.remove(&node);
         }
     }
 
@@ -75,13 +71,11 @@ impl Replica {
         }
         let Some(leader) = self.leader() else { return };
         self.missing.said = Some(now);
-        let word = Missed { cell: self.cell, voter: self.id, member, missed, made: self.now.wall };
-        let command = Command::Miss(self.identity.seal(&word));
-        if self.is_leader() {
-            return self.proposals.push_own(command);
-        }
-        let context = Context::until(RequestId::default(), now + PATIENCE).to_wire(self.now);
-        self.send(leader, Message::Propose { context, command: Box::new(command) });
+        // A clock that was set back must not keep a word from being taken back.
+        let before = self.state.as_ref().and_then(|state| state.last_missed_word(member, self.id));
+        let made = self.now.wall.max(before.map_or(Timestamp::default(), |at| at + Duration::from_millis(1)));
+        let word = Missed { cell: self.cell, voter: self.id, member, missed, made };
+        self.tell_leader(leader, Command::Miss(self.identity.seal(&word)));
     }
 
     /// A member of whom the state does not show what this voter would say of it.
@@ -91,12 +85,12 @@ impl Replica {
         if state.removed().is_some() || !state.members().any(votes) {
             return None;
         }
-        let others = state.members().filter(|member| member.node != self.me);
+        let mut others = state.members().filter(|member| member.node != self.me);
         let due = |member: &Member| {
             let missed = self.missing.misses(member.node, self.now.instant)?;
             (state.is_missed_by(member.replica, self.id) != missed).then_some((member.replica, missed))
         };
-        others.into_iter().find_map(due)
+        others.find_map(due)
     }
 
     /// The members that most voters miss, and this one too.

@@ -76,6 +76,11 @@ impl State {
         self.members.misses(member).is_some_and(|misses| misses.is_missed_by(voter))
     }
 
+    /// When this voter made its last word on a member, by its own clock.
+    pub(in crate::cell) fn last_missed_word(&self, member: ReplicaId, voter: ReplicaId) -> Option<Timestamp> {
+        Some(self.members.misses(member)?.0.get(&voter)?.made)
+    }
+
     /// Whether that a member is missed is a reason to replace it.
     pub(super) fn may_give_up(&self, member: ReplicaId) -> Result<(), Refusal> {
         self.knows_misses()?;

@@ -85,13 +85,23 @@ fn nobody_found_is_sought_again_only_after_ten_seconds() {
     assert_eq!(count(&world), 2);
 }
 
+fn agree_on_rules(world: &mut World) {
+    let agreed = |world: &World| world.leader().is_some_and(|at| world.state(at).rules() >= RULES_OF_MISSES);
+    world.run_until(Duration::from_secs(90), agreed).expect("the members say which rules they support");
+}
+
+/// Whether the cell goes on without that replica, with nobody still joining.
+fn is_replaced(world: &World, gone: ReplicaId) -> bool {
+    let state = world.leader().map(|at| world.state(at));
+    state.is_some_and(|it| it.joining().is_none() && it.members().all(|member| member.replica != gone))
+}
+
 /// A voter dies, nobody speaks of it any more, and there is nobody yet who could replace it. `restarted`: the others have all
 /// started again since.
 fn a_late_newcomer_replaces_a_voter_that_died_long_ago(restarted: bool) {
     let (mut world, leader) = world(2);
     world.knobs.places = false;
-    let agreed = |world: &World| world.leader().is_some_and(|at| world.state(at).rules() >= RULES_OF_MISSES);
-    world.run_until(Duration::from_secs(90), agreed).expect("the members say which rules they support");
+    agree_on_rules(&mut world);
     let lost = (leader + 1) % 3;
     let gone = world.replica(lost).replica();
     world.kill(lost);
@@ -114,11 +124,7 @@ fn a_late_newcomer_replaces_a_voter_that_died_long_ago(restarted: bool) {
     assert!(world.state(at).is_missed(gone));
     assert_eq!(world.state(at).joining(), None, "there is nobody who could come");
     world.knobs.places = true;
-    let whole = |world: &World| {
-        let leader = world.leader().map(|at| world.state(at));
-        leader.is_some_and(|it| it.joining().is_none() && it.members().all(|member| member.replica != gone))
-    };
-    world.run_until(Duration::from_secs(30), whole).expect("somebody came, and replaced it");
+    world.run_until(Duration::from_secs(30), |world| is_replaced(world, gone)).expect("somebody came, and replaced it");
     world.assert_sound();
 }
 
@@ -135,22 +141,30 @@ fn who_starts_after_a_member_died_misses_it_too() {
 #[test]
 fn who_comes_back_after_long_is_missed_no_more() {
     let (mut world, leader) = world(0);
-    let agreed = |world: &World| world.leader().is_some_and(|at| world.state(at).rules() >= RULES_OF_MISSES);
-    world.run_until(Duration::from_secs(90), agreed).expect("the members say which rules they support");
+    agree_on_rules(&mut world);
     let lost = (leader + 1) % 3;
     let (gone, node) = (world.replica(lost).replica(), world.sites[lost].host.node());
     world.crash_at(Duration::ZERO, lost);
     let others: Vec<usize> = (0..3).filter(|site| *site != lost).collect();
+    // The clock of one who follows is ahead when he says it, and is set back before he takes it back.
+    let follower = others[usize::from(others[0] == leader)];
+    world.sites[follower].wall_ahead = Duration::from_mins(10);
     for site in &others {
         world.input(*site, Input::Link { node, up: false });
     }
     let missed = |world: &World| world.leader().is_some_and(|at| world.state(at).is_missed(gone));
     world.run_until(MISSED_AFTER + Duration::from_mins(1), missed).expect("both miss it");
+    world.sites[follower].wall_ahead = Duration::ZERO;
     world.restart_at(Duration::ZERO, lost);
     for site in &others {
         world.input(*site, Input::Link { node, up: true });
     }
-    world.run_until(Duration::from_secs(40), |world| !missed(world)).expect("both have it again");
+    let voters = [world.replica(others[0]).replica(), world.replica(others[1]).replica()];
+    let taken_back = |world: &World| {
+        let state = world.leader().map(|at| world.state(at));
+        state.is_some_and(|it| voters.iter().all(|voter| !it.is_missed_by(gone, *voter)))
+    };
+    world.run_until(Duration::from_secs(40), taken_back).expect("both have it again");
     world.assert_sound();
 }
 
@@ -158,8 +172,7 @@ fn who_comes_back_after_long_is_missed_no_more() {
 /// `tail`: it led, and its log ends with what was never agreed.
 fn who_was_replaced_comes_back(config: CellConfig, tail: bool) {
     let mut world = World::new(11, 3, 2, Knobs { places: true, config, ..Knobs::default() });
-    let agreed = |world: &World| world.leader().is_some_and(|at| world.state(at).rules() >= RULES_OF_MISSES);
-    world.run_until(Duration::from_secs(90), agreed).expect("the members say which rules they support");
+    agree_on_rules(&mut world);
     let leader = world.leader().unwrap();
     let lost = if tail { leader } else { (leader + 1) % 3 };
     let others = [(lost + 1) % 3, (lost + 2) % 3];
@@ -178,11 +191,7 @@ fn who_was_replaced_comes_back(config: CellConfig, tail: bool) {
         world.cut(lost, other, false);
     }
     condemn(&mut world, lost);
-    let swapped = |world: &World| {
-        let state = world.leader().map(|at| world.state(at));
-        state.is_some_and(|it| it.joining().is_none() && it.members().all(|member| member.replica != gone))
-    };
-    world.run_until(Duration::from_secs(10), swapped).expect("it is replaced");
+    world.run_until(Duration::from_secs(10), |world| is_replaced(world, gone)).expect("it is replaced");
     let leader = world.leader().unwrap();
     let other = if leader == others[0] { others[1] } else { others[0] };
     world.add_client(leader);
