@@ -243,8 +243,7 @@ impl Node {
             }
             return self.hand(HandOver::Reach(reach::Input::Hello { from, hello }));
         }
-        let outsider = self.reach.is_outsider(from) && !matches!(frame, Frame::Gossip(_));
-        if !self.reach.admits(from) || outsider {
+        if !self.reach.hears(from, matches!(frame, Frame::Gossip(_))) {
             return;
         }
         match frame {

@@ -2,9 +2,10 @@
 //!
 //! A link behaves like the daemon's long-lived streams: frames arrive in the order they were sent or not at all, and those
 //! under way are lost when it goes down. Each end learns by itself, and late, that it went down.
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
 use bocage_protocol::{random::Rng, resources::Jurisdiction};
+use rustc_hash::FxHashMap;
 
 use crate::{population::Place, scenario};
 
@@ -15,7 +16,7 @@ const MILLI: u64 = 1_000_000;
 pub(crate) struct Network {
     settings: scenario::Network,
     places: Vec<Place>,
-    links: HashMap<(u32, u32), Link>,
+    links: FxHashMap<(u32, u32), Link>,
     cuts: Vec<Cut>,
     losses: Vec<Loss>,
     rng: Rng,
@@ -55,7 +56,7 @@ struct Loss {
 
 impl Network {
     pub(crate) fn new(settings: scenario::Network, rng: Rng) -> Self {
-        let (links, cuts) = (HashMap::new(), Vec::new());
+        let (links, cuts) = (FxHashMap::default(), Vec::new());
         Self { settings, places: Vec::new(), links, cuts, losses: Vec::new(), rng }
     }
 

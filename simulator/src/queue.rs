@@ -1,14 +1,18 @@
 //! What happens when: a calendar of events in the total order (time, node, sequence).
 //!
-//! Near events lie in a ring of buckets, unsorted until their bucket's turn; far ones in a heap. So an event costs about
-//! the same with a thousand pending or a million (R. Brown, *Calendar Queues*, 1988; the fixed bucket width is ours, for
-//! a mesh's delays all lie between microseconds and seconds).
-use std::{cmp::Ordering, collections::BinaryHeap};
+//! Near events lie in a ring of buckets, unsorted until their bucket's turn; far ones by the round of the ring that they are
+//! due in. So an event costs about the same with a thousand pending or a million (R. Brown, *Calendar Queues*, 1988; the
+//! fixed bucket width is ours, for a mesh's delays all lie between microseconds and seconds).
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, BinaryHeap},
+    mem,
+};
 
 /// A bucket is 2¹⁷ ns wide: 131 µs, well below a link's delay, so a bucket holds few events.
 const WIDTH_BITS: u32 = 17;
 
-/// So many buckets lie ahead: 0.54 s. What is due later waits in the heap.
+/// So many buckets lie ahead: 0.54 s, a round of the ring. What is due later waits for its round.
 const BUCKETS: u64 = 4_096;
 
 /// One event with its place in the order.
@@ -23,10 +27,13 @@ struct Entry<E> {
 /// The calendar.
 #[derive(Debug)]
 pub(crate) struct Queue<E> {
-    /// Of the bucket whose turn it is, and whatever was pushed for that time or before.
-    current: BinaryHeap<Entry<E>>,
+    /// The bucket whose turn it is, the earliest last.
+    current: Vec<Entry<E>>,
+    /// Pushed for the current bucket, or for one before.
+    late: BinaryHeap<Entry<E>>,
     ring: Vec<Vec<Entry<E>>>,
-    far: BinaryHeap<Entry<E>>,
+    /// By round; of later ones than the current.
+    far: BTreeMap<u64, Vec<Entry<E>>>,
     /// The number of the current bucket since the start of time.
     turn: u64,
     in_ring: usize,
@@ -36,7 +43,15 @@ pub(crate) struct Queue<E> {
 impl<E> Default for Queue<E> {
     fn default() -> Self {
         let ring = (0..BUCKETS).map(|_| Vec::new()).collect();
-        Self { current: BinaryHeap::new(), ring, far: BinaryHeap::new(), turn: 0, in_ring: 0, sequence: 0 }
+        Self {
+            current: Vec::new(),
+            late: BinaryHeap::new(),
+            ring,
+            far: BTreeMap::new(),
+            turn: 0,
+            in_ring: 0,
+            sequence: 0,
+        }
     }
 }
 
@@ -47,50 +62,51 @@ impl<E> Queue<E> {
         let entry = Entry { at, node, sequence: self.sequence, event };
         let bucket = at >> WIDTH_BITS;
         if bucket <= self.turn {
-            self.current.push(entry);
+            self.late.push(entry);
         } else if bucket < self.turn + BUCKETS {
-            self.slot(bucket).push(entry);
+            self.ring[Self::index(bucket)].push(entry);
             self.in_ring += 1;
         } else {
-            self.far.push(entry);
+            self.far.entry(bucket / BUCKETS).or_default().push(entry);
         }
     }
 
     /// The earliest event with its time and node.
     pub(crate) fn pop(&mut self) -> Option<(u64, u32, E)> {
-        while self.current.is_empty() {
+        while self.current.is_empty() && self.late.is_empty() {
             self.advance()?;
         }
-        self.current.pop().map(|entry| (entry.at, entry.node, entry.event))
+        // Both are ordered so that the earlier is the greater.
+        let entry = if self.late.peek() > self.current.last() { self.late.pop() } else { self.current.pop() };
+        entry.map(|entry| (entry.at, entry.node, entry.event))
     }
 
-    fn slot(&mut self, bucket: u64) -> &mut Vec<Entry<E>> {
-        let index = usize::try_from(bucket % BUCKETS).expect("there are fewer buckets than addresses");
-        &mut self.ring[index]
+    fn index(bucket: u64) -> usize {
+        usize::try_from(bucket % BUCKETS).expect("there are fewer buckets than addresses")
     }
 
-    /// Goes on to the next bucket, or straight to the first far event when the ring is empty.
+    /// Goes on to the next bucket, or straight to the first round with an event when the ring is empty.
     fn advance(&mut self) -> Option<()> {
-        let far = self.far.peek().map(|entry| entry.at >> WIDTH_BITS);
-        self.turn = if self.in_ring > 0 { self.turn + 1 } else { far? };
-        while let Some(entry) = self.far.peek() {
-            let bucket = entry.at >> WIDTH_BITS;
-            if bucket >= self.turn + BUCKETS {
-                break;
+        let first_far = self.far.keys().next().map(|round| round * BUCKETS);
+        self.turn = if self.in_ring > 0 { self.turn + 1 } else { first_far? };
+        if self.turn.is_multiple_of(BUCKETS)
+            && let Some(due) = self.far.remove(&(self.turn / BUCKETS))
+        {
+            self.in_ring += due.len();
+            for entry in due {
+                self.ring[Self::index(entry.at >> WIDTH_BITS)].push(entry);
             }
-            let entry = self.far.pop().expect("it was there a line ago");
-            self.slot(bucket).push(entry);
-            self.in_ring += 1;
         }
-        let due = std::mem::take(self.slot(self.turn));
-        self.in_ring -= due.len();
-        self.current.extend(due);
+        // The room of the bucket that is done goes to the one whose turn it is.
+        mem::swap(&mut self.current, &mut self.ring[Self::index(self.turn)]);
+        self.in_ring -= self.current.len();
+        self.current.sort_unstable();
         Some(())
     }
 }
 
 impl<E> Ord for Entry<E> {
-    /// Reversed, for std's heap gives the greatest first.
+    /// Reversed: the earliest is the greatest, which std's heap gives first.
     fn cmp(&self, other: &Self) -> Ordering {
         (other.at, other.node, other.sequence).cmp(&(self.at, self.node, self.sequence))
     }

@@ -4,7 +4,7 @@ use std::{convert::Infallible, fmt};
 
 use bocage_protocol::{
     codec::Blob,
-    command::Reply,
+    command::{Command, Reply},
     frame::Frame,
     io::{Input, LinkChange, Output},
     notice::Notice,
@@ -124,6 +124,9 @@ impl fmt::Write for Mixer {
     }
 }
 
+/// Most frames are shorter.
+const FRAME_BYTES_OFTEN: usize = 1 << 10;
+
 /// A frame's hash and its length on the wire, made once when it is sent and shared by all who receive it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FrameMark {
@@ -133,11 +136,14 @@ pub(crate) struct FrameMark {
 
 impl FrameMark {
     pub(crate) fn of(wire: u16, frame: &Frame) -> Self {
-        let mut mixer = Mixer::default();
-        match minicbor::encode_with((wire, frame), &mut mixer, &mut Wire(wire)) {
+        // As a whole: encoders write a few bytes at a time, and a mixer takes words.
+        let mut bytes = Vec::with_capacity(FRAME_BYTES_OFTEN);
+        match minicbor::encode_with((wire, frame), &mut bytes, &mut Wire(wire)) {
             Ok(()) => {}
-            Err(_) => unreachable!("a mixer takes every byte"),
+            Err(_) => unreachable!("a vector takes every byte"),
         }
+        let mut mixer = Mixer::default();
+        mixer.bytes(&bytes);
         Self { digest: mixer.finish(), size_bytes: mixer.len() }
     }
 }
@@ -183,6 +189,11 @@ fn add_frame(mixer: &mut Mixer, mark: FrameMark) {
     mixer.bytes(&mark.digest.to_le_bytes());
 }
 
+/// What guests do is no rare command.
+fn is_of_a_guest(command: &Command) -> bool {
+    matches!(command, Command::GuestRead { .. } | Command::Write { .. })
+}
+
 /// The hash of an input of a node. `mark` is that of the frame in it.
 pub(crate) fn of_input(input: &Input, mark: Option<FrameMark>) -> u128 {
     let mut mixer = Mixer::default();
@@ -200,6 +211,15 @@ pub(crate) fn of_input(input: &Input, mark: Option<FrameMark>) -> u128 {
             mixer.word(3);
             mixer.bytes(&peer.0);
             mixer.words([round_trip.as_secs(), u64::from(round_trip.subsec_nanos())]);
+        }
+        Input::Command { context, command } if is_of_a_guest(command) => {
+            mixer.words([4, context.request.0, context.deadline.as_nanos()]);
+            mixer.value(&context.op);
+            match &**command {
+                Command::GuestRead { instance, seen, queries } => mixer.value(&(instance, seen, queries)),
+                Command::Write { instance, generation, writes } => mixer.value(&(instance, generation, writes)),
+                other => mixer.shown(other),
+            }
         }
         Input::Link { .. }
         | Input::PersistFailed(..)
@@ -250,6 +270,15 @@ pub(crate) fn of_output(output: &Output, mark: Option<FrameMark>) -> u128 {
             for description in cells {
                 mixer.value(&**description);
             }
+        }
+        Output::Reply { request, result: Ok(Reply::Applied(applied)) } => {
+            mixer.words([7, request.0]);
+            mixer.value(applied);
+        }
+        Output::Reply { request, result: Ok(Reply::GuestRead { answered, age, stale }) } => {
+            let age = age.map_or(u64::MAX, |age| u64::try_from(age.as_nanos()).unwrap_or(u64::MAX - 1));
+            mixer.words([8, request.0, age, u64::from(*stale)]);
+            mixer.value(answered);
         }
         Output::Dial { .. }
         | Output::Reserve { .. }

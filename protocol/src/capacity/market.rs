@@ -117,7 +117,8 @@ pub struct Market {
     summary_due: Instant,
     /// The newest of each operator and jurisdiction: an operator with many nodes has one voice.
     summaries: BTreeMap<(Jurisdiction, u32, OperatorId), Heard>,
-    gates: Gates,
+    /// The gates of each jurisdiction that summaries are known of.
+    gates: BTreeMap<Jurisdiction, Vec<(NodeId, Vec<Address>)>>,
     outbox: Outbox<Output>,
 }
 
@@ -155,7 +156,7 @@ impl Market {
             summed: None,
             summary_due: now.instant + Duration::from_secs(1),
             summaries: BTreeMap::new(),
-            gates: Vec::new(),
+            gates: BTreeMap::new(),
             outbox: Outbox::default(),
         }
     }
@@ -333,8 +334,9 @@ impl Market {
                 "{SUMMARIES_PER_OPERATOR_MAX} summaries of its operator are known, no more are taken in"
             ));
         }
+        let jurisdiction = summary.jurisdiction;
         self.summaries.insert(key, Heard { summary, version, record: known.hash });
-        self.tell_gates();
+        self.tell_gates(jurisdiction);
         Ok(())
     }
 
@@ -343,18 +345,23 @@ impl Market {
             self.inventory.expire(known);
             return;
         }
-        self.summaries.retain(|_, heard| heard.record != known.hash);
-        self.tell_gates();
+        let gone: Vec<_> =
+            self.summaries.iter().filter(|(_, heard)| heard.record == known.hash).map(|(key, _)| *key).collect();
+        for key in gone {
+            self.summaries.remove(&key);
+            self.tell_gates(key.0);
+        }
     }
 
     /// Each gate once: those that most operators name first, then one of each operator's in turn, so that who names many
     /// for itself has no more of them than others.
-    fn tell_gates(&mut self) {
-        let mut named: BTreeMap<Jurisdiction, BTreeMap<NodeId, NamedGate>> = BTreeMap::new();
-        for ((_, _, operator), heard) in &self.summaries {
-            let of_jurisdiction = named.entry(heard.summary.jurisdiction).or_default();
+    fn tell_gates(&mut self, jurisdiction: Jurisdiction) {
+        let mut named: BTreeMap<NodeId, NamedGate> = BTreeMap::new();
+        let (first, last) = (OperatorId([0; 32]), OperatorId([u8::MAX; 32]));
+        for ((_, _, operator), heard) in self.summaries.range((jurisdiction, 0, first)..=(jurisdiction, u32::MAX, last))
+        {
             for (place, (node, addresses)) in heard.summary.gates.iter().enumerate() {
-                let gate = of_jurisdiction.entry(*node).or_insert_with(|| NamedGate {
+                let gate = named.entry(*node).or_insert_with(|| NamedGate {
                     by: BTreeSet::new(),
                     place,
                     newest: 0,
@@ -367,19 +374,15 @@ impl Market {
                 }
             }
         }
-        let mut gates: Gates = Vec::new();
-        for (jurisdiction, named) in named {
-            let mut best: Vec<_> = named.into_iter().collect();
-            best.sort_by_key(|(node, gate)| (Reverse(gate.by.len()), gate.place, *node));
-            best.truncate(GATES_KNOWN_MAX);
-            let mut of_jurisdiction: Vec<_> =
-                best.into_iter().map(|(node, gate)| (node, gate.addresses.clone())).collect();
-            of_jurisdiction.sort();
-            gates.push((jurisdiction, of_jurisdiction));
-        }
-        if gates != self.gates {
-            self.gates.clone_from(&gates);
-            self.outbox.push(Output::Gates(gates));
+        let mut best: Vec<_> = named.into_iter().collect();
+        best.sort_by_key(|(node, gate)| (Reverse(gate.by.len()), gate.place, *node));
+        best.truncate(GATES_KNOWN_MAX);
+        let mut gates: Vec<_> = best.into_iter().map(|(node, gate)| (node, gate.addresses.clone())).collect();
+        gates.sort();
+        let before =
+            if gates.is_empty() { self.gates.remove(&jurisdiction) } else { self.gates.insert(jurisdiction, gates) };
+        if before.as_ref() != self.gates.get(&jurisdiction) {
+            self.outbox.push(Output::Gates(self.gates.clone().into_iter().collect()));
         }
     }
 

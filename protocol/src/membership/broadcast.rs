@@ -83,6 +83,13 @@ impl Trees {
         self.announce.remove(&node);
     }
 
+    /// A node has a record, for it just said so: it need not be told of it.
+    fn is_known_to(&mut self, node: NodeId, header: &Header) {
+        if let Some(headers) = self.announce.get_mut(&node) {
+            headers.retain(|ours| ours.slot() != header.slot() || ours.outranks(header));
+        }
+    }
+
     /// How long the tree of a tier is waited for: half as long after each failure.
     fn patience(&self, tier: Tier, whole: Duration) -> Duration {
         match self.failed.get(&tier).copied().unwrap_or(0) {
@@ -150,6 +157,7 @@ impl Membership {
         match self.set.insert(record, now.wall) {
             Inserted::Fresh | Inserted::Newer(_) => self.learned(now, record, Some(from), how),
             Inserted::Duplicate => {
+                self.trees.is_known_to(from, &Header::of(tier, record));
                 // A link of the tree may bring one twice while the tree changes; any other is not in it by right.
                 if how == How::Pushed && tier != Tier::Asked && !self.trees.eager.contains(&(tier, from)) {
                     self.trees.prunes.insert((tier, from));
@@ -242,7 +250,10 @@ impl Membership {
         }
         if !self.trees.announce.is_empty() && !self.trees.announcing {
             self.trees.announcing = true;
-            self.wake(Timer::Announce, now.instant + self.config.announce_after, "headers wait");
+            // Two neighbours that hear of it together do not both tell the other: by then one of them has heard.
+            let least = self.config.announce_after;
+            let wait = least + self.rng.duration_below(least);
+            self.wake(Timer::Announce, now.instant + wait, "headers wait");
         }
         let next = self.trees.next_due().map(|at| Deadline { at, reason: "an announced record is missing" });
         self.agenda.set(Timer::Missing, next);
@@ -252,12 +263,15 @@ impl Membership {
         self.trees.announcing = false;
         for (node, mut headers) in std::mem::take(&mut self.trees.announce) {
             headers.truncate(HEADERS_MAX);
-            self.send(node, Message::Announce(headers));
+            if !headers.is_empty() {
+                self.send(node, Message::Announce(headers));
+            }
         }
     }
 
     pub(super) fn on_announce(&mut self, now: Now, from: NodeId, headers: &[Header]) {
         for header in headers {
+            self.trees.is_known_to(from, header);
             if !self.shares(header.tier, from) || self.set.standing(header) != Standing::Lacking {
                 continue;
             }

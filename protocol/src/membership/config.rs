@@ -16,8 +16,8 @@ pub struct Config {
     pub probes_lost: u32,
     /// How often neighbours compare digests. Default 10 s.
     pub repair: Duration,
-    /// Headers of new records wait so long for company before they go to neighbours outside the tree. Longer: fewer
-    /// messages, later rescue where the tree is broken. Default 50 ms.
+    /// Headers of new records wait so long for company, and by chance up to as long again, before they go to neighbours
+    /// outside the tree. Longer: fewer messages, later rescue where the tree is broken. Default 50 ms.
     pub announce_after: Duration,
     /// The tree has so long, and one round trip more, to bring what a header announced before it is asked for. Shorter:
     /// payload that was under way comes twice; longer: a broken tree is felt. Default 200 ms.

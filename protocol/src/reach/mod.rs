@@ -195,10 +195,12 @@ impl Reach {
         self.last_clock_ms
     }
 
-    /// Whether a linked peer's operator is not admitted: it may ask to be, and no more.
+    /// Whether a linked peer's frame is for the parts behind: of one whose operator is not admitted only `gossip` is, by
+    /// which it may ask to be.
     #[must_use]
-    pub fn is_outsider(&self, peer: NodeId) -> bool {
-        self.peers.get(&peer).is_some_and(|peer| !self.admitted.counts(&peer.operator))
+    pub fn hears(&self, peer: NodeId, gossip: bool) -> bool {
+        let linked = self.peers.get(&peer).filter(|peer| matches!(peer.state, State::Linked));
+        linked.is_some_and(|peer| gossip || self.admitted.counts(&peer.operator))
     }
 
     /// How long a round trip takes to a peer that is linked now.

@@ -543,7 +543,8 @@ fn outsiders_get_so_many_links_and_members_all_they_want() {
         let outputs = introduce(&mut reach, &outsider, WALL);
         let refused = outputs.iter().any(|output| matches!(output, Output::Hangup { .. }));
         assert_eq!(refused, number == OUTSIDERS_MAX, "{number}");
-        assert!(reach.is_outsider(outsider.node()) || refused);
+        assert!(!reach.hears(outsider.node(), false));
+        assert_eq!(reach.hears(outsider.node(), true), !refused);
     }
 }
 

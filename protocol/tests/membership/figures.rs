@@ -133,6 +133,21 @@ fn what_a_node_says_reaches_all_its_neighbours_in_one_hop() {
 }
 
 #[test]
+fn of_two_who_hear_of_a_record_together_mostly_one_tells_the_other() {
+    let mut world = settled(6, 40, &["FR"], 10);
+    world.delay = ms(10);
+    world.told.clear();
+    for node in world.alive() {
+        world.offer(node, "changed");
+        world.run(secs(1));
+    }
+    let told = &world.told;
+    let both = told.iter().filter(|(record, from, to)| told.contains(&(*record, *to, *from))).count() / 2;
+    let pairs = told.len() - both;
+    assert!(pairs > 1_000 && both * 2 < pairs, "{both} of {pairs} pairs told each other");
+}
+
+#[test]
 fn an_offers_change_is_known_to_99_percent_within_a_second_at_a_redundancy_of_1_5() {
     for (seed, laws) in [(1, &["FR"][..]), (2, &["FR", "DE", "BE", "CN"])] {
         let measured = measure(seed, 200, laws, secs(60), Config::default(), true);

@@ -46,9 +46,9 @@ fn whoever_urges_itself_upon_a_node_displaces_nobody_whom_the_node_chose() {
     assert!(kept >= 6, "an honest neighbour is left in {kept} of 10 seeds only");
 }
 
-#[test]
-fn who_passes_on_beats_and_no_records_is_soon_nobodys_parent() {
-    let mut world = settled(38, 24, &["FR"], 6);
+/// How many of 100 copies of what the honest said were fetched, at first and later.
+fn fetched(seed: u64) -> (u64, u64) {
+    let mut world = settled(seed, 24, &["FR"], 6);
     world.mute = (0..24).filter(|n| n % 6 == 1).map(|n| node_keys(n).node()).collect();
     let honest: Vec<NodeId> = world.alive().into_iter().filter(|node| !world.mute.contains(node)).collect();
     let mut fetched = |offers: usize| {
@@ -59,8 +59,14 @@ fn who_passes_on_beats_and_no_records_is_soon_nobodys_parent() {
         }
         (world.fetched - before) * 100 / (offers as u64 * 23)
     };
-    let (first, then) = (fetched(20), fetched(20));
-    assert!(then <= 5, "{then} of 100 copies still were fetched, {first} at first");
+    (fetched(20), fetched(20))
+}
+
+#[test]
+fn who_passes_on_beats_and_no_records_is_soon_nobodys_parent() {
+    let seeds: Vec<_> = (38..58).map(fetched).collect();
+    let shunned = seeds.iter().filter(|(_, then)| *then <= 5).count();
+    assert!(shunned >= 14, "copies of a hundred that were fetched at first and later: {seeds:?}");
 }
 
 #[test]

@@ -110,6 +110,8 @@ pub(crate) struct World {
     pub(crate) copies: BTreeMap<[u8; 32], u64>,
     /// Records that came because they were asked for.
     pub(crate) fetched: u64,
+    /// Records whose headers one told another: the start of the hash, who, whom.
+    pub(crate) told: BTreeSet<(u64, NodeId, NodeId)>,
     /// These push nothing of what others said.
     pub(crate) mute: BTreeSet<NodeId>,
     pub(crate) messages: u64,
@@ -138,6 +140,7 @@ impl World {
             cut: Box::new(|_, _| false),
             copies: BTreeMap::new(),
             fetched: 0,
+            told: BTreeSet::new(),
             mute: BTreeSet::new(),
             messages: 0,
             config: Config::default(),
@@ -282,6 +285,9 @@ impl World {
         match event {
             Event::Deliver { from, to, message } => {
                 self.messages += 1;
+                if let Message::Announce(headers) = &message {
+                    self.told.extend(headers.iter().map(|header| (header.hash, from, to)));
+                }
                 if self.linked(from, to) && !(self.cut)(&from, &to) {
                     self.count(to, &message);
                     self.input(to, Input::Received { from, message });

@@ -22,7 +22,7 @@ mod observed;
 mod inspect;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
 
@@ -37,6 +37,7 @@ use bocage_protocol::{
     store::{self, BlockOp},
 };
 
+use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -75,7 +76,7 @@ pub(crate) const SECOND: u64 = 1_000_000_000;
 pub(crate) const MILLI: u64 = 1_000_000;
 
 /// What may happen next. Payloads lie in slabs.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 enum Event {
     /// A process starts.
     Start,
@@ -96,7 +97,7 @@ enum Event {
     /// A transfer ends.
     Transferred { life: u32, slot: u32 },
     /// An instance changes.
-    Instance { life: u32, id: InstanceId, generation: u64, starts: bool },
+    Instance(Box<InstanceTurn>),
     /// A client or its edge goes on.
     Client { client: u32, ticket: u32, step: ClientStep },
     /// A fault begins.
@@ -105,6 +106,15 @@ enum Event {
     Heal { fault: u32 },
     /// The world's own clockwork.
     Beat(Beat),
+}
+
+/// An instance starts, or stops.
+#[derive(Debug)]
+struct InstanceTurn {
+    life: u32,
+    id: InstanceId,
+    generation: u64,
+    starts: bool,
 }
 
 /// A transfer under way.
@@ -207,7 +217,7 @@ pub(crate) struct World<D> {
     queue: Queue<Event>,
     events: u64,
     hosts: Vec<Host<D>>,
-    numbers: HashMap<NodeId, u32>,
+    numbers: FxHashMap<NodeId, u32>,
     population: Population,
     network: Network,
     streams: Streams,
@@ -225,7 +235,7 @@ pub(crate) struct World<D> {
     inbox: VecDeque<(u32, u32, Input)>,
     scratch: Vec<Output>,
     store_scratch: Vec<store::Output>,
-    waiting: HashMap<(u32, RequestId), Waiting>,
+    waiting: FxHashMap<(u32, RequestId), Waiting>,
     requests: u64,
     apps: Vec<App>,
     clients: Vec<Client>,
@@ -267,7 +277,7 @@ impl<D: Daemon> World<D> {
             queue: Queue::default(),
             events: 0,
             hosts: Vec::new(),
-            numbers: HashMap::new(),
+            numbers: FxHashMap::default(),
             network: Network::new(scenario.network.clone(), stream("network")),
             streams: Streams {
                 disk: stream("disk"),
@@ -287,7 +297,7 @@ impl<D: Daemon> World<D> {
             inbox: VecDeque::new(),
             scratch: Vec::new(),
             store_scratch: Vec::new(),
-            waiting: HashMap::new(),
+            waiting: FxHashMap::default(),
             requests: 0,
             apps: Vec::new(),
             clients: Vec::new(),
@@ -333,7 +343,7 @@ impl<D: Daemon> World<D> {
                 && host.stalled_until > at
             {
                 let until = host.stalled_until;
-                host.put_off(event, at, until);
+                host.put_off(&event, at, until);
                 self.queue.push(until, node, event);
                 continue;
             }
@@ -357,7 +367,7 @@ impl<D: Daemon> World<D> {
                 self.give_if(node, life, input);
             }
             Event::Transferred { life, slot } => self.transferred(node, life, slot),
-            Event::Instance { life, id, generation, starts } => self.instance(node, life, id, generation, starts),
+            Event::Instance(turn) => self.instance(node, &turn),
             Event::Client { client, ticket, step } => self.client(client, ticket, step),
             Event::Fault { fault } => self.fault(fault),
             Event::Heal { fault } => self.heal(fault),
@@ -436,10 +446,10 @@ impl<D: Daemon> World<D> {
 impl<D: Daemon> Host<D> {
     /// The process is stopped: what was to happen at `at` happens at `until`. A wake-up that is put off is the one that was
     /// armed, or the node would wait for ever for one that came to nothing.
-    const fn put_off(&mut self, event: Event, at: u64, until: u64) {
+    const fn put_off(&mut self, event: &Event, at: u64, until: u64) {
         match event {
-            Event::Wake { life } if life == self.life && self.armed == at => self.armed = until,
-            Event::StoreWake { life } if life == self.life && self.store_armed == at => self.store_armed = until,
+            Event::Wake { life } if *life == self.life && self.armed == at => self.armed = until,
+            Event::StoreWake { life } if *life == self.life && self.store_armed == at => self.store_armed = until,
             _ => {}
         }
     }

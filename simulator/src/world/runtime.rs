@@ -5,7 +5,7 @@ use bocage_protocol::{
     io::{Content, ContentKind, Input, Order, TransferFault},
 };
 
-use super::{Event, MILLI, UnderWay, World, change};
+use super::{Event, InstanceTurn, MILLI, UnderWay, World, change};
 use crate::host::{Daemon, Running};
 
 /// Starting an instance takes so long: compiling, mostly.
@@ -99,10 +99,12 @@ impl<D: Daemon> World<D> {
 
     fn instance_later(&mut self, node: u32, after: u64, id: InstanceId, generation: u64, starts: bool) {
         let life = self.hosts[node as usize].life;
-        self.queue.push(self.at + after, node, Event::Instance { life, id, generation, starts });
+        let turn = InstanceTurn { life, id, generation, starts };
+        self.queue.push(self.at + after, node, Event::Instance(Box::new(turn)));
     }
 
-    pub(super) fn instance(&mut self, node: u32, life: u32, id: InstanceId, generation: u64, starts: bool) {
+    pub(super) fn instance(&mut self, node: u32, turn: &InstanceTurn) {
+        let InstanceTurn { life, id, generation, starts } = *turn;
         let host = self.host(node);
         if host.life != life {
             return;
