@@ -185,6 +185,12 @@ impl Cells {
             outbox: Outbox::default(),
         };
         for (cell, boot) in found {
+            // A newcomer that never got its first snapshot: nothing of the cell is here, and its leader brings it in again.
+            if boot.snapshot.is_none() {
+                this.expect(now, cell);
+                this.outbox.push(Output::Closed(cell));
+                continue;
+            }
             let seed = this.seed.split_for("cell", &cell.0);
             match Replica::open(this.config.clone(), seed, this.identity.clone(), cell, boot, now) {
                 Ok(replica) => this.adopt(now, cell, replica),
@@ -492,5 +498,32 @@ impl Machine for Cells {
     fn poll_timeout(&self) -> Option<Deadline> {
         let (replicas, marks) = (self.agenda.first(), self.marks.due());
         replicas.into_iter().chain(marks).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{cell::fixture, store::HardState};
+
+    /// Seed 2 of `simulator/tests/planted.rs`, two votes in one term.
+    #[test]
+    fn a_newcomer_that_restarts_before_its_first_snapshot_came_is_brought_in_again() {
+        let hosts = fixture::hosts(4);
+        let (leader, newcomer) = (hosts[0].identity().node(), hosts[3].identity());
+        let cell = fixture::genesis(&hosts[..3]).cell();
+        let boot = CellBoot { hard_state: HardState { term: 3, ..HardState::default() }, ..CellBoot::default() };
+        let config = CellConfig::default();
+        let mut cells = Cells::open(config, Seed([1; 32]), newcomer, BTreeMap::from([(cell, boot)]), Now::default());
+        let said: Vec<Output> = std::iter::from_fn(|| cells.poll_output()).collect();
+        assert!(
+            matches!(said[..], [Output::Closed(it)] if it == cell),
+            "nothing is here, and no harm is done: {said:?}"
+        );
+        let heartbeat = crate::cell::RaftMessage { kind: 8, to: 4, from: 1, term: 3, ..Default::default() };
+        let message = Message::Raft { line: 1, message: heartbeat };
+        cells.handle_input(Now::default(), Input::Received { from: leader, cell, message });
+        while cells.poll_output().is_some() {}
+        assert!(cells.open.contains_key(&cell));
     }
 }

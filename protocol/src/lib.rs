@@ -16,6 +16,7 @@ pub mod refusal;
 pub mod resources;
 pub mod outbound;
 pub mod ties;
+pub mod planted;
 
 pub mod identity;
 pub mod record;

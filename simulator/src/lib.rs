@@ -72,6 +72,8 @@ pub fn measure<D: Daemon>(scenario: &Scenario, seed: u64, options: &Options) -> 
 /// A world whose run is over.
 fn ended<D: Daemon>(scenario: &Scenario, seed: u64, options: &Options) -> World<D> {
     let mut options = *options;
+    #[cfg(feature = "planted")]
+    let _planted = Bug::plant(options.bug);
     if options.quiet_p99_ns.is_none() && !scenario.liar.is_empty() {
         let mut quiet = World::<D>::new(&scenario.quiet(), seed, &Options::default());
         quiet.run();

@@ -37,6 +37,8 @@ pub struct Replayed {
 #[must_use]
 pub fn replay(capsule: &Capsule, until_s: Option<f64>, node: Option<u32>) -> Replayed {
     let options = Options { bug: capsule.bug, recorded: true, until_ns: until_s.map(nanos), ..Options::default() };
+    #[cfg(feature = "planted")]
+    let _planted = crate::Bug::plant(options.bug);
     let mut world = World::<Node>::new(&capsule.scenario, capsule.seed, &options);
     world.run();
     let stopped_at = world.stopped_at();

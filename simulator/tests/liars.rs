@@ -69,6 +69,18 @@ fn who_says_two_things_at_once_is_known_to_honest_nodes() {
 }
 
 #[test]
+fn a_write_signed_by_another_node_than_its_instances_does_nothing() {
+    // Three operators for three votes: one of the two liars at least does not lead.
+    let text = "name = \"three\"\nduration_s = 20\nsettle_s = 45\n[[population]]\njurisdiction = \"FR\"\noperators = 3\n\
+                [[app]]\nname = \"guestbook\"\n[workload]\nclients = 4\nthink_ms = 20\n[[liar]]\nwho = { any = 2 }\nwhat = \"forgery\"\n";
+    for seed in 0..3 {
+        let report = run(&Scenario::parse(text).unwrap(), seed);
+        assert_eq!(report.violations, [], "seed {seed}: {}", report.to_text());
+        assert!(report.liars[0].touched > 5, "seed {seed}: {}", report.to_text());
+    }
+}
+
+#[test]
 fn a_lie_that_touched_nothing_fails_the_run() {
     let nobody = "[[liar]]\nwho = { operator = \"XX-1\" }\nwhat = \"replay\"\n";
     let report = run(&twelve(nobody), 1);

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     id::NodeId,
+    planted::{self, Planted},
     record::{BUCKETS, Header, Settled, Standing, Tier},
     time::Now,
 };
@@ -40,7 +41,7 @@ impl Membership {
     /// Answers with the headers of the buckets that differ.
     pub(super) fn on_digest(&mut self, from: NodeId, settled: Settled, sums: &[Sums]) {
         for Sums { tier, buckets: theirs } in sums {
-            if !self.shares(*tier, from) {
+            if planted::has(Planted::NoRepair) || !self.shares(*tier, from) {
                 continue;
             }
             let ours = self.set.digest(*tier, settled);

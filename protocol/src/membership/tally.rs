@@ -16,6 +16,7 @@ use crate::{
     id::{NodeId, OperatorId},
     identity::Signed,
     notice::Notice,
+    planted::{self, Planted},
     record::{Kind, RecordBody, Shared, Subject, Tier},
     time::{Instant, Now},
 };
@@ -144,6 +145,9 @@ impl Membership {
             .filter_map(|vote| self.set.certificate(&NodeId(vote.signer().0)))
             .map(|by| by.operator)
             .collect();
+        if planted::has(Planted::OneVoice) && !votes.is_empty() {
+            return (Liveness::Down, votes.into_iter().cloned().collect());
+        }
         if voices.len() < QUORUM_MIN {
             return nothing;
         }

@@ -23,6 +23,7 @@ use crate::{
     codec::Blob,
     id::{ReadId, WriteId},
     machine::{Deadline, Machine, Outbox},
+    planted::{self, Planted},
     random::Seed,
     time::{Instant, Now},
 };
@@ -270,7 +271,11 @@ impl Store {
         if let (Some(End { segment, offset, .. }), true) = (from, flush.seq > seq_before) {
             self.mark_at = None;
             self.ask(Purpose::Flush, |op| Output::Write { op, segment, offset, bytes: out.into() });
-            self.ask(Purpose::Flush, |op| Output::Sync { op, segment });
+            if planted::has(Planted::SkippedSync) {
+                flush.verbs -= 1;
+            } else {
+                self.ask(Purpose::Flush, |op| Output::Sync { op, segment });
+            }
             self.flush = Some(flush);
         } else if let Err(room) = laid {
             self.next_segment(now, room.segment_bytes);

@@ -11,6 +11,7 @@ mod silence;
 mod free_ride;
 mod root;
 mod sybil;
+mod forgery;
 
 use std::collections::BTreeSet;
 
@@ -81,6 +82,7 @@ pub(crate) fn of(what: scenario::Lie, target: Option<NodeId>) -> Box<dyn Lie> {
         What::Silence => Box::new(silence::Silence),
         What::FreeRide => Box::new(free_ride::FreeRide),
         What::FalseRoot => Box::new(root::FalseRoot::new()),
+        What::Forgery => Box::new(forgery::Forgery),
         What::Sybil | What::Eclipse => Box::new(sybil::Sybil::of(target)),
     }
 }

@@ -47,6 +47,8 @@ pub enum Lie {
     /// One of many names of one party: they know only each other, urge themselves upon everybody, pass nothing honest on,
     /// and say that everybody else is down.
     Sybil,
+    /// Proposes others' writes once more, under ops of its own, signed with its own key.
+    Forgery,
     /// As `sybil`, towards the target only; honest to all others.
     Eclipse,
 }

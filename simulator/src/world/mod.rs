@@ -188,6 +188,20 @@ pub enum Bug {
     AgelessRead,
     /// Frames are encoded as the newest version has them, whatever their link agreed on.
     ForgottenVersion,
+    /// In the protocol itself, of all nodes.
+    #[cfg(feature = "planted")]
+    Protocol(bocage_protocol::planted::Planted),
+}
+
+#[cfg(feature = "planted")]
+impl Bug {
+    /// Has the machines of this thread have it, if it is one of the protocol.
+    pub(crate) fn plant(bug: Option<Self>) -> bocage_protocol::planted::Chosen {
+        bocage_protocol::planted::Chosen::new(match bug {
+            Some(Self::Protocol(planted)) => Some(planted),
+            _ => None,
+        })
+    }
 }
 
 /// How a run departs from the plain one.

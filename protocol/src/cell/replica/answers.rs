@@ -18,6 +18,7 @@ use super::{
 use crate::{
     cell::{self, Answer, Answered, Applied, Barrier, Command, Input, Message, Output, Query, Reached},
     codec,
+    planted::{self, Planted},
     refusal::{Code, Refusal},
     time::Instant,
 };
@@ -190,6 +191,7 @@ impl Replica {
             let detail = format!("a read has at most {QUERIES_MAX} queries");
             return self.tell_answers(asker, no(Refusal::definite(Code::Invalid, detail)));
         }
+        let barrier = if planted::has(Planted::StaleRead) { Barrier::AtLeast(0) } else { barrier };
         let linear = barrier == Barrier::Linear;
         if linear && !self.is_leader() {
             return self.tell_answers(asker, Reached::NotLeader(self.leader()));

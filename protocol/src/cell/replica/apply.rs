@@ -9,6 +9,7 @@ use crate::{
     cell::{self, Applied},
     codec,
     notice::Notice,
+    planted::{self, Planted},
 };
 
 impl Replica {
@@ -50,12 +51,16 @@ impl Replica {
 
     fn apply_command(&mut self, entry: &Entry) -> Option<Applied> {
         let decoded = (!entry.data.is_empty()).then(|| codec::decode::<cell::Entry>("cell entry", &entry.data));
+        let wall = self.now.wall;
         let state = self.agreed();
         // Empty: a new leader's first. Unreadable: whoever proposed it, all skip it alike.
-        let Some(Ok(decoded)) = decoded else {
+        let Some(Ok(mut decoded)) = decoded else {
             state.skip(entry.index);
             return None;
         };
+        if planted::has(Planted::ClockAtApply) {
+            decoded.stamp = wall;
+        }
         let effects = state.apply(entry.index, &decoded);
         self.head_changed |= effects.head_changed;
         self.leading.stirred |= effects.head_changed;

@@ -67,6 +67,7 @@ use crate::{
     identity::NodeIdentity,
     machine::{Deadline, Machine, Outbox},
     notice::Notice,
+    planted::{self, Planted},
     refusal::{Code, Refusal},
     store::SnapshotMeta,
     time::{Instant, Now},
@@ -133,9 +134,6 @@ pub struct Replica {
     /// Of the step under way.
     now: Now,
     outbox: Outbox<Output>,
-    /// A fault planted by a test: messages are sent before what they rest on is durable.
-    #[cfg(test)]
-    hasty: bool,
 }
 
 /// The last snapshot that was handed to the disk.
@@ -357,6 +355,9 @@ impl Replica {
     }
 
     fn step(&mut self, message: raft::eraftpb::Message) {
+        if planted::has(Planted::DoubleVote) && message.get_msg_type() == raft::eraftpb::MessageType::MsgRequestVote {
+            (self.raw.raft.vote, self.raw.raft.leader_id) = (raft::INVALID_ID, raft::INVALID_ID);
+        }
         // An answer from a peer that left meanwhile is refused by raft: nothing is lost.
         let _ = self.raw.step(message);
         self.elections.settle(&mut self.raw.raft);

@@ -11,6 +11,7 @@ use super::{Replica, letter, log};
 use crate::{
     cell::{Message as CellMessage, Output},
     id::WriteId,
+    planted::{self, Planted},
     store::{HardState, StoreOp, WriteBatch},
 };
 
@@ -131,8 +132,7 @@ impl Replica {
         }
         self.raw.mut_store().append(&entries);
         self.raw.advance_append_async(ready);
-        #[cfg(test)]
-        if self.hasty {
+        if planted::has(Planted::HastyAnswer) {
             at_once.append(&mut held);
         }
 

@@ -167,8 +167,6 @@ impl Replica {
             stopped: None,
             now,
             outbox: Outbox::default(),
-            #[cfg(test)]
-            hasty: false,
         };
         this.elections.settle(&mut this.raw.raft);
         this.outbox.push(Output::Notice(Notice::CellOpened { cell, replica: id }));

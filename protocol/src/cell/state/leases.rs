@@ -21,6 +21,7 @@ use crate::{
     id::{CellId, InstanceId, NodeId},
     identity::{PublicKey, Signed},
     membership::{Liveness, Verdict},
+    planted::{self, Planted},
     record::{Kind, RecordBody},
     refusal::Code,
     time::Timestamp,
@@ -140,7 +141,11 @@ impl Leases {
 
     /// Whether `key` may write for `instance`.
     pub(super) fn may_write(&self, instance: InstanceId, generation: u64, key: PublicKey) -> Result<(), Refusal> {
-        self.held(instance, generation, key).map(|_| ())
+        match self.held(instance, generation, key) {
+            Err(refusal) if refusal.code == Code::Fenced && planted::has(Planted::ForgottenFence) => Ok(()),
+            Err(refusal) if refusal.code == Code::Unauthorised && planted::has(Planted::UnsignedCommand) => Ok(()),
+            held => held.map(|_| ()),
+        }
     }
 }
 

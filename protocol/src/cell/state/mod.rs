@@ -56,6 +56,7 @@ use crate::{
     id::{CellId, ContentHash, MeshId, NodeId, OpId, ReplicaId, TenantId},
     identity::{Lineage, PublicKey},
     placement::{Grade, Policy},
+    planted::{self, Planted},
     refusal::{Code, Refusal},
     time::Timestamp,
 };
@@ -293,6 +294,7 @@ impl State {
             Command::Tenant { signed, .. } if signed.key() == self.tenant_key => {
                 self.tenant_sessions.result(signed.open().ok()?.op)
             }
+            Command::Data(_) if planted::has(Planted::LostSession) => None,
             Command::Data(signed) => self.data_sessions.result(signed.open().ok()?.op),
             Command::Tenant { .. }
             | Command::Renew(_)

@@ -8,6 +8,7 @@ use super::{
 use crate::{
     cell::{DataBatch, Outcome, Receipt, Release, TenantAction, TenantCommand},
     identity::Signed,
+    planted::{self, Planted},
     refusal::Code,
 };
 
@@ -115,7 +116,9 @@ impl State {
         if batch.cell != self.cell {
             return Err(no(Code::Unauthorised, "the batch was signed for another cell"));
         }
-        if let Some(outcome) = self.data_sessions.recall(batch.op, None)? {
+        if let Some(outcome) =
+            self.data_sessions.recall(batch.op, None)?.filter(|_| !planted::has(Planted::LostSession))
+        {
             return Ok(Effects::quiet(outcome.clone()));
         }
         self.on_this_line(batch.line)?;

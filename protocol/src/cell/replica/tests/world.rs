@@ -36,8 +36,6 @@ pub(super) struct Knobs {
     pub(super) write_us: (u64, u64),
     pub(super) loss_per_mille: u64,
     pub(super) config: CellConfig,
-    /// Replicas send before what they say is durable: the planted fault.
-    pub(super) hasty: bool,
     /// Placement answers searches.
     pub(super) places: bool,
     /// Where copies stand.
@@ -53,7 +51,6 @@ impl Default for Knobs {
             write_us: (100, 1_000),
             loss_per_mille: 0,
             config: CellConfig::default(),
-            hasty: false,
             places: false,
             away: Vec::new(),
             away_us: 0,
@@ -228,10 +225,9 @@ impl World {
         };
         for at in 0..voters {
             let host = &this.sites[at].host;
-            let mut replica =
+            let replica =
                 Replica::found(this.knobs.config.clone(), Self::seed_of(at), host.identity(), &genesis, this.clock())
                     .unwrap();
-            replica.hasty = this.knobs.hasty;
             this.sites[at].replica = Some(replica);
             this.drain(at);
         }
@@ -611,13 +607,10 @@ impl World {
         site.up = true;
         let me = site.host.identity();
         // A founder that crashed before its first write was durable is founded again.
-        let mut replica = match site.disk.clone() {
+        let replica = match site.disk.clone() {
             Some(boot) => Some(Replica::open(config, seed, me, cell, boot, now).expect("what was kept opens")),
             None => Replica::found(config, seed, me, &genesis, now).ok(),
         };
-        if let Some(replica) = &mut replica {
-            replica.hasty = self.knobs.hasty;
-        }
         self.sites[at].replica = replica;
         self.drain(at);
         self.link(at);
