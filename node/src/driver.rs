@@ -408,6 +408,7 @@ fn log(notice: &Notice) {
             tracing::warn!(?notice);
         }
         Notice::ClockOff { .. } | Notice::Contradicted { .. } => tracing::warn!(?notice),
+        Notice::Recovered { .. } | Notice::RecoveryRefused { .. } | Notice::Fenced { .. } => tracing::warn!(?notice),
         Notice::PeerDoubled(peer) => {
             tracing::warn!(?peer, "two processes run with this peer's key: its operator must stop one of them");
         }

@@ -13,15 +13,15 @@ use self::marks::Marks;
 use crate::{
     agenda::Agenda,
     cell::{
-        Answered, CellConfig, CellGenesis, Description, Input as CellInput, Message, Output as CellOutput, Query,
-        Reached, Replica, Standing,
+        Answered, CellConfig, CellGenesis, Description, Holding, Input as CellInput, Kept, KeptLine, Message,
+        Output as CellOutput, Query, Reached, RecoveryPapers, Replica, Standing,
     },
     id::{CellId, NodeId, ReplicaId, WriteId},
     identity::{NodeIdentity, Signed},
     machine::{Deadline, Machine, Outbox},
     random::Seed,
     record::{Keyring, RecordBody},
-    refusal::Refusal,
+    refusal::{Code, Refusal},
     store::CellBoot,
     time::{Instant, Now},
 };
@@ -143,6 +143,8 @@ pub struct Cells {
     seed: Seed,
     identity: NodeIdentity,
     open: BTreeMap<CellId, Replica>,
+    /// Lines that have ended, each as what it is kept: one for each recovery of a cell that had a member here.
+    kept: BTreeMap<CellId, Kept>,
     /// Founded, and the first write not durable yet.
     founding: BTreeSet<CellId>,
     expected: BTreeMap<CellId, Instant>,
@@ -174,6 +176,7 @@ impl Cells {
             seed,
             identity,
             open: BTreeMap::new(),
+            kept: BTreeMap::new(),
             founding: BTreeSet::new(),
             expected: BTreeMap::new(),
             linked: BTreeSet::new(),
@@ -185,6 +188,11 @@ impl Cells {
             outbox: Outbox::default(),
         };
         for (cell, boot) in found {
+            let kept = boot.snapshot.as_ref().and_then(|snapshot| Kept::read(&snapshot.state));
+            if let Some(kept) = kept.filter(|kept| kept.line().cell == cell) {
+                this.kept.insert(cell, kept);
+                continue;
+            }
             // A newcomer that never got its first snapshot: nothing of the cell is here, and its leader brings it in again.
             if boot.snapshot.is_none() {
                 this.expect(now, cell);
@@ -223,6 +231,23 @@ impl Cells {
         let Standing { applied: index, .. } = replica.standing()?;
         let state = replica.state()?;
         Some(Answered { index, answers: queries.iter().map(|query| state.answer(query)).collect() })
+    }
+
+    /// What the replica of a cell here holds; `None`: there is none, or it has nothing yet.
+    #[must_use]
+    pub fn holding(&self, cell: CellId, now: Instant) -> Option<Holding> {
+        self.open.get(&cell)?.holding(now)
+    }
+
+    /// Whether a recovery is signed by the right parties, as the replica here knows them; `None`: there is none.
+    #[must_use]
+    pub fn weigh(&self, cell: CellId, papers: &RecoveryPapers) -> Option<Result<(), Refusal>> {
+        Some(self.open.get(&cell)?.state()?.weigh(papers).map(|_| ()))
+    }
+
+    /// The lines of a cell that have ended and are kept here.
+    pub fn kept(&self, cell: CellId) -> impl Iterator<Item = KeptLine> {
+        self.kept.values().filter(move |kept| kept.of() == cell).map(Kept::line)
     }
 
     /// How many cells this node leads that others could.
@@ -271,7 +296,12 @@ impl Cells {
             if matches!(output, CellOutput::Sleeps(_)) {
                 self.marks.note(now.instant, cell, replica.slumber());
             }
-            left |= matches!(output, CellOutput::Left);
+            left |= matches!(output, CellOutput::Left | CellOutput::Ended(_));
+            if let CellOutput::Ended(Some(state)) = &output
+                && let Some(kept) = Kept::read(state)
+            {
+                self.kept.insert(kept.line().cell, kept);
+            }
             self.outbox.push(Output::Of { cell, output });
         }
         self.agenda.set(cell, replica.poll_timeout());
@@ -328,6 +358,11 @@ impl Cells {
             replica.handle_input(now, input);
             return self.drain(now, cell);
         }
+        if let (CellInput::Read { context, queries, .. }, Some(kept)) = (&input, self.kept.get_mut(&cell)) {
+            let result = Reached::Yes(kept.answer(queries, now.instant));
+            let output = CellOutput::Answers { request: context.request, result };
+            return self.outbox.push(Output::Of { cell, output });
+        }
         let output = match input {
             CellInput::Propose { context, .. } => {
                 CellOutput::Outcome { request: context.request, result: Reached::NotLeader(None) }
@@ -344,7 +379,13 @@ impl Cells {
             | CellInput::Drain { .. }
             | CellInput::Depart
             | CellInput::Keys(_)
+            | CellInput::Later { .. }
             | CellInput::Found { .. } => return,
+            CellInput::Recover { ticket, .. } => {
+                let detail = "there is no replica of this cell here: look again";
+                let result = Err(Refusal::definite(Code::NotFound, detail));
+                CellOutput::Carried { ticket, result }
+            }
         };
         self.outbox.push(Output::Of { cell, output });
     }
@@ -366,6 +407,12 @@ impl Cells {
             | Message::Answers { .. }
             | Message::Slept { .. }
             | Message::Prove { .. }
+            | Message::Outdated { .. }
+            | Message::Recovered(_)
+            | Message::Survey { .. }
+            | Message::Surveyed { .. }
+            | Message::Recover { .. }
+            | Message::Carried { .. }
             | Message::Committed { .. } => return,
         };
         self.outbox.push(Output::Of { cell, output: CellOutput::Send { to, message } });
@@ -392,6 +439,11 @@ impl Cells {
     fn received(&mut self, now: Now, from: NodeId, cell: CellId, message: Message) {
         if self.open.contains_key(&cell) {
             return self.hand(now, cell, CellInput::Received { from, message });
+        }
+        if let (Message::Read { context, queries, .. }, Some(kept)) = (&message, self.kept.get_mut(&cell)) {
+            let result = Reached::Yes(kept.answer(queries, now.instant));
+            let message = Message::Answers { request: context.request, result };
+            return self.outbox.push(Output::Of { cell, output: CellOutput::Send { to: from, message } });
         }
         let Message::Raft { message: ref raft, .. } = message else {
             return self.absent(from, cell, message);

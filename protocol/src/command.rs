@@ -3,7 +3,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     away::AwayShown,
-    cell::{self, Answered, Applied, Barrier, CellGenesis, Description, Query, TenantCommand, Write},
+    cell::{self, Answered, Applied, Barrier, CellGenesis, Description, Query, RecoveryPapers, TenantCommand, Write},
     charter::{Papers, RollShown},
     departure,
     id::{CellId, ContentHash, InstanceId, NodeId, OperatorId, TenantId},
@@ -14,6 +14,7 @@ use crate::{
     record::KeyWord,
     resources::{Jurisdiction, Price, Resources, Site},
     store::DiskFault,
+    survey::Findings,
     time::Timestamp,
 };
 
@@ -94,6 +95,13 @@ pub enum Command {
     Certificate(Box<Signed<NodeCertificate>>),
     /// What this node knows of itself and its mesh.
     Status,
+    /// What is left of a cell, as all say who may hold something of it.
+    Survey {
+        /// Which.
+        cell: CellId,
+    },
+    /// Have a recovery carried out by the survivor that it names.
+    Recover(Box<RecoveryPapers>),
     /// What this node knows of the cells that it has a replica or a lease of.
     Cells,
     /// Bring bytes here, from the first of these nodes that has them, for somebody who will read them here. Answered with
@@ -163,6 +171,13 @@ pub enum Reply {
     Status(Box<NodeStatus>),
     /// To `Cells`: descriptions as of what is applied here.
     Cells(Vec<Arc<Description>>),
+    /// To `Survey`.
+    Surveyed(Box<Findings>),
+    /// To `Recover`: this line has begun, durably.
+    Recovered {
+        /// Which.
+        line: u64,
+    },
     /// To `Apps`, by name.
     Apps(Vec<AppShown>),
 }

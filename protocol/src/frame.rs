@@ -95,6 +95,9 @@ pub struct Hello {
     /// It lets cells sleep: it answers who asks whether it lives, and knows a cell's words about sleep. Left out: it does not.
     #[n(11)]
     pub sleeps: Option<bool>,
+    /// It knows of recoveries, and says what it holds of a cell. Left out: it does not know such frames.
+    #[n(12)]
+    pub recovers: Option<bool>,
 }
 
 /// How much a frame's delay hurts. The driver keeps a queue each and empties them in this order.
@@ -185,6 +188,8 @@ impl Frame {
                     | cell::Message::Slept { .. }
                     | cell::Message::Prove { .. }
                     | cell::Message::Committed { .. }
+                    | cell::Message::Outdated { .. }
+                    | cell::Message::Recovered(_)
                     | cell::Message::Wake { .. },
                 ..
             } => Urgency::Control,

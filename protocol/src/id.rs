@@ -132,6 +132,18 @@ ids! {
     DiskId: "a disk id";
 }
 
+impl CellId {
+    /// As what a line of this cell is kept that has ended.
+    #[must_use]
+    pub fn of_line(self, line: u64) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(b"a line that has ended");
+        hasher.update(&self.0);
+        hasher.update(&line.to_be_bytes());
+        Self(*hasher.finalize().as_bytes())
+    }
+}
+
 impl NodeId {
     /// How far two nodes are apart by exclusive or, as [Kademlia] has it: nobody is near everybody, and no two are equally
     /// far from a third.

@@ -34,6 +34,7 @@ pub mod birth;
 pub mod route;
 pub mod away;
 pub mod departure;
+pub mod survey;
 pub mod bundle;
 
 pub mod cells;

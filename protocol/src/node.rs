@@ -8,7 +8,9 @@
 //!     └──────sends── all                     │                      ↑
 //!                                          edges      leases ──→ caller ──→ (the leader, wherever it is)
 //! ```
+mod abroad;
 mod fetches;
+mod loss;
 mod roll;
 mod status;
 mod ties;
@@ -45,9 +47,10 @@ use crate::{
     random::Seed,
     reach::{self, Reach, Wanter},
     record::{Keyring, Kind, Shared},
-    refusal::{Code, Refusal},
+    refusal::Refusal,
     route::{self, Router},
     store::{Boot, DiskFault, Rot, StoreOp, WriteBatch},
+    survey::{self, Surveyor},
     ties::Ties,
     time::Now,
     writes::Writes,
@@ -70,9 +73,10 @@ enum Part {
     Router,
     Away,
     Departure,
+    Surveyor,
 }
 
-const PARTS: [Part; 12] = [
+const PARTS: [Part; 13] = [
     Part::Reach,
     Part::Membership,
     Part::Roll,
@@ -85,6 +89,7 @@ const PARTS: [Part; 12] = [
     Part::Router,
     Part::Away,
     Part::Departure,
+    Part::Surveyor,
 ];
 
 /// What one part says to another.
@@ -102,6 +107,7 @@ enum HandOver {
     Router(route::Input),
     Away(away::Input),
     Departure(departure::Input),
+    Surveyor(survey::Input),
     /// Somebody asks how far the drain is.
     Drained(RequestId),
     Timeout(Part),
@@ -123,6 +129,7 @@ pub struct Node {
     router: Router,
     away: Away,
     departure: Departure,
+    surveyor: Surveyor,
     ties: Ties,
     /// Whose presences the cells here listen to: their members and hosts.
     watched: Ties,
@@ -172,6 +179,7 @@ impl Node {
             router: Router::new(me, identity.certificate().jurisdiction, zone),
             away: Away::new(me, identity.certificate().jurisdiction),
             departure: Departure::open(&keyed, offer),
+            surveyor: Surveyor::new(me, mesh, identity.certificate().jurisdiction),
             ties: Ties::default(),
             watched: Ties::default(),
             vigils: Ties::default(),
@@ -265,8 +273,16 @@ impl Node {
                 | cell::Message::Slept { .. }
                 | cell::Message::Prove { .. }
                 | cell::Message::Committed { .. }
+                | cell::Message::Outdated { .. }
+                | cell::Message::Recovered(_)
                 | cell::Message::Wake { .. } => {
                     self.hand(HandOver::Cells(cells::Input::Received { from, cell, message }));
+                }
+                cell::Message::Survey { .. }
+                | cell::Message::Surveyed { .. }
+                | cell::Message::Recover { .. }
+                | cell::Message::Carried { .. } => {
+                    self.hand(HandOver::Surveyor(survey::Input::Received { from, cell, message }));
                 }
             },
             Frame::Birth(message) => self.on_birth(from, message),
@@ -346,6 +362,8 @@ impl Node {
                 let status = Reply::Status(Box::new(self.status()));
                 self.reply(context.request, Ok(status));
             }
+            Command::Survey { cell } => self.hand(HandOver::Surveyor(survey::Input::Survey { context, cell })),
+            Command::Recover(papers) => self.hand(HandOver::Surveyor(survey::Input::Recover { context, papers })),
             Command::Cells => {
                 let cells = Reply::Cells(self.leases.descriptions().collect());
                 self.reply(context.request, Ok(cells));
@@ -374,6 +392,7 @@ impl Node {
             reach::Output::Hangup { peer } => self.outbox.push(Output::Hangup { peer }),
             reach::Output::Send { to, wire, frame } => self.outbox.push(Output::Send { to, wire, frame }),
             reach::Output::Up { peer, certificate, disk: _ } => {
+                self.hand(HandOver::Surveyor(survey::Input::PeerUp { peer, certificate: certificate.clone() }));
                 self.hand(HandOver::Membership(membership::Input::PeerUp { peer, certificate }));
                 self.hand(HandOver::Router(route::Input::PeerUp(peer)));
                 self.hand(HandOver::Cells(cells::Input::Link { node: peer, up: true }));
@@ -386,6 +405,7 @@ impl Node {
                 self.hand(HandOver::Leases(lease::Input::PeerDown(peer)));
                 self.hand(HandOver::Caller(caller::Input::PeerDown(peer)));
                 self.hand(HandOver::Router(route::Input::PeerDown(peer)));
+                self.hand(HandOver::Surveyor(survey::Input::PeerDown(peer)));
                 self.hand(HandOver::Away(away::Input::PeerDown(peer)));
             }
             reach::Output::Silent(peer) => {
@@ -478,6 +498,7 @@ impl Node {
             capacity::Output::Publish(draft) => self.hand(HandOver::Membership(membership::Input::Publish(draft))),
             capacity::Output::Gates(gates) => {
                 self.hand(HandOver::Membership(membership::Input::Gates(gates.clone())));
+                self.hand(HandOver::Surveyor(survey::Input::Gates(gates.clone())));
                 self.hand(HandOver::Sponsor(SponsorInput::Gates(gates)));
             }
             capacity::Output::Notice(notice) => self.outbox.push(Output::Notice(notice)),
@@ -495,6 +516,7 @@ impl Node {
                 self.hand(HandOver::Host(HostInput::Opened { cell, result }));
             }
             cells::Output::Closed(cell) => {
+                self.writes.forget(cell);
                 let write = self.writes.number();
                 let batch = WriteBatch { ops: vec![StoreOp::DropCell { cell }] };
                 self.outbox.push(Output::Persist { write, batch });
@@ -537,7 +559,10 @@ impl Node {
                 self.start(context, Goal::Seek { description, need });
             }
             // The cells say that it is closed.
-            cell::Output::Left => {}
+            cell::Output::Left | cell::Output::Ended(_) => {}
+            cell::Output::Carried { ticket, result } => {
+                self.hand(HandOver::Surveyor(survey::Input::Carried { ticket, result }));
+            }
             cell::Output::Sleeps(on) => {
                 let asleep = on.is_some();
                 self.watch(cell, on.unwrap_or_default());
@@ -612,26 +637,6 @@ impl Node {
         }
     }
 
-    fn on_away(&mut self, output: away::Output) {
-        match output {
-            away::Output::Call { call, context, cell, barrier, queries } => {
-                self.call(Owner::Away(call), context, cell, What::Read { barrier, queries });
-            }
-            away::Output::Here { request, cell, queries, age, stale } => {
-                let gone = || Refusal::definite(Code::Unreachable, "the copy here has just left its cell; try again");
-                let answered = self.cells.look(cell, &queries).ok_or_else(gone);
-                self.reply(request, answered.map(|answered| Reply::GuestRead { answered, age: Some(age), stale }));
-            }
-            away::Output::Answered { request, answered } => {
-                self.reply(request, Ok(Reply::GuestRead { answered, age: None, stale: false }));
-            }
-            away::Output::Write { context, instance, generation, writes } => {
-                self.hand(HandOver::Leases(lease::Input::Write { context, instance, generation, writes }));
-            }
-            away::Output::Refuse { request, refusal } => self.reply(request, Err(refusal)),
-        }
-    }
-
     fn on_host(&mut self, output: HostOutput) {
         match output {
             HostOutput::Send { to, message } => self.send(to, Frame::Birth(message)),
@@ -676,6 +681,8 @@ impl Node {
             route::Output::Want { cell, peer, wanted } => self.want(Wanter::Route(cell), peer, wanted),
             route::Output::Serve(delta) => self.outbox.push(Output::Serve(delta)),
             route::Output::Located { cell, voters, leader } => {
+                let known = voters.clone();
+                self.hand(HandOver::Surveyor(survey::Input::Located { cell, voters: known }));
                 self.hand(HandOver::Caller(caller::Input::Located { cell, voters, leader }));
             }
             route::Output::News(cell) => self.hand(HandOver::Leases(lease::Input::News(cell))),
@@ -724,6 +731,12 @@ impl Node {
             | cell::Message::Slept { .. }
             | cell::Message::Prove { .. }
             | cell::Message::Committed { .. }
+            | cell::Message::Outdated { .. }
+            | cell::Message::Recovered(_)
+            | cell::Message::Survey { .. }
+            | cell::Message::Surveyed { .. }
+            | cell::Message::Recover { .. }
+            | cell::Message::Carried { .. }
             | cell::Message::Wake { .. } => {
                 unreachable!("a caller proposes and reads")
             }

@@ -134,6 +134,31 @@ pub enum Notice {
         /// Why.
         reason: String,
     },
+    /// A cell has lost its majority and goes on, on this line, from what this node holds.
+    Recovered {
+        /// Which cell.
+        cell: CellId,
+        /// The line that has begun.
+        line: u64,
+        /// Its first index.
+        index: u64,
+    },
+    /// A recovery was shown here that does not count, and why. Nothing changed.
+    RecoveryRefused {
+        /// Of which cell.
+        cell: CellId,
+        /// Why.
+        reason: String,
+    },
+    /// The line of a cell's replica here has ended: the cell was recovered without it.
+    Fenced {
+        /// Which cell.
+        cell: CellId,
+        /// The line that ended.
+        line: u64,
+        /// Entries here that the new line does not have, at least; they are kept: bocage export --line. 0: none, nothing is kept.
+        beyond: u64,
+    },
     /// An instance started, stopped or failed here.
     Instance {
         /// Which.

@@ -24,6 +24,11 @@ impl Writes {
         write
     }
 
+    /// Nobody waits for this cell's writes any more: a later replica of it numbers its own anew.
+    pub fn forget(&mut self, cell: CellId) {
+        self.waiting.retain(|(_, of, _)| *of != cell);
+    }
+
     /// The newest durable write of each cell, now that all up to `write` are.
     pub fn persisted(&mut self, write: WriteId) -> BTreeMap<CellId, WriteId> {
         let mut newest = BTreeMap::new();

@@ -224,6 +224,7 @@ impl Attack {
             credentials: None,
             parts: None,
             sleeps: None,
+            recovers: None,
         };
         mesh.send(self.target, WIRE_NEWEST, &Frame::Hello(Box::new(hello)));
         tokio::time::sleep(Duration::from_millis(200)).await;

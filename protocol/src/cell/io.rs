@@ -5,6 +5,7 @@ use super::{
     command::{Barrier, Command, Query},
     description::Description,
     genesis::{Candidate, Grant, Role},
+    recovery::RecoveryPapers,
     wire::{Answered, Applied, Message, Reached},
 };
 use crate::{
@@ -14,6 +15,7 @@ use crate::{
     identity::Signed,
     notice::Notice,
     record::{Keyring, RecordBody},
+    refusal::Refusal,
     resources::Jurisdiction,
     store::{DiskFault, WriteBatch},
 };
@@ -89,6 +91,20 @@ pub enum Input {
         /// Who, and its yes.
         found: Option<Box<(Candidate, Signed<Grant>)>>,
     },
+    /// This replica is the survivor from which the next line begins. Answered by `Carried`.
+    Recover {
+        /// Named in the answer.
+        ticket: u64,
+        /// What was signed.
+        papers: Box<RecoveryPapers>,
+    },
+    /// A binding says that the cell is on this line by now.
+    Later {
+        /// Which.
+        line: u64,
+        /// Who may say more.
+        nodes: Vec<NodeId>,
+    },
 }
 
 /// Output of a replica.
@@ -149,6 +165,16 @@ pub enum Output {
     Seek(Need),
     /// The cell has agreed that this replica left: it does nothing any more, and what is on disk of it is of no use.
     Left,
+    /// Its line has ended: it does nothing any more, and what is on disk of it is gone. What it held beyond the next line's base
+    /// is kept there under another name: the encoded state.
+    Ended(Option<Blob>),
+    /// The answer to a `Recover`.
+    Carried {
+        /// Its ticket.
+        ticket: u64,
+        /// The line that has begun, durably; or why not.
+        result: Result<u64, Refusal>,
+    },
     /// It sleeps from now on, and wakes when it is told that the link to one of these nodes is gone; `None`: it is awake.
     Sleeps(Option<BTreeSet<NodeId>>),
     /// What happened.

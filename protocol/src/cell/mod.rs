@@ -1,11 +1,13 @@
 //! A cell: the raft group that holds an app's agreed state. It knows nothing of its node but inputs and outputs.
 //!
 //! Read in this order: what enters the log and what it answers (`command`), how a cell is born (`genesis`), what it says
-//! of itself (`description`), what replicas and callers say to each other (`wire`).
+//! of itself (`description`), how it goes on after its majority is lost (`recovery`), what replicas and callers say to each
+//! other (`wire`).
 mod command;
 mod genesis;
 mod description;
 mod capture;
+mod recovery;
 mod wire;
 mod io;
 pub mod state;
@@ -19,7 +21,10 @@ pub use command::{
 pub use description::{Description, LeaseInfo, Member, ReleaseInfo};
 pub use genesis::{Candidate, CellGenesis, Founder, Grant, Receipt, Role};
 pub use io::{CellConfig, Input, Need, Output, Seeking};
-pub use replica::{PIECE_BYTES_MAX, Replica, Slumber, Standing};
+pub use recovery::{
+    Base, Carried, Holding, KeptLine, RECOVERERS_MAX, RECOVERY_VALID_MAX, Recovered, Recovery, RecoveryPapers, Report,
+};
+pub use replica::{Kept, PIECE_BYTES_MAX, Replica, Slumber, Standing};
 #[cfg(any(test, feature = "fixtures"))]
 pub use state::fixture;
 pub use state::{Effects, Membership, State};

@@ -1,7 +1,10 @@
 //! What replicas and callers of a cell say to each other.
 use minicbor::{Decode, Encode};
 
-use super::command::{Answer, Barrier, Command, Entry, Outcome, Query};
+use super::{
+    command::{Answer, Barrier, Command, Entry, Outcome, Query},
+    recovery::{Recovered, RecoveryPapers, Report},
+};
 use crate::{
     codec::{self, Blob},
     context::WireContext,
@@ -116,6 +119,54 @@ pub enum Message {
         /// All that was committed when it was asked lies up to here.
         #[n(2)]
         index: u64,
+    },
+    /// The receiver is on a later line than the sender: why? Only to who said in its Hello that it knows of recoveries, like all
+    /// below.
+    #[n(10)]
+    Outdated {
+        /// The sender's line.
+        #[n(0)]
+        line: u64,
+    },
+    /// The receiver's line has ended.
+    #[n(11)]
+    Recovered(#[n(0)] Box<Recovered>),
+    /// What does the receiver's node hold of this cell?
+    #[n(12)]
+    Survey {
+        /// Whose, until when.
+        #[n(0)]
+        context: WireContext,
+    },
+    /// The answer to `Survey`.
+    #[n(13)]
+    Surveyed {
+        /// The asker's request.
+        #[n(0)]
+        request: RequestId,
+        /// What it holds.
+        #[n(1)]
+        report: Box<Report>,
+    },
+    /// The receiver is the survivor that this recovery names: carry it out.
+    #[n(14)]
+    Recover {
+        /// Whose, until when.
+        #[n(0)]
+        context: WireContext,
+        /// What was signed.
+        #[n(1)]
+        papers: Box<RecoveryPapers>,
+    },
+    /// The answer to `Recover`.
+    #[n(15)]
+    Carried {
+        /// The asker's request.
+        #[n(0)]
+        request: RequestId,
+        /// The line that has begun, durably; or why not.
+        #[n(1)]
+        result: Result<u64, Refusal>,
     },
     /// The cell is awake: a host of its instances without a replica renews its lease.
     #[n(7)]
@@ -245,6 +296,20 @@ impl Message {
         matches!(self, Self::Sleep { .. } | Self::Slept { .. } | Self::Wake { .. })
     }
 
+    /// Whether only a peer that knows of recoveries reads it.
+    #[must_use]
+    pub const fn is_about_recovery(&self) -> bool {
+        matches!(
+            self,
+            Self::Outdated { .. }
+                | Self::Recovered(_)
+                | Self::Survey { .. }
+                | Self::Surveyed { .. }
+                | Self::Recover { .. }
+                | Self::Carried { .. }
+        )
+    }
+
     /// Checks every signature inside, those of log entries included, asking `known` first.
     ///
     /// # Errors
@@ -257,6 +322,8 @@ impl Message {
         };
         match self {
             Self::Propose { command, .. } => check_command(command, known),
+            Self::Recovered(recovered) => check_all(&**recovered, known),
+            Self::Recover { papers, .. } => check_all(&**papers, known),
             Self::Raft { message, .. } => {
                 for log_entry in &message.entries {
                     let data = if log_entry.kind == 0 { &log_entry.data } else { &log_entry.context };
@@ -275,7 +342,17 @@ impl Message {
             | Self::Slept { .. }
             | Self::Prove { .. }
             | Self::Committed { .. }
+            | Self::Outdated { .. }
+            | Self::Survey { .. }
+            | Self::Surveyed { .. }
+            | Self::Carried { .. }
             | Self::Wake { .. } => Ok(()),
         }
     }
+}
+
+fn check_all(holder: &impl Envelopes, known: &mut dyn FnMut(&Envelope) -> bool) -> Result<(), BadSignature> {
+    let mut envelopes = Vec::new();
+    holder.envelopes(&mut envelopes);
+    envelopes.into_iter().try_for_each(|envelope| envelope.check_with(known))
 }

@@ -1,6 +1,8 @@
 //! How one part is stepped and drained: the same for each of them, so that `node.rs` shows only who listens to whom.
 use super::{HandOver, Node, Part};
-use crate::{away::View, command::Reply, frame::Frame, id::CellId, machine::Machine as _, reach, time::Now};
+use crate::{
+    away::View, command::Reply, frame::Frame, id::CellId, machine::Machine as _, reach, survey::Surveyor, time::Now,
+};
 
 impl Node {
     /// What is known here of a cell, for its instances here.
@@ -66,6 +68,13 @@ impl Node {
                 self.departure.handle_input(now, input);
                 Part::Departure
             }
+            HandOver::Surveyor(input) => {
+                let about = Surveyor::concerns(&input);
+                let view = about.map(|(cell, papers)| self.view_of_loss(now, cell, papers));
+                self.surveyor.look(view);
+                self.surveyor.handle_input(now, input);
+                Part::Surveyor
+            }
             HandOver::Drained(request) => {
                 let shown = self.drain_shown(now.wall);
                 self.reply(request, Ok(Reply::Drained(Box::new(shown))));
@@ -92,6 +101,7 @@ impl Node {
             Part::Router => self.router.handle_timeout(now),
             Part::Away => self.away.handle_timeout(now),
             Part::Departure => self.departure.handle_timeout(now),
+            Part::Surveyor => self.surveyor.handle_timeout(now),
         }
     }
 
@@ -168,6 +178,12 @@ impl Node {
                     self.on_departure(output);
                 }
                 self.departure.poll_timeout()
+            }
+            Part::Surveyor => {
+                while let Some(output) = self.surveyor.poll_output() {
+                    self.on_surveyor(output);
+                }
+                self.surveyor.poll_timeout()
             }
         };
         self.agenda.set(part, deadline);

@@ -29,6 +29,8 @@ pub enum Wanter {
     Transfer(TransferId),
     /// It may know where this one is.
     Find(NodeId),
+    /// It may hold something of this cell.
+    Survey(CellId),
 }
 
 /// Input of reach.

@@ -478,6 +478,7 @@ impl Reach {
             finds: Some(true),
             parts: Some(true),
             sleeps: Some(true),
+            recovers: Some(true),
             credentials: self.credentials.clone(),
         }
     }
@@ -521,6 +522,7 @@ impl Reach {
         peer.finds = hello.finds == Some(true);
         peer.parts = hello.parts == Some(true);
         peer.sleeps = hello.sleeps == Some(true);
+        peer.recovers = hello.recovers == Some(true);
         peer.wire = wire;
         peer.certified_by = hello.certificate.key();
         peer.refused = false;

@@ -84,6 +84,8 @@ pub(super) struct Peer {
     pub(super) parts: bool,
     /// It lets cells sleep.
     pub(super) sleeps: bool,
+    /// It knows of recoveries.
+    pub(super) recovers: bool,
     /// Sleeping cells rely on it.
     pub(super) vigil: Option<Vigil>,
     /// When this node last sent something over its link.
@@ -125,6 +127,7 @@ impl Peer {
             finds: false,
             parts: false,
             sleeps: false,
+            recovers: false,
             vigil: None,
             used_at: now,
             says_needed: true,

@@ -68,6 +68,7 @@ fn hello_of(identity: &NodeIdentity, mesh: MeshId, wall: Timestamp) -> Box<Hello
         credentials: None,
         parts: Some(true),
         sleeps: Some(true),
+        recovers: Some(true),
     })
 }
 

@@ -91,11 +91,15 @@ impl Reach {
         *vigil = Vigil { ask_at, unanswered: 0, silent: false };
     }
 
-    /// Whether a peer reads this frame: one that does not let cells sleep is told nothing of it.
+    /// Whether a peer reads this frame: one that does not let cells sleep, or knows no recoveries, is told
+    /// nothing of them.
     pub(super) fn understands(&self, to: NodeId, frame: &Frame) -> bool {
         match frame {
             Frame::Cell { message, .. } if message.is_about_sleep() => {
                 self.admits(to) && self.peers.get(&to).is_some_and(|peer| peer.sleeps)
+            }
+            Frame::Cell { message, .. } if message.is_about_recovery() => {
+                self.admits(to) && self.peers.get(&to).is_some_and(|peer| peer.recovers)
             }
             _ => true,
         }

@@ -7,7 +7,10 @@ use super::{
 };
 use crate::{
     bundle::BundleHead,
-    cell::{CellGenesis, Command, DataBatch, Entry, Grant, Missed, Receipt, Renewal, State, Support, TenantCommand},
+    cell::{
+        Carried, CellGenesis, Command, DataBatch, Entry, Grant, Missed, Receipt, Recovered, Recovery, RecoveryPapers,
+        Renewal, State, Support, TenantCommand,
+    },
     charter::{Ballot, Claim, Invite, Motion, Stamp},
     codec,
     frame::Frame,
@@ -121,6 +124,8 @@ fn statements_are_judged_as_the_vectors_say() {
             Renewal::DOMAIN => verdict::<Renewal>(&bytes),
             Support::DOMAIN => verdict::<Support>(&bytes),
             Missed::DOMAIN => verdict::<Missed>(&bytes),
+            Recovery::DOMAIN => verdict::<Recovery>(&bytes),
+            Carried::DOMAIN => verdict::<Carried>(&bytes),
             Grant::DOMAIN => verdict::<Grant>(&bytes),
             Receipt::DOMAIN => verdict::<Receipt>(&bytes),
             BundleHead::DOMAIN => verdict::<BundleHead>(&bytes),
@@ -226,6 +231,28 @@ fn a_cell_comes_to_the_state_that_the_vectors_say() {
     }
     assert_eq!(file["state"], hex(&state.encode()));
     assert_eq!(State::decode(&bytes(&file["state"])).unwrap().digest(), state.digest());
+    let survivor = State::decode(&bytes(&file["survivor"])).unwrap();
+    let node = survivor.node_of(crate::id::ReplicaId(1)).unwrap();
+    for case in list(&file["recoveries"]) {
+        let papers: RecoveryPapers = codec::decode("recovery", &bytes(&case["bytes"])).unwrap();
+        let at = Timestamp(case["at"].as_u64().unwrap());
+        // Whose word it is that it was carried out, is not looked at by who says it.
+        let unsigned = |carried: &Carried| Signed::seal(&Keypair::from_secret(&[1; 32]), carried);
+        let judged =
+            survivor.recover(papers, at, unsigned).map(|next| (next.line(), next.writer(), next.members().count()));
+        match judged {
+            Ok(next) => {
+                assert_eq!(next, (2, 2, 1));
+                assert!(case["code"].is_null(), "{}", case["what"]);
+            }
+            Err(refusal) => assert_eq!(case["code"], serde_json::to_value(refusal.code).unwrap(), "{}", case["what"]),
+        }
+    }
+    for case in list(&file["recovered"]) {
+        let recovered: Recovered = codec::decode("recovered", &bytes(&case["bytes"])).unwrap();
+        let judged = survivor.is_ended_by(&recovered);
+        assert_eq!(case["code"].is_null(), judged.as_ref().is_ok_and(|it| it.base.node == node), "{}", case["what"]);
+    }
     for case in list(&file["refused"]) {
         let genesis: CellGenesis = codec::decode("cell genesis", &bytes(&case["genesis"])).unwrap();
         let refused: Code = State::found(&genesis).unwrap_err().code;

@@ -150,6 +150,7 @@ impl Tally {
             Notice::RecordRefused { reason, .. } => self.remark("record refused", reason),
             Notice::Instance { what, .. } => self.remark("instance", what),
             Notice::CellQuarantined { reason, .. } => self.remark("cell quarantined", reason),
+            Notice::RecoveryRefused { reason, .. } => self.remark("recovery refused", reason),
             Notice::Applied { .. }
             | Notice::PeerUp(_)
             | Notice::PeerDown(_)
@@ -163,6 +164,8 @@ impl Tally {
             | Notice::Doubled { .. }
             | Notice::PeerDoubled(_)
             | Notice::CellOpened { .. }
+            | Notice::Recovered { .. }
+            | Notice::Fenced { .. }
             | Notice::Leader { .. }
             | Notice::DiskFailed(_)
             | Notice::ClockOff { .. }
@@ -185,6 +188,9 @@ impl Tally {
             Notice::Doubled { .. } => "notice_doubled",
             Notice::PeerDoubled(_) => "notice_peer_doubled",
             Notice::CellOpened { .. } => "notice_cell_opened",
+            Notice::Recovered { .. } => "notice_recovered",
+            Notice::RecoveryRefused { .. } => "notice_recovery_refused",
+            Notice::Fenced { .. } => "notice_fenced",
             Notice::Leader { .. } => "notice_leader",
             Notice::CellQuarantined { .. } => "notice_cell_quarantined",
             Notice::Instance { .. } => "notice_instance",

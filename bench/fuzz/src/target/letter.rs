@@ -62,6 +62,8 @@ fn drain(replica: &mut Replica, now: Now) {
                 | Output::Described(_)
                 | Output::Seek(_)
                 | Output::Left
+                | Output::Ended(_)
+                | Output::Carried { .. }
                 | Output::Sleeps(_)
                 | Output::Notice(_) => {}
             }

@@ -345,6 +345,8 @@ fn settle(
                 | Output::Described(_)
                 | Output::Seek(_)
                 | Output::Left
+                | Output::Ended(_)
+                | Output::Carried { .. }
                 | Output::Sleeps(_)
                 | Output::Notice(_) => {}
             }
@@ -541,6 +543,12 @@ pub(super) fn all_frames() -> Named<Frame> {
             Message::Prove { .. } => "prove".into(),
             Message::Committed { .. } => "committed".into(),
             Message::Wake { .. } => "wake".into(),
+            Message::Outdated { .. } => "outdated".into(),
+            Message::Recovered(_) => "recovered".into(),
+            Message::Survey { .. } => "survey".into(),
+            Message::Surveyed { .. } => "surveyed".into(),
+            Message::Recover { .. } => "recover".into(),
+            Message::Carried { .. } => "carried".into(),
         };
         kinds.entry(name).or_insert_with(|| message.clone());
     }
@@ -557,6 +565,20 @@ pub(super) fn all_frames() -> Named<Frame> {
     let refused = cell::Reached::No(Refusal::definite(Code::Full, "full"));
     kinds.insert("outcome-no".into(), Message::Outcome { request: RequestId(3), result: refused });
     kinds.insert("sleep".into(), Message::Sleep { line: 1, term: 1, index: 5 });
+    kinds.insert("outdated".into(), Message::Outdated { line: 0 });
+    kinds.insert("survey".into(), Message::Survey { context: context(4) });
+    kinds.insert("surveyed".into(), Message::Surveyed { request: RequestId(4), report: Box::default() });
+    kinds.insert("carried".into(), Message::Carried { request: RequestId(4), result: Ok(2) });
+    // By somebody who is not the tenant, and well signed: what is true would rightly stop a replica.
+    let base = cell::Base { node: host.node(), replica: ReplicaId(1), term: 1, index: state.applied() };
+    let thief = fixture::Party::tenant("thief");
+    let papers = fixture::recovery(&state, base, &thief, &[], FOUNDED);
+    let (recovery, replica) = (papers.statement.hash(), ReplicaId(9));
+    let carried = cell::Carried { recovery, cell: state.cell(), line: 2, index: 6, replica, at: FOUNDED };
+    let carried = Signed::seal(&host.keys, &carried);
+    let recovered = cell::Recovered { papers: papers.clone(), carried };
+    kinds.insert("recovered".into(), Message::Recovered(Box::new(recovered)));
+    kinds.insert("recover".into(), Message::Recover { context: context(5), papers: Box::new(papers) });
     kinds.insert("slept".into(), Message::Slept { line: 1, term: 1, index: 5 });
     kinds.insert("wake".into(), Message::Wake { line: 1 });
     frames.extend(kinds.into_iter().map(|(name, message)| (name, Frame::Cell { cell: cell.id, message })));
@@ -642,5 +664,6 @@ pub(super) fn hello(host: &Host) -> Frame {
         credentials: None,
         parts: Some(true),
         sleeps: Some(true),
+        recovers: Some(true),
     }))
 }

@@ -249,7 +249,7 @@ impl Replica {
         }
     }
 
-    fn tell_answers(&mut self, asker: Asker, result: Reached<Answered>) {
+    pub(super) fn tell_answers(&mut self, asker: Asker, result: Reached<Answered>) {
         match asker {
             Asker::Here(request) => self.outbox.push(Output::Answers { request, result }),
             Asker::There(to, request) => self.send(to, Message::Answers { request, result }),
@@ -328,6 +328,9 @@ impl Replica {
             Input::Received { from, message: Message::Read { context, .. } } => {
                 self.tell_answers(Asker::There(from, context.request), Reached::NotLeader(None));
             }
+            Input::Recover { ticket, .. } => {
+                self.outbox.push(Output::Carried { ticket, result: Err(refusal) });
+            }
             Input::Received { .. }
             | Input::Persisted(_)
             | Input::PersistFailed(..)
@@ -337,6 +340,7 @@ impl Replica {
             | Input::Drain { .. }
             | Input::Depart
             | Input::Keys(_)
+            | Input::Later { .. }
             | Input::Found { .. } => {}
         }
     }

@@ -160,6 +160,11 @@ impl Leading {
         self.stirred = true;
     }
 
+    /// What is known of keys.
+    pub(super) fn keyring(&self) -> &Keyring {
+        &self.keyring
+    }
+
     /// Whether somebody is sought for this, or was in vain a moment ago.
     pub(super) fn seeks(&self, need: &Need, now: Instant) -> bool {
         self.sought.get(need).is_some_and(|until| *until > now)

@@ -177,7 +177,13 @@ impl Storage for Log {
     }
 
     fn snapshot(&self, request_index: u64, to: u64) -> raft::Result<Snapshot> {
-        let usable = |meta: &&SnapshotMetadata| meta.index >= request_index && meta.index >= self.floor.0;
+        // Whoever joined since it was made is not in it, and would take it for a state that leaves him out.
+        let names = |meta: &SnapshotMetadata| {
+            let conf = meta.get_conf_state();
+            [&conf.voters, &conf.learners, &conf.voters_outgoing].iter().any(|ids| ids.contains(&to))
+        };
+        let usable =
+            |meta: &&SnapshotMetadata| meta.index >= request_index && meta.index >= self.floor.0 && names(meta);
         if let Some(meta) = self.offered.as_ref().filter(usable) {
             let mut snapshot = Snapshot::default();
             snapshot.set_metadata(meta.clone());

@@ -140,7 +140,7 @@ fn mend_voters(state: &State, seen: &Seen<'_>) -> Option<Step> {
     let gone = voters.iter().find(|replica| is_lost(**replica)).or_else(|| voters.iter().find(|it| drains(**it)));
     let abroad = || voters.iter().find(|replica| member(**replica).is_some_and(|it| state.should_bring_home(it)));
     let gone = gone.or_else(abroad);
-    gone.map(|replica| search(Some(*replica)))
+    gone.map(|replica| search(Some(*replica))).or_else(|| state.wants_another_voter().then(|| search(None)))
 }
 
 fn mend_leases(state: &State, seen: &Seen<'_>, steps: &mut Vec<Step>) {

@@ -5,7 +5,8 @@
 //! entries are applied to the agreed state (`apply`); whoever waits is answered (`answers`, from `asks` and `reads`). A
 //! leader also brings raft's membership to the agreed one (`membership`) and mends its cell (`leading`, by the pure `mend`);
 //! before its node drains or stops it lets another lead (`handing`). A member that has left stops for good (`farewell`).
-//! `elections` says when a voter campaigns, `snapshots` how a far follower catches up, `capturing` what its tenant takes home.
+//! `elections` says when a voter campaigns, `snapshots` how a far follower catches up, `capturing` what its tenant takes home,
+//! `recovering` how a line ends and the next begins.
 //!
 //! A panic inside is contained: this replica stops, says so, and its node goes on.
 mod start;
@@ -29,6 +30,7 @@ mod announce;
 mod missing;
 mod sleep;
 mod capturing;
+mod recovering;
 mod fresh;
 #[cfg(test)]
 mod tests;
@@ -42,7 +44,7 @@ use std::{
 
 use raft::{RawNode, StateRole, eraftpb::ConfState};
 
-pub use capturing::PIECE_BYTES_MAX;
+pub use capturing::{Kept, PIECE_BYTES_MAX};
 
 use self::{
     announce::Announcement,
@@ -56,6 +58,7 @@ use self::{
     log::Log,
     reads::Reads,
     ready::Writes,
+    recovering::Contact,
     sleep::Sleep,
     snapshots::{Fetching, Provided},
 };
@@ -123,6 +126,7 @@ pub struct Replica {
     heir: Heir,
     announcement: Announcement,
     missing: missing::Missing,
+    contact: Contact,
     sleep: Sleep,
     fresh: Fresh,
     /// Term and leader as last told.
@@ -267,6 +271,8 @@ impl Replica {
                 self.wake_to_mend();
             }
             Input::Found { need, found } => self.found_candidate(&need, found),
+            Input::Recover { ticket, papers } => self.carry_out(ticket, *papers),
+            Input::Later { line, nodes } => self.told_of_line(line, &nodes),
         }
     }
 
@@ -285,8 +291,12 @@ impl Replica {
             Message::Slept { line, term, index } => self.hear_asleep(from, line, term, index),
             Message::Prove { line, serial } => self.asked_to_prove(from, line, serial),
             Message::Committed { line, serial, index } => self.told_committed(from, line, serial, index),
+            Message::Outdated { line } => self.asked_for_line(from, line),
+            Message::Recovered(recovered) => self.shown_recovery(&recovered),
             // Answers are for callers, and the word to wake is for hosts without a replica.
             Message::Outcome { .. } | Message::Answers { .. } | Message::Wake { .. } => {}
+            // Of nodes, not of replicas.
+            Message::Survey { .. } | Message::Surveyed { .. } | Message::Recover { .. } | Message::Carried { .. } => {}
         }
     }
 
@@ -296,6 +306,9 @@ impl Replica {
             None => self.contacts.get(&message.from).is_some_and(|node| *node != from),
         };
         if stranger {
+            if recovering::is_telling(&message) {
+                self.heard_of_line(from, line);
+            }
             return;
         }
         if message.kind == letter::TRANSFER_LEADER {
@@ -314,6 +327,7 @@ impl Replica {
             Ok(_) if self.leading.distrusts(sender, term, self.now.instant) => {}
             Ok(message) => {
                 self.wake_for(message.get_msg_type());
+                self.note_contact(sender, message.get_msg_type());
                 if self.state.is_none() {
                     self.heard(sender, from, line);
                 }
@@ -499,7 +513,7 @@ impl Replica {
     }
 
     fn describe(&mut self) {
-        if !std::mem::take(&mut self.head_changed) {
+        if self.contact.is_beginning() || !std::mem::take(&mut self.head_changed) {
             return;
         }
         let Some(description) = self.described() else { return };

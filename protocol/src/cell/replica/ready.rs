@@ -84,6 +84,14 @@ impl Replica {
         self.describe();
     }
 
+    /// The first write of the only voter of a line: it takes the place of all that was here.
+    pub(super) fn begin_line(&mut self, snapshot: StoreOp) -> WriteId {
+        let ops = vec![StoreOp::DropCell { cell: self.cell }, snapshot, self.hard_state_op()];
+        let write = self.write(ops, None, Vec::new());
+        self.writes.founding = Some(write);
+        write
+    }
+
     /// Numbers a write and remembers what waits for it.
     pub(super) fn write(&mut self, ops: Vec<StoreOp>, ready: Option<u64>, messages: Vec<Message>) -> WriteId {
         self.writes.last += 1;
@@ -164,6 +172,7 @@ impl Replica {
             }
             self.post(held.messages);
         }
+        self.line_is_durable(write);
         if self.writes.founding.take_if(|founding| *founding <= write).is_some() {
             self.campaign_first();
         }

@@ -157,6 +157,7 @@ impl Replica {
             return;
         }
         self.outbox.push(Output::Sleeps(None));
+        self.note_slept();
         self.sleep.stirred = self.now.instant;
         self.next_tick = self.now.instant + self.config.tick;
         if self.is_leader() {

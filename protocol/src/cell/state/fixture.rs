@@ -14,15 +14,16 @@ use super::State;
 use crate::{
     capacity::Offer,
     cell::{
-        Candidate, CellGenesis, Command, DataBatch, Entry, Founder, Grant, InstanceState, LeaseInfo, Receipt, Release,
-        Renewal, Role, Support, TenantAction, TenantCommand, Workload, Write,
+        Base, Candidate, CellGenesis, Command, DataBatch, Entry, Founder, Grant, InstanceState, LeaseInfo, Receipt,
+        Recovery, RecoveryPapers, Release, Renewal, Role, Support, TenantAction, TenantCommand, Workload, Write,
     },
     codec,
     id::{CellId, ContentHash, DiskId, MeshId, NodeId, OpId, OperatorId, ReplicaId, SessionId, TenantId},
-    identity::{Genesis, Keypair, NodeCertificate, NodeIdentity, Party as Kind, Signed},
+    identity::{Endorsed, Genesis, Keypair, Lineage, NodeCertificate, NodeIdentity, Party as Kind, Signed},
     membership::{Liveness, Presence, Verdict},
     placement::Policy,
     record::{self, Order, RecordBody, Scope, Subject},
+    refusal::Refusal,
     resources::{Currency, Jurisdiction, Price, Resources, Site},
     time::Timestamp,
 };
@@ -399,4 +400,32 @@ pub fn price() -> Price {
 #[must_use]
 pub fn law(name: &str) -> Jurisdiction {
     name.parse().expect("a fixture names jurisdictions as two capital letters")
+}
+
+/// A recovery of this cell from what a survivor holds, by the tenant and these operators. Made now, valid for an hour.
+#[must_use]
+pub fn recovery(state: &State, base: Base, tenant: &Party, operators: &[&Party], now: Timestamp) -> RecoveryPapers {
+    let until = now + Duration::from_hours(1);
+    let recovery =
+        Recovery { mesh: state.mesh(), cell: state.cell(), line: state.line(), base, fork: false, made: now, until };
+    sign_recovery(&recovery, tenant, operators)
+}
+
+/// The same of any statement.
+#[must_use]
+pub fn sign_recovery(recovery: &Recovery, tenant: &Party, operators: &[&Party]) -> RecoveryPapers {
+    let mut statement = Endorsed::draft(recovery).with(&tenant.keys);
+    for operator in operators {
+        statement = statement.with(&operator.keys);
+    }
+    let lineage = |party: &&Party| Lineage::first(party.genesis.clone());
+    RecoveryPapers { statement, tenant: lineage(&tenant), operators: operators.iter().map(lineage).collect() }
+}
+
+/// The first state of the next line, from all that `state` has applied, carried out by this host.
+///
+/// # Errors
+/// As [`State::recover`].
+pub fn recovered(state: &State, papers: RecoveryPapers, by: &Host, now: Timestamp) -> Result<State, Refusal> {
+    state.recover(papers, now, |carried| Signed::seal(&by.keys, carried))
 }

@@ -87,6 +87,7 @@ impl State {
             tenant_sessions,
             data_sessions: Sessions::default(),
             keys: Keys::default(),
+            recovered: None,
             tenant_lineage: genesis.successions.is_some().then(|| genesis.lineage()).flatten(),
         })
     }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 use minicbor::{Decode, Encode};
 
 use super::{
-    Effects, Membership, RULES_OF_CUT, Refusal, State, leases,
+    Effects, Membership, RULES_OF_CUT, RULES_OF_RECOVERY, Refusal, State, leases,
     misses::Misses,
     no,
     place::{self, Cost, Place},
@@ -162,6 +162,26 @@ impl Members {
         self.left.drain(..surplus);
     }
 
+    /// All leave but this one, which votes under the next id. `None`: it is no member.
+    pub(super) fn stand_alone(&mut self, replica: ReplicaId, rules: u32) -> Option<ReplicaId> {
+        let seat = self.by_id.get(&replica)?.clone();
+        for id in self.by_id.keys().copied().collect::<Vec<_>>() {
+            self.leave(id);
+        }
+        self.numbered = self.numbered.saturating_add(1);
+        let replica = ReplicaId(self.numbered);
+        let why = "the cell goes on from what it held when the majority was lost".to_owned();
+        let member = Member { replica, votes: true, why, ..seat.member };
+        let (joining, stands, missed) = (None, None, None);
+        let supports = seat.supports.max(rules);
+        self.by_id.insert(replica, Seat { member, joining, cost: seat.cost, supports, stands, missed });
+        Some(replica)
+    }
+
+    pub(super) fn left(&self) -> impl Iterator<Item = NodeId> {
+        self.left.iter().map(|(_, node)| *node)
+    }
+
     fn learner(&self) -> Option<(ReplicaId, Joining)> {
         self.by_id.iter().find_map(|(id, seat)| Some((*id, seat.joining?)))
     }
@@ -224,7 +244,11 @@ impl State {
         if voters.len() > self.policy.voters as usize {
             return Err(no(Code::Conflict, format!("the policy wants {} voters", self.policy.voters)));
         }
-        place::spread(&self.policy, &voters)?;
+        if self.grows_to(voters.len()) {
+            place::apart(&self.policy, &voters)?;
+        } else {
+            place::spread(&self.policy, &voters)?;
+        }
         if self.rules >= RULES_OF_CUT {
             let before: Vec<_> = self.members.voters().map(voter_place).collect();
             place::keeps_side(&self.policy, &voters, &before)?;
@@ -247,6 +271,20 @@ impl State {
         }
         self.members.join(place, why, Joining { replaces: vote, since: self.time });
         Ok(Effects::head(Outcome::Done))
+    }
+
+    /// Whether a recovery left one voter where the policy wants more, and these are two: on the way to three. Two can lose no
+    /// more than one can, but what they hold is on two disks.
+    fn grows_to(&self, voters: usize) -> bool {
+        let alone = self.members.voters().count() == 1;
+        self.rules >= RULES_OF_RECOVERY && alone && voters == 2 && self.policy.voters > 2
+    }
+
+    /// Whether a voter is to be added beside those that are there: by way of two to three, and no further, for the next step would
+    /// be four.
+    pub(in crate::cell) fn wants_another_voter(&self) -> bool {
+        let voters = self.members.voters().count();
+        self.recovered.is_some() && voters < 3 && voters < self.policy.voters as usize
     }
 
     fn may_replace_voter(
@@ -339,7 +377,7 @@ impl State {
             return Err(no(Code::Conflict, "the learner came for another vote"));
         }
         let after = self.members.voters().filter(|member| Some(member.replica) != leaves).count() + 1;
-        if after.is_multiple_of(2) && !self.policy.allow_degraded {
+        if after.is_multiple_of(2) && !self.policy.allow_degraded && !self.grows_to(after) {
             return Err(no(Code::Unplaceable, format!("never through {after} voters")));
         }
         let rules = self.rules;

@@ -6,8 +6,8 @@
 //!
 //! Read in this order: the state and how an entry is applied (here), how the first one is made (`found`), what tenants and
 //! instances do (`tenant`, `release`, `keys`), exactly once (`sessions`), how a cell mends itself (`members`, `leases`, and
-//! `drain`: what a draining node's word is worth), the copies that stand away (`copies`), and who may be given a vote or lease
-//! (`place`).
+//! `drain`: what a draining node's word is worth), the copies that stand away (`copies`), how a line ends and the next begins
+//! (`recovery`), and who may be given a vote or lease (`place`).
 mod found;
 mod tenant;
 mod succession;
@@ -19,6 +19,7 @@ mod misses;
 mod leases;
 mod copies;
 mod drain;
+mod recovery;
 mod place;
 #[cfg(any(test, feature = "fixtures"))]
 pub mod fixture;
@@ -48,8 +49,8 @@ use self::{
     sessions::Sessions,
 };
 use super::{
-    Answer, CAPTURE_FORMAT, Capture, Command, Description, Entry, LeaseInfo, Member, Outcome, Query, Release,
-    ReleaseInfo, Repair, Role, Secrets, Workload,
+    Answer, CAPTURE_FORMAT, Capture, Command, Description, Entry, LeaseInfo, Member, Outcome, Query, Recovered,
+    Release, ReleaseInfo, Repair, Role, Secrets, Workload,
 };
 use crate::{
     codec::{self, Blob, DecodeError},
@@ -63,8 +64,8 @@ use crate::{
 
 /// The newest rules that this version applies by. 2: tenants' keys succeed each other, and a revocation is evidence. 3: a
 /// draining node's presence is evidence. 4: copies stand away, leases there outlast a cut, and `home_cut` holds the quorum. 5:
-/// voters say whom they miss.
-pub const RULES_MAX: u32 = 5;
+/// voters say whom they miss. 6: a cell that a recovery left with one voter grows again.
+pub const RULES_MAX: u32 = 6;
 /// From these rules on there are `Command::Succeed` and `Evidence::Revoked`: replicas of an earlier version cannot read them.
 pub const RULES_OF_KEYS: u32 = 2;
 /// From these rules on there are `Evidence::Drain` and a relief in `Repair::GrantLease`, and all voters let their leader hand
@@ -77,6 +78,8 @@ pub const RULES_OF_CUT: u32 = 4;
 pub const RULES_OF_CAPTURES: u32 = 4;
 /// From these rules on there are `Command::Miss` and `Evidence::Missed`.
 pub const RULES_OF_MISSES: u32 = 5;
+/// The rules that a recovered cell is on at least: from them on it grows from one voter by way of two.
+pub const RULES_OF_RECOVERY: u32 = 6;
 /// The format of an encoded [`State`].
 pub const FORMAT: u32 = 1;
 /// A tenant's command is refused when it was signed further than this from cell time.
@@ -137,6 +140,9 @@ pub struct State {
     /// How the tenant came to its current key; `None` while it is the one of its genesis, or of the cell's.
     #[n(21)]
     tenant_lineage: Option<Lineage>,
+    /// What ended the line before this one.
+    #[n(22)]
+    recovered: Option<Box<Recovered>>,
 }
 
 /// What applying an entry did.
@@ -385,6 +391,12 @@ impl State {
         self.tenant
     }
 
+    /// The app's name.
+    #[must_use]
+    pub fn app(&self) -> &str {
+        &self.releases.current().release.app
+    }
+
     /// Whether this lineage gives the tenant another key than this cell knows, so that `Command::Succeed` would do something.
     #[must_use]
     pub fn is_superseded_by(&self, lineage: &Lineage) -> bool {
@@ -468,6 +480,11 @@ impl State {
     #[must_use]
     pub fn node_of(&self, replica: ReplicaId) -> Option<NodeId> {
         self.members.node_of(replica)
+    }
+
+    /// Where members were that left, as far as they are remembered.
+    pub fn left(&self) -> impl Iterator<Item = NodeId> {
+        self.members.left()
     }
 
     /// Voters and learners, by replica id.

@@ -163,6 +163,16 @@ pub(super) fn spread(policy: &Policy, voters: &[VoterPlace]) -> Result<(), Refus
     if voters.len() < 3 {
         return Ok(());
     }
+    apart(policy, voters)?;
+    assert!(grade(voters) > Grade::Nothing, "three voters of three operators survive the loss of one");
+    Ok(())
+}
+
+/// Each of another operator and at another site, unless the policy allows degraded.
+pub(super) fn apart(policy: &Policy, voters: &[VoterPlace]) -> Result<(), Refusal> {
+    if policy.allow_degraded {
+        return Ok(());
+    }
     let operators: BTreeSet<_> = voters.iter().map(|voter| voter.operator).collect();
     let sites: BTreeSet<_> = voters.iter().map(|voter| (voter.operator, &voter.site)).collect();
     if operators.len() < voters.len() || sites.len() < voters.len() {
@@ -170,7 +180,6 @@ pub(super) fn spread(policy: &Policy, voters: &[VoterPlace]) -> Result<(), Refus
             format!("{} voters need as many operators and sites: these have {}", voters.len(), operators.len());
         return Err(no(Code::Unplaceable, detail));
     }
-    assert!(grade(voters) > Grade::Nothing, "three voters of three operators survive the loss of one");
     Ok(())
 }
 

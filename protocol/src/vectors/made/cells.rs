@@ -1,14 +1,17 @@
 //! A cell from its genesis on.
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::{encoded, hex, key};
 use crate::{
     cell::{
-        CellGenesis, Command, Evidence, InstanceState, Missed, Repair, Role, State, TenantAction, fixture,
-        state::RULES_MAX,
+        Base, Carried, CellGenesis, Command, Evidence, InstanceState, Missed, Recovered, Recovery, RecoveryPapers,
+        Repair, Role, State, TenantAction, fixture, state::RULES_MAX,
     },
-    id::ReplicaId,
+    id::{CellId, ReplicaId},
     identity::{Lineage, Signed},
+    placement::Recovery as Recoverers,
 };
 
 /// A cell from its genesis through entries, lawful and not.
@@ -97,16 +100,22 @@ pub(super) fn cells() -> Value {
     };
     let mut alone = genesis.clone();
     alone.receipts.clear();
+    let (recoveries, survivor) = recoveries();
     json!({
         "about": "A cell's id is the BLAKE3 hash of its genesis. Found the state from it, apply the entries in order; after \
                   each, the outcome (an encoded Outcome) and the state's digest: BLAKE3 keyed by the digest before, over the \
                   index (8 bytes, big-endian), the entry's length (the same) and bytes, and the outcome. `refused`: a \
-                  genesis that founds nothing, and the refusal's code.",
+                  genesis that founds nothing, and the refusal's code. `recoveries`: papers shown to the survivor whose state is \
+                  `survivor`, at that time; the refusal's code, or null. `recovered`: what ends the line for another \
+                  member with that state.",
         "genesis": encoded(&genesis),
         "cell": state.cell().to_string(),
         "digest": hex(&first),
         "entries": entries,
         "state": hex(&state.encode()),
+        "survivor": hex(&survivor.encode()),
+        "recoveries": recoveries,
+        "recovered": recovered(&survivor),
         "refused": [
             { "what": "the release is another tenant's", "genesis": encoded(&stolen), "code": code(&stolen) },
             { "what": "nobody has the bytes", "genesis": encoded(&alone), "code": code(&alone) },
@@ -116,4 +125,67 @@ pub(super) fn cells() -> Value {
 
 fn code(genesis: &CellGenesis) -> Value {
     State::found(genesis).map_or_else(|refusal| json!(refusal.code), |_| Value::Null)
+}
+
+/// An app that names two of three operators: the state of a survivor, and recoveries shown to it.
+fn recoveries() -> (Vec<Value>, State) {
+    let hosts = fixture::hosts(3);
+    let mut founding = fixture::Founding::of(&hosts);
+    let named = operators();
+    founding.release.policy.recovery =
+        Recoverers { operators: named.iter().map(fixture::Party::operator_id).collect(), threshold: 2 };
+    let state = State::found(&founding.genesis()).unwrap();
+    let (tenant, stranger, at) = (&founding.tenant, fixture::Party::tenant("mallory"), fixture::FOUNDED);
+    let both = [&named[0], &named[1]];
+    let good = fixture::recovery(&state, base(&state), tenant, &both, at);
+    let statement = good.statement.open().unwrap();
+    let changed = |change: fn(&mut Recovery)| {
+        let mut changed = statement.clone();
+        change(&mut changed);
+        fixture::sign_recovery(&changed, tenant, &both)
+    };
+    let cases = [
+        ("by the tenant and two operators of three", good.clone()),
+        ("by another tenant", fixture::sign_recovery(&statement, &stranger, &both)),
+        ("by the tenant and one operator", fixture::sign_recovery(&statement, tenant, &both[..1])),
+        ("without the operators' lineages", RecoveryPapers { operators: Vec::new(), ..good }),
+        ("of another cell", changed(|it| it.cell = CellId::of(b"another"))),
+        ("of another line", changed(|it| it.line = 2)),
+        ("from what the survivor does not hold", changed(|it| it.base.index += 1)),
+        ("expired", changed(|it| it.until = it.made)),
+        ("valid for longer than a day", changed(|it| it.until = it.made + Duration::from_hours(25))),
+    ];
+    let judged = cases.map(|(what, papers)| {
+        let bytes = encoded(&papers);
+        let outcome = fixture::recovered(&state, papers, &hosts[0], at);
+        let code = outcome.map_or_else(|refusal| json!(refusal.code), |_| Value::Null);
+        json!({ "what": what, "bytes": bytes, "at": at.0, "code": code })
+    });
+    (judged.to_vec(), state)
+}
+
+fn operators() -> [fixture::Party; 3] {
+    ["orla", "odo", "olga"].map(fixture::Party::operator)
+}
+
+fn base(state: &State) -> Base {
+    let replica = ReplicaId(1);
+    Base { node: state.node_of(replica).unwrap(), replica, term: 1, index: state.applied() }
+}
+
+/// What the survivor shows to the others, and what is no such thing.
+fn recovered(state: &State) -> Vec<Value> {
+    let (hosts, named, at) = (fixture::hosts(3), operators(), fixture::FOUNDED);
+    let papers = fixture::recovery(state, base(state), &fixture::Party::tenant("tess"), &[&named[1], &named[2]], at);
+    let next = fixture::recovered(state, papers, &hosts[0], at).unwrap();
+    let shown = next.recovered().unwrap().clone();
+    let said = shown.carried.open().unwrap();
+    let by_another = Recovered { carried: Signed::seal(&hosts[1].keys, &said), ..shown.clone() };
+    let of_line = Recovered { carried: Signed::seal(&hosts[0].keys, &Carried { line: 9, ..said }), ..shown.clone() };
+    let cases = [("as the survivor says", shown), ("said by another node", by_another), ("of another line", of_line)];
+    let judge = |(what, recovered): (&str, Recovered)| {
+        let code = state.is_ended_by(&recovered).map_or_else(|refusal| json!(refusal.code), |_| Value::Null);
+        json!({ "what": what, "bytes": encoded(&recovered), "code": code })
+    };
+    cases.into_iter().map(judge).collect()
 }

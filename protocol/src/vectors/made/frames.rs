@@ -12,7 +12,7 @@ use crate::{
     codec::{self, Blob},
     context::WireContext,
     frame::{Frame, Hello},
-    id::{CellId, ContentHash, DiskId, InstanceId, RequestId, TraceId},
+    id::{CellId, ContentHash, DiskId, InstanceId, ReplicaId, RequestId, TraceId},
     identity::Signed,
     membership::{self, Contact, Parcel, Sums},
     reach,
@@ -89,6 +89,7 @@ fn hello() -> Hello {
         credentials: None,
         parts: Some(true),
         sleeps: Some(true),
+        recovers: Some(true),
     }
 }
 
@@ -124,6 +125,10 @@ fn every_frame() -> Vec<(&'static str, Frame)> {
     let parcel = Parcel(Shared::new(Known::read(presence(host, NOW.0, "one")).unwrap()));
     let settled = Settled::at(NOW);
     let sums = Sums { tier: Tier::Home, buckets: (0..u64::from(BUCKETS)).map(|n| n * 0x0101_0101_0101_0101).collect() };
+    let base = cell::Base { node: host.node(), replica: ReplicaId(1), term: 1, index: state.applied() };
+    let papers = fixture::recovery(&state, base, &founding.tenant, &[], fixture::FOUNDED);
+    let next = fixture::recovered(&state, papers, host, fixture::FOUNDED).unwrap();
+    let recovered = next.recovered().unwrap();
     let refusal = Refusal::definite(Code::Full, "the state is full");
     let raft = |kind, entries| RaftMessage {
         kind,
@@ -151,7 +156,14 @@ fn every_frame() -> Vec<(&'static str, Frame)> {
         ("Hello", Frame::Hello(Box::new(hello()))),
         (
             "Hello, of a node that says no more than it must",
-            Frame::Hello(Box::new(Hello { relays: None, finds: None, parts: None, sleeps: None, ..hello() })),
+            Frame::Hello(Box::new(Hello {
+                relays: None,
+                finds: None,
+                parts: None,
+                sleeps: None,
+                recovers: None,
+                ..hello()
+            })),
         ),
         (
             "Hello, of an operator that was admitted",
@@ -228,6 +240,19 @@ fn every_frame() -> Vec<(&'static str, Frame)> {
         ("Cell Wake", of_cell(cell::Message::Wake { line: 1 })),
         ("Cell Prove", of_cell(cell::Message::Prove { line: 1, serial: 9 })),
         ("Cell Committed", of_cell(cell::Message::Committed { line: 1, serial: 9, index: 42 })),
+        ("Cell Outdated", of_cell(cell::Message::Outdated { line: 1 })),
+        ("Cell Recovered", of_cell(cell::Message::Recovered(Box::new(recovered.clone())))),
+        ("Cell Survey", of_cell(cell::Message::Survey { context: context() })),
+        (
+            "Cell Surveyed",
+            of_cell(cell::Message::Surveyed { request: RequestId(42), report: Box::new(report(&state, host)) }),
+        ),
+        (
+            "Cell Recover",
+            of_cell(cell::Message::Recover { context: context(), papers: Box::new(recovered.papers.clone()) }),
+        ),
+        ("Cell Carried", of_cell(cell::Message::Carried { request: RequestId(42), result: Ok(2) })),
+        ("Cell Carried, no", of_cell(cell::Message::Carried { request: RequestId(42), result: Err(refusal.clone()) })),
         ("Mark Ask", Frame::Mark(Mark::Ask { stamp: 9, echo: 4, asleep: [7; 16] })),
         ("Mark Closed", Frame::Mark(Mark::Closed { echo: 9, stamp: 5, asleep: [7; 16], age: Some(1_042) })),
         ("Mark Closed, not proven", Frame::Mark(Mark::Closed { echo: 9, stamp: 5, asleep: [7; 16], age: None })),
@@ -305,4 +330,28 @@ fn every_frame() -> Vec<(&'static str, Frame)> {
         ("Reach Alive", Frame::Reach(reach::Message::Alive)),
         ("Route Unknown", Frame::Route(route::Message::Unknown { cell: CellId::of(b"another") })),
     ]
+}
+
+/// What a voter of that cell says that it holds.
+fn report(state: &State, host: &fixture::Host) -> cell::Report {
+    let base = cell::Base { node: host.node(), replica: ReplicaId(1), term: 3, index: 42 };
+    let holding = cell::Holding {
+        line: 1,
+        base,
+        committed: 41,
+        votes: true,
+        stamp: fixture::FOUNDED,
+        alone_ms: Some(12_000),
+        leader: None,
+        members: state.members().map(|member| (member.node, member.jurisdiction, member.votes)).collect(),
+        left: Vec::new(),
+        home: state.policy().home.clone(),
+        recoverers: state.policy().recovery.clone(),
+        stopped: None,
+        tenant: state.tenant_id(),
+        app: "guestbook".to_owned(),
+    };
+    let cell = state.cell().of_line(1);
+    let kept = cell::KeptLine { line: 1, index: 44, time: fixture::FOUNDED, cell };
+    cell::Report { law: Some("FR".parse().unwrap()), holding: Some(holding), heard: Some((1, 43)), kept: vec![kept] }
 }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     bundle::{BUNDLE_FORMAT, BundleHead, Part},
-    cell::{Command, InstanceState, Missed, Role, State, Support, fixture},
+    cell::{Base, Carried, Command, InstanceState, Missed, Recovery, Role, State, Support, fixture},
     codec,
     id::{ContentHash, ReplicaId},
     identity::{FOR_EVER, Keypair, Lineage, NodeCertificate, Ruling, Signed, Statement},
@@ -53,6 +53,21 @@ pub(super) fn statements() -> Value {
         successions: Vec::new(),
     };
     add(&mut list, &Signed::seal(&founding.tenant.keys, &bundle));
+    let base = Base { node: host.node(), replica: ReplicaId(1), term: 3, index: 42 };
+    let recovery = Recovery {
+        mesh: state.mesh(),
+        cell: state.cell(),
+        line: 1,
+        base,
+        fork: false,
+        made: NOW,
+        until: NOW + std::time::Duration::from_hours(1),
+    };
+    let recovery = Signed::seal(&founding.tenant.keys, &recovery);
+    let (hash, cell, replica) = (recovery.hash(), state.cell(), ReplicaId(4));
+    let carried = Carried { recovery: hash, cell, line: 2, index: 43, replica, at: NOW };
+    add(&mut list, &recovery);
+    add(&mut list, &Signed::seal(&host.keys, &carried));
     let ruling =
         Ruling { operator: party().genesis.operator(), node: host.node(), below: FOR_EVER, resolved: 0, made: NOW };
     add(&mut list, &Signed::seal(&key(1), &ruling));

@@ -10,3 +10,4 @@ mod hostile;
 mod sleeping;
 mod capturing;
 mod standing;
+mod recovering;

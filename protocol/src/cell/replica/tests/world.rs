@@ -18,8 +18,9 @@ use crate::{
     identity::Signed,
     machine::Machine,
     notice::Notice,
+    placement::Recovery as Recoverers,
     random::{Rng, Seed},
-    refusal::Code,
+    refusal::{Code, Refusal},
     store::{CellBoot, CellSnapshot, StoreOp, WriteBatch},
     time::{Instant, Now},
 };
@@ -42,6 +43,8 @@ pub(super) struct Knobs {
     pub(super) away: Vec<&'static str>,
     /// What copies' messages take longer than those of others.
     pub(super) away_us: u64,
+    /// Who must sign a recovery beside the tenant.
+    pub(super) recoverers: Recoverers,
 }
 
 impl Default for Knobs {
@@ -54,6 +57,7 @@ impl Default for Knobs {
             places: false,
             away: Vec::new(),
             away_us: 0,
+            recoverers: Recoverers::default(),
         }
     }
 }
@@ -111,6 +115,8 @@ pub(super) struct Site {
     pub(super) replica: Option<Replica>,
     /// The id under which it has left the cell.
     pub(super) left: Option<ReplicaId>,
+    /// What it keeps of a line that ended.
+    pub(super) kept: Option<State>,
     up: bool,
     epoch: u64,
     /// What survives a crash.
@@ -150,8 +156,12 @@ pub(super) struct World {
     pub(super) sent: u64,
     clients: Vec<Client>,
     requests: u64,
-    /// What was applied at each index, by whoever first.
-    agreed: BTreeMap<u64, [u8; 32]>,
+    /// What was applied on each line at each index, by whoever first.
+    agreed: BTreeMap<(u64, u64), [u8; 32]>,
+    /// What became of recoveries, by ticket.
+    pub(super) carried: BTreeMap<u64, Result<u64, Refusal>>,
+    /// Recoveries that were shown and do not count.
+    pub(super) unbelieved: Vec<String>,
     /// What was broken, in words.
     pub(super) broken: Vec<String>,
     /// Every counter value that an increment was acknowledged with.
@@ -183,12 +193,14 @@ impl World {
         let hosts = fixture::hosts(voters + spare);
         let mut founding = Founding::of(&hosts[..voters]);
         founding.release.policy.away = knobs.away.iter().map(|law| fixture::law(law)).collect();
+        founding.release.policy.recovery = knobs.recoverers.clone();
         let mut genesis = founding.genesis();
         genesis.round_trip = round_trip.unwrap_or(genesis.round_trip);
         let site = |host: Host| Site {
             host,
             replica: None,
             left: None,
+            kept: None,
             up: true,
             epoch: 0,
             disk: None,
@@ -213,6 +225,8 @@ impl World {
             clients: Vec::new(),
             requests: 0,
             agreed: BTreeMap::new(),
+            carried: BTreeMap::new(),
+            unbelieved: Vec::new(),
             broken: Vec::new(),
             acknowledged: BTreeSet::new(),
             reads: 0,
@@ -447,10 +461,10 @@ impl World {
                     self.at(Duration::from_millis(30), Event::Found { site, epoch, need, found });
                 }
             }
-            Output::Notice(Notice::Applied { index, digest, .. }) => {
-                let first = *self.agreed.entry(index).or_insert(digest);
+            Output::Notice(Notice::Applied { line, index, digest, .. }) => {
+                let first = *self.agreed.entry((line, index)).or_insert(digest);
                 if first != digest {
-                    self.broken.push(format!("site {site} disagrees at {index}"));
+                    self.broken.push(format!("site {site} disagrees at {index} of line {line}"));
                 }
             }
             Output::Notice(Notice::CellQuarantined { reason, .. }) => self.quarantined.push(reason),
@@ -459,6 +473,15 @@ impl World {
                 self.sites[site].left = Some(replica.replica());
                 self.sites[site].disk = None;
             }
+            Output::Ended(kept) => {
+                let replica = self.sites[site].replica.take().expect("only a replica's line ends");
+                self.sites[site].left = Some(replica.replica());
+                self.sites[site].kept = kept.map(|state| State::decode(&state).expect("what is kept can be read"));
+            }
+            Output::Carried { ticket, result } => {
+                assert!(self.carried.insert(ticket, result).is_none(), "a recovery is answered once");
+            }
+            Output::Notice(Notice::RecoveryRefused { reason, .. }) => self.unbelieved.push(reason),
             Output::Notice(_) | Output::Described(_) | Output::Sleeps(_) => {}
         }
     }
@@ -474,8 +497,10 @@ impl World {
             let law = host.certificate.open().expect("a fixture's certificate can be read").jurisdiction;
             need.law.is_none_or(|wanted| wanted == law) && need.node.is_none_or(|wanted| wanted == host.node())
         };
-        let free = |other: &&Site| other.up && !taken.contains(&other.host.node()) && lawful(&other.host);
-        let host = &self.sites.iter().find(free)?.host;
+        let free = |(at, other): &(usize, &Site)| {
+            self.lives_with(site, *at) && !taken.contains(&other.host.node()) && lawful(&other.host)
+        };
+        let host = &self.sites.iter().enumerate().find(free)?.1.host;
         let role = Role::from(need.role);
         Some((host.candidate(), host.grant_to(state, role)))
     }
@@ -673,7 +698,7 @@ impl World {
                 }
                 let mut synced = false;
                 while let Some((_, batch)) = self.sites[site].unsynced.pop_front_if(|(first, _)| *first <= write) {
-                    keep(&mut self.sites[site].disk, batch);
+                    keep(self.cell, &mut self.sites[site].disk, batch);
                     synced = true;
                 }
                 if synced {
@@ -732,8 +757,12 @@ pub(super) fn counter(answer: &Answer) -> i64 {
     value.as_ref().map_or(0, |value| std::str::from_utf8(&value.value).unwrap().parse().unwrap())
 }
 
-fn keep(disk: &mut Option<CellBoot>, batch: WriteBatch) {
+fn keep(usual: CellId, disk: &mut Option<CellBoot>, batch: WriteBatch) {
     for op in batch.ops {
+        // A line that ended is kept under another name.
+        if matches!(op, StoreOp::Snapshot { cell, .. } if cell != usual) {
+            continue;
+        }
         let boot = disk.get_or_insert_default();
         match op {
             StoreOp::Append { entries, .. } => {

@@ -57,11 +57,11 @@ fn fields_that_a_newer_version_adds_are_passed_over() {
     let fields = decoder.array().unwrap().unwrap();
     let mut newer = Vec::new();
     let mut encoder = minicbor::Encoder::new(&mut newer);
-    encoder.array(fields + 3).unwrap();
+    encoder.array(fields + 4).unwrap();
     let mut newer = [newer, bytes[decoder.position()..].to_vec()].concat();
     let mut encoder = minicbor::Encoder::new(&mut newer);
-    // The tenant's lineage, left out while there is none.
-    encoder.null().unwrap().str("unknown").unwrap().map(1).unwrap().u8(1).unwrap().bool(true).unwrap();
+    // The tenant's lineage and what ended the line before, left out while there is none.
+    encoder.null().unwrap().null().unwrap().str("unknown").unwrap().map(1).unwrap().u8(1).unwrap().bool(true).unwrap();
     assert_eq!(State::decode(&newer).unwrap().encode(), bytes);
 }
 
