@@ -79,6 +79,8 @@ pub(super) type Said<T> = Result<Json<T>, No>;
         super::export::capture,
         super::export::piece,
         super::export::component,
+        super::recover::survey,
+        super::recover::recover,
         super::drain::drained,
         super::drain::drain,
         super::drain::leave,
@@ -117,6 +119,8 @@ pub(super) fn router(control: Shared, local: bool) -> Router {
         .route("/v1/cells/{cell}/capture", post(super::export::capture))
         .route("/v1/cells/{cell}/capture/{content}", get(super::export::piece))
         .route("/v1/cells/{cell}/components/{content}", get(super::export::component))
+        .route("/v1/cells/{cell}/survey", get(super::recover::survey))
+        .route("/v1/recoveries", post(super::recover::recover))
         .route("/v1/cells/{cell}/logs", get(super::logs::logs))
         .route_layer(middleware::from_fn_with_state((Arc::clone(&control), local), enter))
         // `enter` has read the body within its own bounds.

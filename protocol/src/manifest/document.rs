@@ -6,7 +6,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::quantity::{Bytes, Cores, MonthlyPrice, Written};
-use crate::resources::Jurisdiction;
+use crate::{id::OperatorId, resources::Jurisdiction};
 
 /// A duration and where it stands.
 pub(super) type Period = Spanned<Written<Duration>>;
@@ -29,6 +29,7 @@ pub(super) struct Document {
     pub(super) scale: Option<ScaleSection>,
     pub(super) read: Option<Read>,
     pub(super) cut: Option<Cut>,
+    pub(super) recovery: Option<Recovery>,
     pub(super) domains: Option<Domains>,
 }
 
@@ -91,6 +92,13 @@ pub(super) struct Cut {
     pub(super) home_cut: Option<Law>,
     pub(super) lost_after: Option<Period>,
     pub(super) hold_for: Option<Period>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Recovery {
+    pub(super) operators: Spanned<Vec<Spanned<Written<OperatorId>>>>,
+    pub(super) threshold: Option<Count>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -25,8 +25,9 @@ use document::Document;
 use toml::Spanned;
 
 use crate::{
+    cell::RECOVERERS_MAX,
     outbound::{DESTINATIONS_MAX, Destination, DestinationError},
-    placement::{AwayInCut, CutContract, Policy, Scale},
+    placement::{AwayInCut, CutContract, Policy, Recovery, Scale},
     refusal::{Code, Refusal},
     resources::Jurisdiction,
 };
@@ -202,6 +203,7 @@ impl Check<'_> {
         policy.scale = self.scale(document, policy.scale)?;
         policy.outbound = self.outbound(document)?;
         policy.cut = self.cut(document, &policy)?;
+        policy.recovery = self.recovery(document)?;
         if let Some(written) = document.read.as_ref().and_then(|read| read.max_staleness.as_ref()) {
             policy.max_staleness = self.duration(written, Duration::from_millis(1))?;
         }
@@ -295,6 +297,29 @@ impl Check<'_> {
             self.ensure(policy.home.contains(&side.get_ref().0), side.span(), message, help)?;
         }
         Ok(cut)
+    }
+
+    /// Who must agree, beside the tenant, that an app goes on after it has lost its majority.
+    fn recovery(&self, document: &Document) -> Result<Recovery, ManifestError> {
+        let Some(written) = &document.recovery else { return Ok(Recovery::default()) };
+        let named = written.operators.get_ref();
+        let few = (1..=RECOVERERS_MAX).contains(&named.len());
+        let message = || format!("{} operators", named.len());
+        let help = format!("from 1 to {RECOVERERS_MAX}; leave [recovery] out, and the tenant's key is enough");
+        self.ensure(few, written.operators.span(), message, &help)?;
+        let mut operators = Vec::new();
+        for operator in named {
+            let id = operator.get_ref().0;
+            self.ensure(!operators.contains(&id), operator.span(), || format!("{id} is named twice"), "name it once")?;
+            operators.push(id);
+        }
+        let all = u32::try_from(operators.len()).unwrap_or(u32::MAX);
+        let Some(threshold) = &written.threshold else { return Ok(Recovery { operators, threshold: all / 2 + 1 }) };
+        let count = threshold.get_ref().0;
+        let message = || format!("threshold is {count}");
+        let help = format!("so many of the operators must sign: from 1 to {all}");
+        self.ensure((1..=all).contains(&count), threshold.span(), message, &help)?;
+        Ok(Recovery { operators, threshold: count })
     }
 
     fn duration(&self, written: &document::Period, min: Duration) -> Result<Duration, ManifestError> {

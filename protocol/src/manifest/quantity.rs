@@ -7,7 +7,10 @@ use serde::{
     de::{Error, Visitor},
 };
 
-use crate::resources::{Currency, Jurisdiction, Money};
+use crate::{
+    id::OperatorId,
+    resources::{Currency, Jurisdiction, Money},
+};
 
 /// A quantity with the words for what it is.
 pub(super) trait Quantity: Sized {
@@ -195,6 +198,14 @@ fn digits(text: &str) -> Option<(u64, &str)> {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, rest) = text.split_at(end);
     Some((number.parse().ok()?, rest))
+}
+
+impl Quantity for OperatorId {
+    const EXPECTED: &'static str = "an operator's id of 52 characters, as bocage operator list shows it";
+
+    fn read(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
 }
 
 /// A decimal number times 10^`decimals`, exactly.

@@ -54,6 +54,16 @@ fn the_manifest_of_the_design_means_what_it_says() {
 }
 
 #[test]
+fn who_recovers_an_app_is_named_in_its_first_manifest() {
+    let ids: Vec<crate::id::OperatorId> = (1..=3_u8).map(|byte| crate::id::OperatorId([byte; 32])).collect();
+    let named = ids.iter().map(|id| format!("\"{id}\"")).collect::<Vec<_>>().join(", ");
+    let text = |more: &str| format!("app = \"a\"\ncomponent.path = \"a.wasm\"\n[recovery]\noperators = [{named}]\n{more}");
+    let policy = |more: &str| Manifest::parse(&text(more)).unwrap().policy.recovery;
+    assert_eq!(policy(""), Recovery { operators: ids.clone(), threshold: 2 }, "more than half, unless it says otherwise");
+    assert_eq!(policy("threshold = 3").threshold, 3);
+}
+
+#[test]
 fn what_is_left_out_is_the_default() {
     let manifest = Manifest::parse("app = \"a\"\ncomponent.path = \"a.wasm\"").unwrap();
     assert_eq!(manifest.policy, Policy::default());
@@ -146,6 +156,11 @@ fn a_bad_manifest_is_told_where_it_is_wrong_and_what_to_write() {
         "[domains]\nnames = [\"a.example.org\", \"a.example.org\"]",
         "[env]\n\"A=B\" = \"c\"",
         "[site]\npath = \"public/\"",
+        // Who may recover it.
+        "[recovery]\nthreshold = 1",
+        "[recovery]\noperators = []",
+        "[recovery]\noperators = [\"orla\"]",
+        "[recovery]\noperators = [\"6yjinugguzanvcr3kk4ajeymp3ylyqbpqkz6ovgcazqejd73hkrq\"]\nthreshold = 2",
         // Where it may go.
         "component.allowed_outbound_host = [\"https://api.example.org\"]",
         "component.allowed_outbound_hosts = \"https://api.example.org\"",

@@ -12,8 +12,10 @@ pub(crate) type Op = (u32, u64);
 pub(crate) struct ExactlyOnce {
     /// Begun, with the highest counter value answered before.
     begun: BTreeMap<Op, i64>,
-    /// Counter values answered, and to whom.
-    answered: BTreeMap<i64, Op>,
+    /// Counter values answered, to whom, and when.
+    answered: BTreeMap<i64, (Op, u64)>,
+    /// Answered, and then lost, perhaps, with the majority of the app's voters: their entries may be there or not.
+    excused: BTreeSet<Op>,
     reads: u64,
 }
 
@@ -40,7 +42,7 @@ impl ExactlyOnce {
     }
 
     /// A client was told that its operation made the counter `value`.
-    pub(crate) fn answered(&mut self, op: Op, value: i64) -> Result<(), String> {
+    pub(crate) fn answered(&mut self, op: Op, value: i64, at: u64) -> Result<(), String> {
         let key = Self::key(op);
         let Some(floor) = self.begun.get(&op) else {
             return Err(format!("operation {key} was answered and never begun"));
@@ -48,13 +50,26 @@ impl ExactlyOnce {
         if value <= *floor {
             return Err(format!("operation {key} got {value}, though {floor} had been answered before it began"));
         }
-        match self.answered.insert(value, op) {
-            Some(other) if other != op => {
+        match self.answered.insert(value, (op, at)) {
+            Some((other, _)) if other != op => {
                 let other = Self::key(other);
                 Err(format!("operations {other} and {key} both got {value}"))
             }
             _ => Ok(()),
         }
+    }
+
+    /// The app goes on from what one survivor holds, which holds all that was answered until then. What was answered later may be
+    /// lost: how many operations that excuses, and the highest value that is not.
+    pub(crate) fn recovered(&mut self, kept_until: u64) -> (i64, usize) {
+        let lost: Vec<i64> =
+            self.answered.iter().filter(|(_, (_, at))| *at > kept_until).map(|(value, _)| *value).collect();
+        for value in &lost {
+            self.excused.extend(self.answered.remove(value).map(|(op, _)| op));
+        }
+        let floor = self.floor();
+        self.begun.values_mut().for_each(|begun| *begun = floor.min(*begun));
+        (floor, lost.len())
     }
 
     /// A read that began when `floor` was the highest answered value saw `value`.
@@ -71,9 +86,9 @@ impl ExactlyOnce {
 
     /// All that is there when everything is over.
     pub(crate) fn ended(&self, counter: i64, keys: &BTreeSet<String>) -> Result<(), String> {
-        let lost: Vec<_> = self.answered.iter().filter(|(_, op)| !keys.contains(&Self::key(**op))).collect();
-        if let Some((value, op)) = lost.first() {
-            let (key, count, all, there) = (Self::key(**op), lost.len(), self.answered.len(), keys.len());
+        let lost: Vec<_> = self.answered.iter().filter(|(_, (op, _))| !keys.contains(&Self::key(*op))).collect();
+        if let Some((value, (op, _))) = lost.first() {
+            let (key, count, all, there) = (Self::key(*op), lost.len(), self.answered.len(), keys.len());
             return Err(format!(
                 "{count} of {all} acknowledged entries are lost, that of operation {key}, acknowledged as {value}, first; \
                  {there} are there, and the counter says {counter}"
@@ -93,7 +108,7 @@ impl ExactlyOnce {
 
     /// Operations acknowledged.
     pub(crate) fn acknowledged(&self) -> usize {
-        self.answered.len()
+        self.answered.len() + self.excused.len()
     }
 
     /// Operations begun.
@@ -114,7 +129,7 @@ mod tests {
         let mut checker = ExactlyOnce::default();
         for count in 1..=3 {
             checker.begun((0, count));
-            checker.answered((0, count), i64::try_from(count).unwrap()).unwrap();
+            checker.answered((0, count), i64::try_from(count).unwrap(), count).unwrap();
         }
         checker
     }
@@ -124,7 +139,7 @@ mod tests {
         let mut checker = three_answered();
         checker.begun((1, 1));
         checker.begun((2, 1));
-        checker.answered((2, 1), 5).unwrap();
+        checker.answered((2, 1), 5, 9).unwrap();
         checker.read(5, 5).unwrap();
         checker.ended(5, &keys(&[(0, 1), (0, 2), (0, 3), (1, 1), (2, 1)])).unwrap();
         assert_eq!((checker.acknowledged(), checker.operations()), (4, 5));
@@ -142,12 +157,25 @@ mod tests {
     fn answers_out_of_order_and_stale_reads_are_found() {
         let mut checker = three_answered();
         checker.begun((1, 1));
-        assert!(checker.answered((1, 1), 2).is_err(), "3 had been answered before it began");
+        assert!(checker.answered((1, 1), 2, 9).is_err(), "3 had been answered before it began");
         checker.begun((1, 2));
         checker.begun((1, 3));
-        checker.answered((1, 2), 7).unwrap();
-        assert!(checker.answered((1, 3), 7).unwrap_err().contains("both got 7"));
+        checker.answered((1, 2), 7, 9).unwrap();
+        assert!(checker.answered((1, 3), 7, 9).unwrap_err().contains("both got 7"));
         assert!(checker.read(3, 2).is_err());
         assert!(checker.read(3, 99).is_err());
+    }
+
+    #[test]
+    fn what_was_answered_after_a_survivors_newest_entry_may_be_lost_and_no_more() {
+        let mut checker = three_answered();
+        assert_eq!(checker.recovered(2), (2, 1));
+        // Its counter goes on from what the survivor holds, so a value comes again.
+        checker.begun((1, 1));
+        checker.answered((1, 1), 3, 5).unwrap();
+        checker.ended(3, &keys(&[(0, 1), (0, 2), (1, 1)])).unwrap();
+        checker.ended(4, &keys(&[(0, 1), (0, 2), (0, 3), (1, 1)])).unwrap();
+        assert!(checker.ended(2, &keys(&[(0, 1), (1, 1)])).unwrap_err().contains("0/2"));
+        assert_eq!(checker.acknowledged(), 4);
     }
 }

@@ -121,6 +121,7 @@ fn fault(what: What, nodes: u64, rng: &mut Rng) -> Fault {
         from: None,
         one_way: false,
         per_mille: 0,
+        fork: false,
     };
     match what {
         What::Cut => {
@@ -141,7 +142,7 @@ fn fault(what: What, nodes: u64, rng: &mut Rng) -> Fault {
         }
         What::Replace | What::Leave => fault.for_s = None,
         What::Crash | What::Power | What::Wipe | What::Stall | What::FailSync => {}
-        What::Drain | What::Revoke | What::Recover => unreachable!("they are not among KINDS"),
+        What::Drain | What::Revoke | What::Recover | What::RecoverApps => unreachable!("they are not among KINDS"),
     }
     fault
 }

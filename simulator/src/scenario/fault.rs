@@ -26,6 +26,9 @@ pub struct Fault {
     /// Of a loss: so many of 1,000 frames.
     #[serde(default)]
     pub per_mille: u64,
+    /// Of recover-apps: also while a jurisdiction that they are at home in is unreachable as a whole.
+    #[serde(default)]
+    pub fork: bool,
 }
 
 /// What befalls a node or link.
@@ -57,6 +60,9 @@ pub enum What {
     /// The operator's key was stolen, and the node is the thief's: the operator takes its key back by recovery keys and
     /// certifies its other nodes anew. The machine runs on.
     Recover,
+    /// The tenants look what is left of their apps, and have those recovered that have lost their majority. It befalls apps: who
+    /// does not fit.
+    RecoverApps,
 }
 
 /// Who is meant: all that match every key given.
@@ -99,6 +105,7 @@ impl What {
             Self::Leave => "leave",
             Self::Revoke => "revoke",
             Self::Recover => "recover",
+            Self::RecoverApps => "recover-apps",
         }
     }
 }
@@ -121,6 +128,13 @@ impl Fault {
         }
         if (self.what == What::Loss) != (self.per_mille > 0) {
             return Err("per_mille belongs to a loss, and a loss needs it".into());
+        }
+        let of_apps = self.what == What::RecoverApps;
+        if of_apps && (self.who != Select::default() || self.for_s.is_some()) {
+            return Err("recover-apps befalls all apps, at once: who and for_s do not fit".into());
+        }
+        if self.fork && !of_apps {
+            return Err("fork belongs to recover-apps".into());
         }
         let for_ever = matches!(self.what, What::Replace | What::Leave | What::Revoke | What::Recover);
         if for_ever && self.for_s.is_some() {

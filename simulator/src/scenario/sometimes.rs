@@ -47,11 +47,15 @@ pub enum Sight {
     DiskFailed,
     /// A frame came with a signature that is not valid.
     BadSignature,
+    /// An app that had lost its majority went on from what a survivor held.
+    AppRecovered,
+    /// A replica stopped because its line had ended.
+    LineEnded,
 }
 
 impl Sight {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::WriteAcknowledged,
         Self::ReadAnswered,
         Self::AttemptRepeated,
@@ -65,6 +69,8 @@ impl Sight {
         Self::ContradictionKnown,
         Self::DiskFailed,
         Self::BadSignature,
+        Self::AppRecovered,
+        Self::LineEnded,
     ];
 
     /// The count of a report that says how often it was seen.
@@ -84,6 +90,8 @@ impl Sight {
             Self::ContradictionKnown => "notice_contradicted",
             Self::DiskFailed => "notice_disk_failed",
             Self::BadSignature => "frames_with_bad_signatures",
+            Self::AppRecovered => "apps_recovered",
+            Self::LineEnded => "notice_fenced",
         }
     }
 }

@@ -387,7 +387,7 @@ impl<D: Daemon> World<D> {
         self.observe_answer("write", edge, began, tried_at);
         self.tally.writes.add(at - began);
         if self.scenario.check.exactly_once {
-            let found = self.checks.exactly_once[app as usize].answered(op, value);
+            let found = self.checks.exactly_once[app as usize].answered(op, value, at);
             let name = self.apps[app as usize].name.clone();
             self.note(Property::ExactlyOnce, None, found.map_err(|what| format!("app {name}: {what}")));
         }
@@ -501,6 +501,15 @@ impl<D: Daemon> World<D> {
         let think = self.scenario.workload.think_ms * MILLI;
         let after = think / 2 + self.streams.clients.below(think + 1);
         self.client_later(client, after);
+    }
+
+    /// What was seen on a line that has ended may be gone.
+    pub(super) fn lower_floors(&mut self, app: u32, floor: i64) {
+        for client in self.clients.iter_mut().filter(|client| client.app == app) {
+            if let Some(current) = &mut client.current {
+                current.floor = current.floor.min(floor);
+            }
+        }
     }
 
     /// What is still under way is let go of: nobody waits for it any more.

@@ -87,7 +87,7 @@ impl<D: Daemon> World<D> {
             let share = duration / count;
             let after = number * share + rng.below(share);
             let who = Select { any: Some(1), ..Select::default() };
-            let spec = scenario::Fault { at_s: 0, for_s: None, what, who, from: None, one_way: false, per_mille: 0 };
+            let spec = scenario::Fault { at_s: 0, for_s: None, what, who, from: None, one_way: false, per_mille: 0, fork: false };
             let heals_after =
                 down_ms.map(|[least, most]| least * MILLI + rng.below((most.max(least) - least) * MILLI + 1));
             self.plan_fault(after, spec, heals_after, false);
@@ -131,6 +131,9 @@ impl<D: Daemon> World<D> {
 
     /// Does it; how many nodes or links were touched, and which nodes it holds down.
     fn befall(&mut self, number: u32, spec: &scenario::Fault, stream: Seed) -> (u64, Vec<u32>) {
+        if spec.what == What::RecoverApps {
+            return (self.recover_apps(spec.fork), Vec::new());
+        }
         if spec.what == What::Cut {
             return (self.cut(number, spec, stream), Vec::new());
         }
@@ -177,6 +180,7 @@ impl<D: Daemon> World<D> {
             What::Cut | What::Loss => unreachable!("befalls links"),
             What::Drain => unreachable!("an order of its operator"),
             What::Revoke | What::Recover => unreachable!("befalls keys"),
+            What::RecoverApps => unreachable!("befalls apps"),
         }
     }
 
@@ -272,7 +276,12 @@ impl<D: Daemon> World<D> {
                 }
             }
             What::Drain => self.end_drain(&holds),
-            What::Stall | What::Replace | What::Leave | What::Revoke | What::Recover => {}
+            What::Stall
+            | What::Replace
+            | What::Leave
+            | What::Revoke
+            | What::Recover
+            | What::RecoverApps => {}
         }
     }
 

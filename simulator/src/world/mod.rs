@@ -16,6 +16,7 @@ mod faults;
 mod keys;
 mod watch;
 mod lost;
+mod recovering;
 mod offers;
 mod liars;
 mod observed;

@@ -63,6 +63,8 @@ pub(super) enum Beat {
     Heal,
     /// All nodes say what they know.
     Views,
+    /// A tenant looks again what is left of its app.
+    Survey { app: u32, fork: bool, tries: u32 },
     /// Clients begin nothing new, and what is there is read.
     Stop,
     /// Clients let go of what is still under way.
@@ -86,6 +88,8 @@ pub(super) enum Waiting {
     Counter { app: u32 },
     Keys { app: u32 },
     Told,
+    Left { app: u32, fork: bool, tries: u32 },
+    Recovered { app: u32, fork: bool, tries: u32, newest_ms: u64 },
 }
 
 /// What is counted and measured on the way.
@@ -259,6 +263,7 @@ impl<D: Daemon> World<D> {
                 self.ask_all(Waiting::View, &Command::Status);
                 again(self, VIEWS_EVERY);
             }
+            Beat::Survey { app, fork, tries } => self.survey(app, fork, tries),
             Beat::Stop => self.stop(),
             Beat::Abandon => self.clients_go(),
             Beat::Read { app } => self.read_whole(app),
@@ -298,6 +303,10 @@ impl<D: Daemon> World<D> {
             }
             Waiting::Counter { app } => self.counter_read(app, result),
             Waiting::Keys { app } => self.keys_read(app, result),
+            Waiting::Left { app, fork, tries } => self.surveyed(node, (app, fork, tries), result),
+            Waiting::Recovered { app, fork, tries, newest_ms } => {
+                self.recovered((app, fork, tries), newest_ms, result);
+            }
         }
     }
 
@@ -460,6 +469,7 @@ impl<D: Daemon> World<D> {
         if self.scenario.check.exactly_once {
             self.end_exactly_once();
         }
+        self.check_lines();
         self.check_deaths();
         self.end_attribution();
         self.idle_liars();
