@@ -8,12 +8,13 @@ use bocage_node::{
         doctor::Health,
         drain::{Drain, Leave, Left},
         export::Captured,
+        recover::Recovered,
     },
     keyfile::KeyFile,
     settings::wall,
 };
 use bocage_protocol::{
-    cell::TenantCommand,
+    cell::{RecoveryPapers, TenantCommand},
     charter::Papers,
     codec,
     id::{CellId, ContentHash, TenantId},
@@ -150,6 +151,12 @@ impl Control {
     pub(crate) async fn capture(&self, cell: CellId) -> Result<Captured, Failure> {
         let path = format!("/v1/cells/{cell}/capture");
         read(&self.ask(Method::POST, &path, Bytes::new(), ANSWER_MAX, Repeat::Never).await?)
+    }
+
+    /// Has a recovery carried out. Once it was, the same one is refused.
+    pub(crate) async fn recover(&self, papers: &RecoveryPapers) -> Result<Recovered, Failure> {
+        let body = codec::encode(papers).0;
+        read(&self.ask(Method::POST, "/v1/recoveries", body, DEPLOY_MAX, Repeat::Never).await?)
     }
 
     /// Asks for bytes.

@@ -25,6 +25,7 @@ mod bundle;
 mod control;
 mod tenant;
 mod roll;
+mod recovery;
 mod verb;
 mod manifest;
 mod mistake;

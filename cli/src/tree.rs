@@ -92,6 +92,8 @@ pub(crate) enum Verb {
     Export(verb::export::Export),
     /// Begin an app again from such a file, in any mesh
     Import(verb::import::Import),
+    /// Go on with an app that has lost most of its voters for good
+    Recover(verb::recover::Recover),
     /// Change, recover, revoke and back up keys
     #[command(subcommand)]
     Keys(verb::keys::Keys),

@@ -137,6 +137,8 @@ impl Daemon {
         let clock = Clock::start();
         let (inlet, inbox) = inbox::channel();
         let (node, handles) = handle::channel(clock);
+        let refused = node.recoveries_refused().clone();
+        registry.register("bocage_recoveries_refused", "Recoveries of apps that were shown and do not count", refused);
 
         let contents = Arc::new(Contents::open(&path.join("content")).map_err(io("the content store"))?);
         let disk_folder = path.join("disk");

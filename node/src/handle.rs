@@ -27,6 +27,7 @@ use bocage_protocol::{
     route::{RouteDelta, Table},
     time::Timestamp,
 };
+use prometheus_client::metrics::counter::Counter;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::clock::Clock;
@@ -85,6 +86,7 @@ pub struct NodeHandle {
     keyring: watch::Receiver<Arc<Keyring>>,
     recertify: watch::Receiver<Option<Timestamp>>,
     notices: broadcast::Sender<Notice>,
+    recoveries_refused: Counter,
 }
 
 /// The driver's end of all handles: where inputs come out, and replies, routes and notices go in.
@@ -97,6 +99,7 @@ pub struct DriverEnd {
     keyring: watch::Sender<Arc<Keyring>>,
     recertify: watch::Sender<Option<Timestamp>>,
     notices: broadcast::Sender<Notice>,
+    recoveries_refused: Counter,
 }
 
 /// Makes a handle and its driver's end. `clock` is the one that the driver asks.
@@ -116,9 +119,11 @@ pub fn channel(clock: Clock) -> (NodeHandle, DriverEnd) {
         keyring,
         recertify,
         notices: notices.clone(),
+        recoveries_refused: Counter::default(),
     };
+    let recoveries_refused = handle.recoveries_refused.clone();
     let (table, keyring, recertify) = (table_sender, keyring_sender, recertify_sender);
-    (handle, DriverEnd { inputs, waiting, table, keyring, recertify, notices })
+    (handle, DriverEnd { inputs, waiting, table, keyring, recertify, notices, recoveries_refused })
 }
 
 impl NodeHandle {
@@ -200,6 +205,12 @@ impl NodeHandle {
         self.notices.subscribe()
     }
 
+    /// Recoveries that were shown to this node and do not count.
+    #[must_use]
+    pub fn recoveries_refused(&self) -> &Counter {
+        &self.recoveries_refused
+    }
+
     /// The clock that the machine's instants are on.
     #[must_use]
     pub fn clock(&self) -> Clock {
@@ -235,6 +246,9 @@ impl DriverEnd {
 
     /// Tells everybody who listens.
     pub fn notice(&self, notice: Notice) {
+        if matches!(notice, Notice::RecoveryRefused { .. }) {
+            self.recoveries_refused.inc();
+        }
         // An error says that nobody listens: a notice carries no obligation.
         let _ = self.notices.send(notice);
     }

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bocage_node::control::export::Captured;
+use bocage_node::control::{export::Captured, recover::Survey};
 use bocage_protocol::{
     cell::{Capture, Workload},
     id::{CellId, ContentHash},
@@ -31,7 +31,8 @@ const ATTEMPTS_MAX: u32 = 5;
 const CAPTURE_WITHIN: Duration = Duration::from_mins(2);
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  bocage export guestbook\n  bocage export guestbook backup/guestbook.tar\n\n\
+#[command(after_help = "Examples:\n  bocage export guestbook\n  bocage export guestbook backup/guestbook.tar\n  \
+    bocage export guestbook --line 1 before-the-fire.tar      what is kept of a line that a recovery ended\n\n\
     The file holds what the app's instances wrote and may be read by whoever has it; secrets stay sealed to your key.")]
 pub(crate) struct Export {
     /// Which app
@@ -39,6 +40,9 @@ pub(crate) struct Export {
     /// Where to [default: APP.bundle.tar]
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
+    /// What a node keeps of a line that a recovery has ended: what was written there and is not in the app
+    #[arg(long, value_name = "N")]
+    line: Option<u64>,
 }
 
 /// What was exported.
@@ -64,6 +68,10 @@ impl Export {
         let tenant = at.tenant()?;
         let control = at.control(&tenant)?;
         let cell = control.cell_of(tenant.id(), &self.app).await?;
+        let cell = match self.line {
+            Some(line) => kept(&control, cell, line).await?,
+            None => cell,
+        };
         let coming = Coming::beside(&file)?;
         let (capture, state) = coming.state(&control, cell).await?;
         let Workload::Component { hash, .. } = capture.release.workload else {
@@ -195,6 +203,18 @@ impl Coming {
         fs::remove_file(&path).map_err(failed)?;
         Err(Broken::Gone)
     }
+}
+
+/// As what a line that has ended is read. Of several that keep it, the one that holds most.
+async fn kept(control: &Control, cell: CellId, line: u64) -> Result<CellId, Failure> {
+    let survey: Survey = control.get(&format!("/v1/cells/{cell}/survey")).await?;
+    let found = survey.kept.iter().filter(|kept| kept.line == line).max_by_key(|kept| kept.index);
+    let found = found.and_then(|kept| kept.cell.parse().ok());
+    found.ok_or_else(|| {
+        let what = format!("no node that could be asked keeps anything of line {line} of {}", survey.app);
+        Failure::new(Exit::NotFound, "not-found", what)
+            .next("the node that keeps it said so when it came back; ask it: --node HOST:PORT")
+    })
 }
 
 async fn captured(control: &Control, cell: CellId) -> Result<Captured, Failure> {

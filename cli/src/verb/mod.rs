@@ -15,6 +15,7 @@ pub(crate) mod secrets;
 pub(crate) mod rm;
 pub(crate) mod export;
 pub(crate) mod import;
+pub(crate) mod recover;
 pub(crate) mod keys;
 pub(crate) mod node;
 pub(crate) mod mesh;
@@ -62,6 +63,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Rm(rm) => wait(rm.run(&at)),
         Verb::Export(export) => wait(export.run(&at)),
         Verb::Import(import) => wait(import.run(&at)),
+        Verb::Recover(recover) => wait(recover.run(&at)),
         Verb::Keys(keys) => wait(keys.run(&at)),
         Verb::Offer(offer) => wait(offer.run(&at)),
         Verb::Doctor(doctor) => wait(doctor.run(&at)),

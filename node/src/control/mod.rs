@@ -9,6 +9,7 @@ pub mod drain;
 pub mod export;
 mod keys;
 mod logs;
+pub mod recover;
 pub mod roll;
 mod routes;
 

@@ -153,15 +153,15 @@ pub(super) async fn survey(State(control): State<Shared>, known: Known, Path(cel
 #[utoipa::path(post, path = "/v1/recoveries", request_body = Vec<u8>,
     responses((status = 200, body = Recovered), (status = 409, body = api::Problem)))]
 pub(super) async fn recover(State(control): State<Shared>, body: Bytes) -> Said<Recovered> {
-    let papers: RecoveryPapers = decode("recovery", &body)?;
-    let papers = Verified::check(papers, |_| false).map_err(|error| no(Code::Unauthorised, error.to_string()))?;
+    let read = decode::<RecoveryPapers>("recovery", &body).and_then(|papers| {
+        Verified::check(papers, |_| false).map_err(|error| no(Code::Unauthorised, error.to_string()))
+    });
+    let papers = read.inspect_err(|No(refusal)| {
+        tracing::warn!(%refusal, "a recovery is none");
+        control.node.recoveries_refused().inc();
+    })?;
     let command = Command::Recover(Box::new(papers.into_inner()));
-    let Reply::Recovered { line } = ask(&control, RECOVERY_MAX, command).await.inspect_err(|No(refusal)| {
-        tracing::warn!(%refusal, "a recovery was not carried out");
-    })?
-    else {
-        return Err(unexpected());
-    };
+    let Reply::Recovered { line } = ask(&control, RECOVERY_MAX, command).await? else { return Err(unexpected()) };
     Ok(Json(Recovered { line }))
 }
 

@@ -377,8 +377,14 @@ impl Surveyor {
             Goal::Show => {
                 self.agenda.set(id, None);
                 let Asker::Person(request) = inquiry.asker else { return };
+                // Of several that keep a line, whoever holds most is asked for it.
+                let mut most: BTreeMap<CellId, (u64, NodeId)> = BTreeMap::new();
                 for (node, line) in &found.kept {
-                    self.outbox.push(Output::Kept { cell: line.cell, node: *node });
+                    let best = most.entry(line.cell).or_default();
+                    *best = (*best).max((line.index, *node));
+                }
+                for (cell, (_, node)) in most {
+                    self.outbox.push(Output::Kept { cell, node });
                 }
                 self.outbox.push(Output::Reply { request, result: Ok(Reply::Surveyed(Box::new(found))) });
             }

@@ -2,6 +2,7 @@
 mod admit;
 mod exclude;
 mod list;
+mod recover;
 mod requests;
 
 use clap::Subcommand;
@@ -18,6 +19,8 @@ pub(crate) enum Operator {
     Admit(admit::Admit),
     /// Move to exclude an operator, or say yes to that
     Exclude(exclude::Exclude),
+    /// Agree to the recovery of an app that names you for it
+    Recover(recover::Recover),
 }
 
 impl Operator {
@@ -27,6 +30,7 @@ impl Operator {
             Self::Requests(requests) => requests.run(at).await,
             Self::Admit(admit) => admit.run(at).await,
             Self::Exclude(exclude) => exclude.run(at).await,
+            Self::Recover(recover) => recover.run(at),
         }
     }
 }
