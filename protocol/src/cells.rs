@@ -436,7 +436,18 @@ impl Cells {
         }
     }
 
+    /// Whether a newcomer here, which never got a state, is wanted under another id by now: the line for which it came has ended.
+    fn is_outgrown(&self, now: Now, cell: CellId, message: &Message) -> bool {
+        let Message::Raft { message: raft, .. } = message else { return false };
+        let other = |replica: &Replica| replica.state().is_none() && replica.replica().0 != raft.to;
+        let expected = self.expected.get(&cell).is_some_and(|until| now.instant < *until);
+        expected && raft.to != 0 && self.open.get(&cell).is_some_and(other)
+    }
+
     fn received(&mut self, now: Now, from: NodeId, cell: CellId, message: Message) {
+        if self.is_outgrown(now, cell, &message) {
+            self.close(cell);
+        }
         if self.open.contains_key(&cell) {
             return self.hand(now, cell, CellInput::Received { from, message });
         }

@@ -9,6 +9,7 @@
 //!                                          edges      leases ──→ caller ──→ (the leader, wherever it is)
 //! ```
 mod abroad;
+mod departing;
 mod fetches;
 mod loss;
 mod roll;
@@ -572,21 +573,6 @@ impl Node {
         }
     }
 
-    fn on_departure(&mut self, output: departure::Output) {
-        match output {
-            departure::Output::Keep { key, value } => self.keep(key, value),
-            departure::Output::Drains(since) => {
-                self.hand(HandOver::Membership(membership::Input::Drain(since)));
-                self.hand(HandOver::Leases(lease::Input::Drain(since.is_some())));
-            }
-            departure::Output::Offers(terms) => {
-                self.hand(HandOver::Market(capacity::Input::Terms(terms)));
-                self.hand(HandOver::Host(HostInput::Terms(terms)));
-            }
-            departure::Output::Done(request) => self.reply(request, Ok(Reply::Done)),
-        }
-    }
-
     fn on_caller(&mut self, output: caller::Output) {
         match output {
             caller::Output::Send { to, cell, context, message } => self.hand_to_replica(to, cell, context, message),
@@ -686,6 +672,10 @@ impl Node {
                 self.hand(HandOver::Caller(caller::Input::Located { cell, voters, leader }));
             }
             route::Output::News(cell) => self.hand(HandOver::Leases(lease::Input::News(cell))),
+            route::Output::Later { cell, line, nodes } => {
+                let input = Box::new(cell::Input::Later { line, nodes });
+                self.hand(HandOver::Cells(cells::Input::To { cell, input }));
+            }
             route::Output::Publish(draft) => self.hand(HandOver::Membership(membership::Input::Publish(draft))),
             route::Output::Resolved { request, result } => self.reply(request, result.map(|()| Reply::Done)),
         }

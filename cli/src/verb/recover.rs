@@ -99,8 +99,7 @@ impl Recover {
         recovery::write(&file, &papers)?;
         let threshold = survey.threshold;
         let happened = told(&self.app, &file, &survey);
-        let outcome =
-            Outcome { app: self.app, survey: Some(survey), line: None, file: Some(file), threshold };
+        let outcome = Outcome { app: self.app, survey: Some(survey), line: None, file: Some(file), threshold };
         at.say.done(&outcome, happened);
         Ok(())
     }
@@ -235,7 +234,13 @@ fn shown(survey: &Survey) -> String {
     text.push_str(&say::table(["SURVIVOR", "ROLE", "LINE", "INDEX", "NEWEST", ""], rows));
     for missing in &survey.missing {
         let why = missing.why.as_deref().unwrap_or("does not answer");
-        let _ = writeln!(text, "missing: {} {} in {}: {why}", missing.role, say::short(&missing.node_id), missing.jurisdiction);
+        let _ = writeln!(
+            text,
+            "missing: {} {} in {}: {why}",
+            missing.role,
+            say::short(&missing.node_id),
+            missing.jurisdiction
+        );
     }
     for kept in &survey.kept {
         let node = say::short(&kept.node_id);
@@ -255,7 +260,8 @@ fn shown(survey: &Survey) -> String {
     }
     if survey.threshold > 0 {
         let all = survey.operators.len();
-        let _ = writeln!(text, "a recovery takes your key and {} of {}", survey.threshold, say::counted(all, "operator"));
+        let _ =
+            writeln!(text, "a recovery takes your key and {} of {}", survey.threshold, say::counted(all, "operator"));
     }
     text
 }
@@ -265,7 +271,9 @@ fn worst(loss: &Loss, now: Timestamp) -> String {
     let window = loss.window_ms.unwrap_or_else(|| now.0.saturating_sub(loss.newest_ms));
     let known = match loss.entries_known {
         0 => "nobody who answers has heard of a write that it lacks".to_owned(),
-        known => format!("{} are known that it lacks", say::counted(usize::try_from(known).unwrap_or(usize::MAX), "write")),
+        known => {
+            format!("{} are known that it lacks", say::counted(usize::try_from(known).unwrap_or(usize::MAX), "write"))
+        }
     };
     format!(
         "worst case: what was acknowledged in the last {} is lost, from {} on; {known}\n",

@@ -98,7 +98,7 @@ pub enum Input {
         /// What was signed.
         papers: Box<RecoveryPapers>,
     },
-    /// A binding says that the cell is on this line by now.
+    /// A binding says that the cell is on this line by now, with other voters.
     Later {
         /// Which.
         line: u64,

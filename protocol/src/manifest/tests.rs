@@ -57,9 +57,14 @@ fn the_manifest_of_the_design_means_what_it_says() {
 fn who_recovers_an_app_is_named_in_its_first_manifest() {
     let ids: Vec<crate::id::OperatorId> = (1..=3_u8).map(|byte| crate::id::OperatorId([byte; 32])).collect();
     let named = ids.iter().map(|id| format!("\"{id}\"")).collect::<Vec<_>>().join(", ");
-    let text = |more: &str| format!("app = \"a\"\ncomponent.path = \"a.wasm\"\n[recovery]\noperators = [{named}]\n{more}");
+    let text =
+        |more: &str| format!("app = \"a\"\ncomponent.path = \"a.wasm\"\n[recovery]\noperators = [{named}]\n{more}");
     let policy = |more: &str| Manifest::parse(&text(more)).unwrap().policy.recovery;
-    assert_eq!(policy(""), Recovery { operators: ids.clone(), threshold: 2 }, "more than half, unless it says otherwise");
+    assert_eq!(
+        policy(""),
+        Recovery { operators: ids.clone(), threshold: 2 },
+        "more than half, unless it says otherwise"
+    );
     assert_eq!(policy("threshold = 3").threshold, 3);
 }
 

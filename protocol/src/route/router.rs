@@ -47,6 +47,8 @@ const WAITING_MAX: usize = 4_096;
 const BINDING_LIFETIME: Duration = Duration::from_hours(2);
 /// A host without a binding is looked for so long: a fresh one may still be on its way.
 const RESOLVE_MAX: Duration = Duration::from_secs(3);
+/// Whoever a binding names as voters of a later line, so many of them are asked about it.
+const LATER_ASKED: usize = 3;
 /// A voter that did not answer a subscription is followed by the next one.
 const SUBSCRIBE_AGAIN: Duration = Duration::from_secs(1);
 
@@ -133,6 +135,15 @@ pub enum Output {
     },
     /// A voter elsewhere has news: for leases of that cell.
     News(CellId),
+    /// A binding says that a cell with a replica here is on a later line, or on another one of the same number.
+    Later {
+        /// Which cell.
+        cell: CellId,
+        /// Which line.
+        line: u64,
+        /// Who votes there, as it says: they may say why.
+        nodes: Vec<NodeId>,
+    },
     /// Make this known.
     Publish(Draft),
     /// The host is in the table now, or not to be found.
@@ -547,7 +558,16 @@ impl Router {
     }
 
     fn on_learned(&mut self, now: Now, record: Shared) {
+        let line = record.body.order.line;
         let Some(binding) = self.bindings.learn(record) else { return };
+        let here = self.apps.get(&binding.cell).and_then(|known| known.local.as_ref());
+        let is_strange =
+            |of: &Description| of.voters().all(|voter| binding.voters.iter().all(|(node, _)| *node != voter));
+        let later = |of: &Arc<Description>| of.line < line || (of.line == line && line > 1 && is_strange(of));
+        if here.is_some_and(later) {
+            let nodes = binding.voters.iter().take(LATER_ASKED).map(|(node, _)| *node).collect();
+            self.outbox.push(Output::Later { cell: binding.cell, line, nodes });
+        }
         let waited_for = self.waiting.values().any(|waiting| waiting.host == binding.host);
         let followed = self.apps.get(&binding.cell).is_some_and(|known| known.local.is_none());
         let sought = self.bindings.found(now.instant, binding.cell);

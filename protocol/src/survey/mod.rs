@@ -15,7 +15,7 @@ pub use judge::{Findings, Loss, Missing};
 use crate::{
     agenda::Agenda,
     capacity::Gates,
-    cell::{Message, RecoveryPapers, Report},
+    cell::{Holding, Message, RecoveryPapers, Report},
     command::Reply,
     context::Context,
     id::{CellId, MeshId, NodeId, RequestId},
@@ -36,6 +36,10 @@ const INQUIRIES_MAX: usize = 64;
 const ASKED_MAX: usize = 64;
 /// Of a home jurisdiction, so many of those that answer for it are asked.
 const GATES_ASKED: usize = 3;
+/// Entries in each list of a report; a longer one is not read.
+const LIST_MAX: usize = 64;
+/// Bytes of each of its words; one with more is not read.
+const WORDS_BYTES_MAX: usize = 1_024;
 /// What somebody else asked for is given up after so long, whatever he says.
 const LEFT_MAX: Duration = Duration::from_mins(1);
 
@@ -339,7 +343,7 @@ impl Surveyor {
 
     fn answered(&mut self, now: Now, id: u64, from: NodeId, report: Report) {
         let Some(inquiry) = self.inquiries.get_mut(&id) else { return };
-        if from != self.me && !inquiry.asked.contains(&from) {
+        if from != self.me && (!inquiry.asked.contains(&from) || !is_short(&report)) {
             return;
         }
         let mut others = Vec::new();
@@ -398,6 +402,7 @@ impl Surveyor {
                 }
                 self.outbox.push(Output::Carry { cell: inquiry.cell, ticket: id, papers });
                 inquiry.goal = Goal::Carried;
+                inquiry.asked.clear();
                 inquiry.ends = inquiry.deadline;
                 self.agenda.set(id, Some(Deadline { at: inquiry.ends, reason: "a recovery is carried out" }));
                 self.inquiries.insert(id, inquiry);
@@ -485,6 +490,16 @@ impl Surveyor {
     }
 }
 
+/// Whether a report is no longer than an honest one.
+fn is_short(report: &Report) -> bool {
+    let held = |it: &Holding| {
+        let lists = [it.members.len(), it.left.len(), it.home.len(), it.recoverers.operators.len()];
+        let words = [it.app.len(), it.stopped.as_ref().map_or(0, String::len)];
+        lists.iter().all(|len| *len <= LIST_MAX) && words.iter().all(|len| *len <= WORDS_BYTES_MAX)
+    };
+    report.kept.len() <= LIST_MAX && report.holding.as_ref().is_none_or(held)
+}
+
 fn unreadable() -> Refusal {
     Refusal::definite(Code::Invalid, "the recovery cannot be read")
 }
@@ -549,3 +564,6 @@ impl Machine for Surveyor {
         self.agenda.first()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -87,7 +87,16 @@ impl<D: Daemon> World<D> {
             let share = duration / count;
             let after = number * share + rng.below(share);
             let who = Select { any: Some(1), ..Select::default() };
-            let spec = scenario::Fault { at_s: 0, for_s: None, what, who, from: None, one_way: false, per_mille: 0, fork: false };
+            let spec = scenario::Fault {
+                at_s: 0,
+                for_s: None,
+                what,
+                who,
+                from: None,
+                one_way: false,
+                per_mille: 0,
+                fork: false,
+            };
             let heals_after =
                 down_ms.map(|[least, most]| least * MILLI + rng.below((most.max(least) - least) * MILLI + 1));
             self.plan_fault(after, spec, heals_after, false);
@@ -276,12 +285,7 @@ impl<D: Daemon> World<D> {
                 }
             }
             What::Drain => self.end_drain(&holds),
-            What::Stall
-            | What::Replace
-            | What::Leave
-            | What::Revoke
-            | What::Recover
-            | What::RecoverApps => {}
+            What::Stall | What::Replace | What::Leave | What::Revoke | What::Recover | What::RecoverApps => {}
         }
     }
 

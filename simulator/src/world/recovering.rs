@@ -48,12 +48,7 @@ impl<D: Daemon> World<D> {
     }
 
     /// What is left of an app was found.
-    pub(super) fn surveyed(
-        &mut self,
-        node: u32,
-        (app, fork, tries): (u32, bool, u32),
-        result: Result<Reply, Refusal>,
-    ) {
+    pub(super) fn surveyed(&mut self, node: u32, (app, fork, tries): (u32, bool, u32), result: Result<Reply, Refusal>) {
         let Ok(Reply::Surveyed(found)) = result else { return self.survey_later(app, fork, tries) };
         if found.has_majority() {
             return self.tally.count("surveys_with_a_majority");
@@ -118,9 +113,11 @@ impl<D: Daemon> World<D> {
         let late = healed + KNOWN_WITHIN;
         let mut behind = Vec::new();
         for app in &self.apps {
-            let said = app.described.iter().filter(|(_, (at, _))| *at >= late.max(self.at.saturating_sub(2 * DESCRIBE_EVERY)));
+            let said =
+                app.described.iter().filter(|(_, (at, _))| *at >= late.max(self.at.saturating_sub(2 * DESCRIBE_EVERY)));
             for (node, (_, description)) in said.filter(|(_, (_, description))| description.line < app.line) {
-                behind.push((*node, format!("{} is on line {}, and it is on {}", app.name, app.line, description.line)));
+                behind
+                    .push((*node, format!("{} is on line {}, and it is on {}", app.name, app.line, description.line)));
             }
         }
         for (node, what) in behind {

@@ -38,7 +38,9 @@ impl Recover {
         let lineage: Lineage = key.lineage().expect("an operator's key file has a genesis");
         if bocage_node::settings::wall() >= recovery.until {
             let what = format!("{} expired {}", self.file.display(), say::time(recovery.until.0));
-            return Err(Failure::new(Exit::Conflict, "expired", what).next("the tenant makes another: bocage recover APP"));
+            return Err(
+                Failure::new(Exit::Conflict, "expired", what).next("the tenant makes another: bocage recover APP")
+            );
         }
         if !self.yes {
             self.confirm(&recovery, &papers.tenant.genesis.name)?;

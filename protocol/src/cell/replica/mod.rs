@@ -292,7 +292,7 @@ impl Replica {
             Message::Prove { line, serial } => self.asked_to_prove(from, line, serial),
             Message::Committed { line, serial, index } => self.told_committed(from, line, serial, index),
             Message::Outdated { line } => self.asked_for_line(from, line),
-            Message::Recovered(recovered) => self.shown_recovery(&recovered),
+            Message::Recovered(recovered) => self.shown_recovery(from, &recovered),
             // Answers are for callers, and the word to wake is for hosts without a replica.
             Message::Outcome { .. } | Message::Answers { .. } | Message::Wake { .. } => {}
             // Of nodes, not of replicas.

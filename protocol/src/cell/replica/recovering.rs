@@ -47,21 +47,29 @@ pub(super) struct Contact {
     led: Option<Instant>,
     /// While it led: when each member last answered. As many as the cell has members.
     answered: BTreeMap<u64, Instant>,
-    /// Who was told last of another line.
-    told: BTreeMap<NodeId, Instant>,
+    /// When a node was last asked about its line, or shown ours.
+    told: BTreeMap<(NodeId, Said), Instant>,
     /// The line that begins once this is durable, and who waits for it.
     begins: Option<(WriteId, u64)>,
 }
 
+/// What is said of lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Said {
+    Asked,
+    Shown,
+}
+
 impl Contact {
-    fn may_tell(&mut self, node: NodeId, now: Instant) -> bool {
-        if self.told.get(&node).is_some_and(|last| now.since(*last) < TELL_EVERY) {
+    fn may_say(&mut self, said: Said, node: NodeId, now: Instant) -> bool {
+        let what = (node, said);
+        if self.told.get(&what).is_some_and(|last| now.since(*last) < TELL_EVERY) {
             return false;
         }
-        if self.told.len() >= TOLD_MAX && !self.told.contains_key(&node) {
+        if self.told.len() >= TOLD_MAX && !self.told.contains_key(&what) {
             self.told.pop_first();
         }
-        self.told.insert(node, now);
+        self.told.insert(what, now);
         true
     }
 
@@ -82,6 +90,8 @@ impl Replica {
             MessageType::MsgAppendResponse | MessageType::MsgHeartbeatResponse
                 if self.raw.raft.prs().get(sender).is_some() =>
             {
+                let prs = self.raw.raft.prs();
+                self.contact.answered.retain(|id, _| prs.get(*id).is_some());
                 self.contact.answered.insert(sender, self.now.instant);
             }
             _ => {}
@@ -276,11 +286,8 @@ impl Replica {
     /// Somebody speaks on another line: whoever is behind is shown why, or asks.
     pub(super) fn heard_of_line(&mut self, from: NodeId, line: u64) {
         let Some(own) = self.state.as_ref().map(State::line).filter(|own| *own != line && line != 0) else { return };
-        if !self.contact.may_tell(from, self.now.instant) {
-            return;
-        }
         if line > own {
-            self.send(from, Message::Outdated { line: own });
+            self.ask_for_line(from, own);
         } else {
             self.show_line(from);
         }
@@ -288,36 +295,54 @@ impl Replica {
 
     /// A replica says that it is on this line, and hears of a later one.
     pub(super) fn asked_for_line(&mut self, from: NodeId, line: u64) {
-        if self.line() > line && self.contact.may_tell(from, self.now.instant) {
+        let behind = self.line() > line || (self.line() == line && !self.is_of_this_cell(from));
+        if behind {
             self.show_line(from);
         }
     }
 
     fn show_line(&mut self, to: NodeId) {
         let shown = self.state.as_ref().and_then(State::recovered).filter(|_| !self.contact.is_beginning());
-        if let Some(recovered) = shown.cloned() {
+        if let Some(recovered) = shown.cloned()
+            && self.contact.may_say(Said::Shown, to, self.now.instant)
+        {
             self.send(to, Message::Recovered(Box::new(recovered)));
         }
     }
 
-    /// Others are said to be on a later line: they are asked why.
+    fn ask_for_line(&mut self, of: NodeId, own: u64) {
+        if self.contact.may_say(Said::Asked, of, self.now.instant) {
+            self.send(of, Message::Outdated { line: own });
+        }
+    }
+
+    fn is_of_this_cell(&self, node: NodeId) -> bool {
+        self.state.as_ref().is_some_and(|state| state.members().any(|member| member.node == node))
+    }
+
+    /// Others are said to be on a later line, or on another one of the same number: they are asked why.
     pub(super) fn told_of_line(&mut self, line: u64, nodes: &[NodeId]) {
-        let Some(own) = self.state.as_ref().map(State::line).filter(|own| *own < line) else { return };
+        let Some(own) = self.state.as_ref().map(State::line).filter(|own| *own <= line) else { return };
         let me = self.me;
         for node in nodes.iter().filter(|node| **node != me) {
-            if self.contact.may_tell(*node, self.now.instant) {
-                self.send(*node, Message::Outdated { line: own });
-            }
+            self.ask_for_line(*node, own);
         }
     }
 
     /// It is shown that its line has ended.
-    pub(super) fn shown_recovery(&mut self, recovered: &Recovered) {
+    pub(super) fn shown_recovery(&mut self, from: NodeId, recovered: &Recovered) {
         let Some(state) = self.state.as_ref().filter(|_| !self.contact.is_beginning()) else { return };
         let recovery = match state.is_ended_by(recovered) {
             Ok(recovery) => recovery,
-            // Said to several, it comes several times.
-            Err(refusal) if refusal.code == Code::Fenced => return,
+            // Said to several, it comes several times; or whoever says it is behind himself.
+            Err(refusal) if refusal.code == Code::Fenced => {
+                let own = state.recovered().map(|own| own.papers.statement.hash());
+                let other = own.is_some_and(|own| own != recovered.papers.statement.hash());
+                if other {
+                    self.show_line(from);
+                }
+                return;
+            }
             Err(refusal) => {
                 let reason = refusal.to_string();
                 return self.outbox.push(Output::Notice(Notice::RecoveryRefused { cell: self.cell, reason }));

@@ -78,10 +78,18 @@ impl State {
             return Err(no(Code::Invalid, "what was carried out is another recovery"));
         }
         in_time(&recovery, carried.at)?;
-        if carried.line <= self.line {
+        if carried.line < self.line || (carried.line == self.line && !self.yields_to(&recovered.papers, &recovery)) {
             return Err(no(Code::Fenced, format!("the cell is on line {} already", self.line)));
         }
         Ok(recovery)
+    }
+
+    /// Of two recoveries of one line, which only a tenant brings about who accepts a fork twice, the one that was made later stands;
+    /// of one moment, the one with the higher hash.
+    fn yields_to(&self, papers: &RecoveryPapers, recovery: &Recovery) -> bool {
+        let own = self.recovered.as_ref().map(|it| &it.papers.statement);
+        let Some((own, made)) = own.and_then(|own| Some((own, own.open().ok()?.made))) else { return false };
+        (recovery.made, papers.statement.hash()) > (made, own.hash())
     }
 
     /// What ended the line before this one; `None`: this is the first.

@@ -319,3 +319,34 @@ fn nobody_stops_a_replica_with_a_recovery_that_was_not_carried_out_or_not_signed
     }
     assert!(world.now > Instant::START);
 }
+
+#[test]
+fn of_two_recoveries_of_one_line_the_later_one_stands() {
+    let mut world = world(19, Recoverers::default());
+    world.stop_clients();
+    world.run(Duration::from_secs(1));
+    for one in 0..6 {
+        (0..one).for_each(|other| world.cut(one, other, true));
+    }
+    world.run(Duration::from_secs(10));
+    for (ticket, site) in [(1, 1), (2, SURVIVOR)] {
+        let (state, now) = (world.state(site), world.clock().wall);
+        let base = world.replica(site).holding(world.now).unwrap().base;
+        let papers = Box::new(fixture::recovery(state, base, &world.founding.tenant, &[], now));
+        world.input(site, Input::Recover { ticket, papers });
+        world.run(Duration::from_secs(2));
+        assert_eq!(world.carried[&ticket], Ok(2));
+    }
+    world.cut(0, 1, false);
+    // Each hears by a binding of the other.
+    for (site, other) in [(SURVIVOR, 1), (1, SURVIVOR)] {
+        let nodes = vec![world.sites[other].host.node()];
+        world.input(site, Input::Later { line: 2, nodes });
+        world.run(Duration::from_secs(3));
+    }
+    assert!(world.replica(SURVIVOR).is_leader(), "the later one stands");
+    assert!(
+        world.sites[1].replica.is_none() && world.sites[1].kept.is_some(),
+        "the other ends, and what it held is kept"
+    );
+}
