@@ -96,10 +96,10 @@ fn an_app_goes_on_from_one_of_three_voters_and_who_comes_back_to_its_old_line_st
     assert_eq!((&found["line"], &found["voters_there"]), (&1.into(), &1.into()), "{found}");
     assert_eq!(found["survivors"][0]["node_id"], survivor["node_id"], "{found}");
     assert_eq!(found["missing"].as_array().unwrap().len(), 2, "{found}");
-    recover(&[]).failed(2, &["error[unconfirmed]", "--yes"]);
     let stranger = person.path("stranger.key");
     person.asks(&["login", "--key", stranger.to_str().unwrap()]);
     recover(&["--yes", "--key", stranger.to_str().unwrap()]).failed(3, &["no app"]);
+    recover(&["--accept-fork"]).failed(2, &["error[unconfirmed]", "--yes"]);
     let mut yes = vec!["--yes"];
     if !found["cut_off"].as_array().unwrap().is_empty() {
         recover(&yes).failed(4, &["error[cut]", "--accept-fork"]);

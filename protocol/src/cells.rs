@@ -188,21 +188,23 @@ impl Cells {
             outbox: Outbox::default(),
         };
         for (cell, boot) in found {
-            let kept = boot.snapshot.as_ref().and_then(|snapshot| Kept::read(&snapshot.state));
-            if let Some(kept) = kept.filter(|kept| kept.line().cell == cell) {
-                this.kept.insert(cell, kept);
-                continue;
-            }
             // A newcomer that never got its first snapshot: nothing of the cell is here, and its leader brings it in again.
             if boot.snapshot.is_none() {
                 this.expect(now, cell);
                 this.outbox.push(Output::Closed(cell));
                 continue;
             }
+            let found = boot.snapshot.as_ref().map(|snapshot| snapshot.state.clone());
             let seed = this.seed.split_for("cell", &cell.0);
             match Replica::open(this.config.clone(), seed, this.identity.clone(), cell, boot, now) {
                 Ok(replica) => this.adopt(now, cell, replica),
                 Err(fault) => {
+                    // What is kept of a line is no replica: it lies under another name than its cell's.
+                    let kept = found.and_then(|state| Kept::read(&state));
+                    if let Some(kept) = kept.filter(|kept| kept.line().cell == cell) {
+                        this.kept.insert(cell, kept);
+                        continue;
+                    }
                     let reason = fault.to_string();
                     let notice = crate::notice::Notice::CellQuarantined { cell, reason };
                     this.outbox.push(Output::Of { cell, output: CellOutput::Notice(notice) });

@@ -478,8 +478,8 @@ impl Surveyor {
                 self.refuse(asker, cell, Refusal::definite(Code::Invalid, detail));
             }
             Message::Carried { request, result } => {
-                let brought = |inquiry: &&Inquiry| matches!(inquiry.goal, Goal::Bring(_, to, true) if to == from);
-                if self.inquiries.get(&request.0).filter(brought).is_some()
+                let brought = |inquiry: &Inquiry| matches!(inquiry.goal, Goal::Bring(_, to, true) if to == from);
+                if self.inquiries.get(&request.0).is_some_and(brought)
                     && let Some(inquiry) = self.finish(request.0)
                 {
                     self.carried(inquiry.asker, inquiry.cell, result);

@@ -293,10 +293,14 @@ impl Replica {
             Message::Committed { line, serial, index } => self.told_committed(from, line, serial, index),
             Message::Outdated { line } => self.asked_for_line(from, line),
             Message::Recovered(recovered) => self.shown_recovery(from, &recovered),
-            // Answers are for callers, and the word to wake is for hosts without a replica.
-            Message::Outcome { .. } | Message::Answers { .. } | Message::Wake { .. } => {}
-            // Of nodes, not of replicas.
-            Message::Survey { .. } | Message::Surveyed { .. } | Message::Recover { .. } | Message::Carried { .. } => {}
+            // Answers are for callers, the word to wake is for hosts without a replica, and the rest is between nodes.
+            Message::Outcome { .. }
+            | Message::Answers { .. }
+            | Message::Wake { .. }
+            | Message::Survey { .. }
+            | Message::Surveyed { .. }
+            | Message::Recover { .. }
+            | Message::Carried { .. } => {}
         }
     }
 

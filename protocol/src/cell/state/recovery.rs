@@ -3,7 +3,7 @@
 //! It is no entry of a log, for the log that it ends has nobody left who could agree: as at a cell's founding the first state
 //! is a snapshot. Everything is checked against what the survivor itself has agreed on: who the tenant is, and whom the policy
 //! named when the app was created.
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use super::{RULES_OF_RECOVERY, Refusal, State, no};
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Clocks of who makes a recovery and of who carries it out may differ by so much.
-const CLOCKS_DIFFER_MAX: std::time::Duration = std::time::Duration::from_secs(60);
+const CLOCKS_DIFFER_MAX: Duration = Duration::from_mins(1);
 
 impl State {
     /// The first state of the next line: all that this one has applied, and the survivor as its only voter.
