@@ -114,6 +114,10 @@ impl<D: Daemon> World<D> {
 
     /// A node says what it has learnt of keys.
     pub(super) fn learnt(&mut self, node: u32, notice: &Notice) {
+        // Whoever's own key is dead is told nothing: nobody has a link to it.
+        if self.deaths.of_nodes.contains_key(&node) {
+            return;
+        }
         let about = match notice {
             Notice::Ruled { node, .. } => self.numbers.get(node).map(|number| About::Node(*number)),
             Notice::Succeeded { party, .. } => Some(About::Party(*party)),
