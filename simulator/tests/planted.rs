@@ -146,7 +146,7 @@ fn a_proof_that_is_not_kept() {
 #[test]
 fn neighbours_that_compare_nothing() {
     let cut = fault(8, 30, "cut", "who = { any = 5 }");
-    let replaced: String =
-        (2..4).map(|n| format!("[[fault]]\nat_s = {}\nwhat = \"replace\"\nwho = {{ any = 1 }}\n", n * 6)).collect();
+    let replaced =
+        [12, 18].map(|at_s| format!("[[fault]]\nat_s = {at_s}\nwhat = \"replace\"\nwho = {{ any = 1 }}\n")).concat();
     caught(Planted::NoRepair, &twelve(&format!("{cut}{replaced}")), &[Property::Convergence]);
 }
