@@ -26,6 +26,7 @@ mod control;
 mod tenant;
 mod roll;
 mod recovery;
+mod confirm;
 mod verb;
 mod manifest;
 mod mistake;

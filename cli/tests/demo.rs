@@ -13,17 +13,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{Person, hedge::Demo};
+use common::{
+    Person,
+    hedge::{Demo, kill},
+};
 use serde_json::Value;
 
 /// A write that is not acknowledged so long after the leader's death fails the test; `docs/figures.md` has the figure.
 const OUTAGE_MAX: Duration = Duration::from_secs(20);
 
 impl Demo {
-    fn node(&self, node_id: &str) -> &Value {
-        self.nodes().iter().find(|node| node["node_id"] == node_id).expect("it is a node of the demo")
-    }
-
     fn status(&self, control: &str) -> Value {
         self.person.asks(&["status", "guestbook", "--node", control])
     }
@@ -214,9 +213,8 @@ fn the_leader_dies_under_a_client_that_writes(demo: &Demo) {
         thread::spawn(move || write(&url, &writing))
     };
     thread::sleep(Duration::from_secs(2));
-    let pid = demo.node(&leader)["pid"].as_u64().unwrap();
     let killed = Instant::now();
-    assert!(Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
+    kill(demo.node(&leader));
     thread::sleep(Duration::from_secs(6));
     writing.store(false, Ordering::Relaxed);
     let acknowledged = client.join().unwrap();

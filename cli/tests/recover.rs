@@ -2,25 +2,19 @@
 //! operators whom it named; who comes back with an old disk stops.
 mod common;
 
-use std::{
-    fs,
-    path::Path,
-    process::{Child, Stdio},
-    thread,
-    time::{Duration, Instant},
-};
+use std::{fs, path::Path, time::Duration};
 
-use common::{hedge::Demo, root};
+use common::{
+    hedge::{Demo, kill},
+    nodes::{self, Running},
+    root,
+};
 use serde_json::Value;
 
 /// Whatever a mesh of five on one machine does by itself, it does within this.
 const SOON: Duration = Duration::from_mins(3);
 
 impl Demo {
-    fn node(&self, id: &Value) -> &Value {
-        self.nodes().iter().find(|node| node["node_id"] == *id).unwrap()
-    }
-
     fn status(&self, app: &str, through: &Value) -> Value {
         self.person.asks(&["status", app, "--node", control(through)])
     }
@@ -29,7 +23,7 @@ impl Demo {
         let status = self.status(app, &self.nodes()[0]);
         let replicas = status["cells"][0]["replicas"].as_array().unwrap().clone();
         let voters = replicas.iter().filter(|replica| replica["role"] == "voter");
-        voters.map(|voter| self.node(&voter["node_id"])).collect()
+        voters.map(|voter| self.node(voter["node_id"].as_str().unwrap())).collect()
     }
 
     fn look(&self, app: &str, through: &Value) -> Value {
@@ -41,35 +35,15 @@ fn control(node: &Value) -> &str {
     node["control"].as_str().unwrap()
 }
 
-fn kill(node: &Value) {
-    let pid = node["pid"].as_u64().unwrap();
-    let killed = std::process::Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap();
-    assert!(killed.success());
-}
-
-fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !is_so() {
-        assert!(began.elapsed() < SOON, "{what}: never");
-        thread::sleep(Duration::from_millis(500));
-    }
-}
-
-struct Again(Child);
-
-impl Drop for Again {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// A node that was killed starts again from its folder.
-fn start_again(demo: &Demo, node: &Value) -> Again {
+fn start_again(demo: &Demo, node: &Value) -> Running {
     let dir = node["dir"].as_str().unwrap();
     let log = fs::OpenOptions::new().append(true).open(Path::new(dir).join("log")).unwrap();
-    let mut command = demo.person.command(&["node", "run", "--dir", dir]);
-    Again(command.stdout(Stdio::null()).stderr(log).spawn().unwrap())
+    nodes::run_in(&demo.person, dir, log)
+}
+
+fn eventually(what: &str, is_so: impl FnMut() -> bool) {
+    nodes::within(SOON, what, is_so);
 }
 
 #[test]

@@ -14,12 +14,8 @@ use serde_json::Value;
 const POWERLESS_WITHIN: Duration = Duration::from_mins(1);
 
 impl Demo {
-    fn node(&self, number: usize) -> &Value {
-        &self.said["nodes"][number]
-    }
-
     fn text(&self, number: usize, name: &str) -> &str {
-        self.node(number)[name].as_str().unwrap()
+        self.nodes()[number][name].as_str().unwrap()
     }
 
     /// What a node says of itself, through its own socket.

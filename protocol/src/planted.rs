@@ -30,22 +30,9 @@ pub enum Planted {
     ForgottenProof,
     /// Neighbours never compare what they hold.
     NoRepair,
+    /// A replica goes on though it is shown that its line has ended.
+    UnfencedLine,
 }
-
-/// All of them.
-pub const ALL: [Planted; 11] = [
-    Planted::SkippedSync,
-    Planted::HastyAnswer,
-    Planted::DoubleVote,
-    Planted::StaleRead,
-    Planted::UnsignedCommand,
-    Planted::ForgottenFence,
-    Planted::ClockAtApply,
-    Planted::LostSession,
-    Planted::OneVoice,
-    Planted::ForgottenProof,
-    Planted::NoRepair,
-];
 
 #[cfg(any(test, feature = "planted"))]
 mod chosen {

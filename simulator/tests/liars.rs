@@ -1,41 +1,14 @@
 //! Liars in a world of whole nodes: what they may not achieve, and that the checkers would see it if they did.
+mod common;
+
 use std::num::NonZero;
 
 use bocage_protocol::node::Node;
 use bocage_simulator::{Bug, Options, Property, Report, Scenario, run, run_with, sweep::sweep};
-
-/// Twelve nodes of eleven operators in two jurisdictions; the last two are one operator's, and lie.
-fn twelve(lies: &str) -> Scenario {
-    let text = format!(
-        r#"
-        name = "twelve"
-        duration_s = 40
-        settle_s = 45
-        [[population]]
-        jurisdiction = "FR"
-        operators = 6
-        [[population]]
-        jurisdiction = "DE"
-        operators = 4
-        [[population]]
-        jurisdiction = "FR"
-        operators = 1
-        nodes = 2
-        [[app]]
-        name = "guestbook"
-        [workload]
-        offer_changes_per_minute = 60
-        {lies}"#
-    );
-    Scenario::parse(&text).unwrap()
-}
+use common::{twelve, violates};
 
 fn liar(what: &str) -> String {
     format!("[[liar]]\nwho = {{ operator = \"FR-7\" }}\nwhat = {what:?}\n")
-}
-
-fn violates(report: &Report, property: Property) -> bool {
-    report.violations.iter().any(|violation| violation.property == property)
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! Whole nodes on their stores in a world of faults. Every seed here is a run that must pass, and every planted bug one
 //! that must not.
+mod common;
+
 use bocage_protocol::node::Node;
 use bocage_simulator::{Bug, Options, Property, Report, Scenario, run, run_with};
+use common::violates;
 
 /// One cell of three nodes whose processes die again and again.
 fn three() -> Scenario {
@@ -49,10 +52,6 @@ const POWER: &str = r#"
 
 fn planted(scenario: &Scenario, seed: u64, bug: Bug) -> Report {
     run_with::<Node>(scenario, seed, &Options { bug: Some(bug), ..Options::default() }).0
-}
-
-fn violates(report: &Report, property: Property) -> bool {
-    report.violations.iter().any(|violation| violation.property == property)
 }
 
 /// How many of ten seeds find the bug.

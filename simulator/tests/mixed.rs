@@ -1,7 +1,10 @@
 //! Nodes of this and of the previous wire version in one mesh: what every scenario shows of a mesh, it shows of a mixed one.
 //! Here frames are encoded for their link and read as the receiver reads them.
+mod common;
+
 use bocage_protocol::node::Node;
 use bocage_simulator::{Bug, Options, Property, Report, Scenario, run, run_with};
+use common::violates;
 
 /// A scenario with half of its nodes at the previous version.
 fn mixed(text: &str) -> Scenario {
@@ -42,10 +45,6 @@ fn spoke_both(report: &Report) {
     for count in ["frames_of_this_version", "frames_of_an_older_version"] {
         assert!(report.counts.get(count).is_some_and(|frames| *frames > 100), "{count}: {}", report.to_text());
     }
-}
-
-fn violates(report: &Report, property: Property) -> bool {
-    report.violations.iter().any(|violation| violation.property == property)
 }
 
 #[test]

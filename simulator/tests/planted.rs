@@ -1,7 +1,10 @@
 //! Bugs planted into the protocol itself: for each, an experiment that is well without it, and the checkers that must find it
 //! there. `cargo test --release -p bocage-simulator --features planted --test planted`
+mod common;
+
 use bocage_protocol::{node::Node, planted::Planted};
 use bocage_simulator::{Bug, Options, Property, Report, Scenario, run_with};
+use common::{twelve, violates};
 
 /// Seeds looked at for each bug. In all of them the protocol without it is well.
 const SEEDS: std::ops::Range<u64> = 1..13;
@@ -32,32 +35,6 @@ fn five(more: &str) -> Scenario {
     Scenario::parse(&text).unwrap()
 }
 
-/// Twelve nodes of eleven operators in two jurisdictions.
-fn twelve(more: &str) -> Scenario {
-    let text = format!(
-        r#"
-        name = "twelve"
-        duration_s = 40
-        settle_s = 45
-        [[population]]
-        jurisdiction = "FR"
-        operators = 6
-        [[population]]
-        jurisdiction = "DE"
-        operators = 4
-        [[population]]
-        jurisdiction = "FR"
-        operators = 1
-        nodes = 2
-        [[app]]
-        name = "guestbook"
-        [workload]
-        offer_changes_per_minute = 60
-        {more}"#
-    );
-    Scenario::parse(&text).unwrap()
-}
-
 fn fault(at_s: u64, for_s: u64, what: &str, who: &str) -> String {
     format!("[[fault]]\nat_s = {at_s}\nfor_s = {for_s}\nwhat = {what:?}\n{who}\n")
 }
@@ -78,7 +55,7 @@ fn caught(bug: Planted, scenario: &Scenario, by: &[Property]) {
         let well = ran(scenario, seed, None);
         assert_eq!(well.violations, [], "without a bug, seed {seed}: {}", well.to_text());
         let report = ran(scenario, seed, Some(bug));
-        found += usize::from(report.violations.iter().any(|violation| by.contains(&violation.property)));
+        found += usize::from(by.iter().any(|property| violates(&report, *property)));
     }
     println!("{bug:?}: found in {found} of {} seeds", SEEDS.end - SEEDS.start);
     assert!(found > 0, "{bug:?} was not found");
@@ -149,4 +126,10 @@ fn neighbours_that_compare_nothing() {
     let replaced =
         [12, 18].map(|at_s| format!("[[fault]]\nat_s = {at_s}\nwhat = \"replace\"\nwho = {{ any = 1 }}\n")).concat();
     caught(Planted::NoRepair, &twelve(&format!("{cut}{replaced}")), &[Property::Convergence]);
+}
+
+#[test]
+fn a_line_that_has_ended_and_goes_on() {
+    let scenario = Scenario::parse(include_str!("../scenarios/recover.toml")).unwrap();
+    caught(Planted::UnfencedLine, &scenario, &[Property::ExactlyOnce, Property::Fencing, Property::Convergence]);
 }

@@ -4,7 +4,6 @@
 //! agree, it writes a file for them to sign; `--with FILE` then carries it out.
 use std::{
     fmt::Write as _,
-    io::{BufRead as _, IsTerminal as _},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -20,6 +19,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::{
+    confirm::{self, Answer},
     control::Control,
     failure::{Exit, Failure},
     invocation::Invocation,
@@ -139,13 +139,12 @@ impl Recover {
             Failure::new(Exit::Usage, "unconfirmed", format!("{what}; nothing was done"))
                 .next(format!("if you mean it: bocage recover {app} --yes"))
         };
-        if !std::io::stdin().is_terminal() {
-            return Err(unsure("recover may lose what was written last, and there is nobody to ask"));
+        let question = format!("This ends line {} of {app} for good. Type its name to go on: ", survey.line);
+        match confirm::ask(&question, app)? {
+            Answer::Yes => Ok(()),
+            Answer::Other => Err(unsure("that is another name")),
+            Answer::Nobody => Err(unsure("recover may lose what was written last, and there is nobody to ask")),
         }
-        say::to_stderr(&format!("This ends line {} of {app} for good. Type its name to go on: ", survey.line));
-        let mut answer = String::new();
-        std::io::stdin().lock().read_line(&mut answer).map_err(|error| Failure::io("no answer", &error))?;
-        if answer.trim() == app { Ok(()) } else { Err(unsure("that is another name")) }
     }
 
     async fn carry_out(

@@ -1,13 +1,11 @@
 //! `bocage rm APP`: end an app. Its state is kept for a grace period, then deleted.
-use std::io::{BufRead as _, IsTerminal as _};
-
 use bocage_protocol::cell::TenantAction;
 use clap::Args;
 
 use crate::{
+    confirm::{self, Answer},
     failure::{Exit, Failure},
     invocation::Invocation,
-    say,
 };
 
 #[derive(Debug, Args)]
@@ -39,12 +37,12 @@ fn confirm(app: &str) -> Result<(), Failure> {
         Failure::new(Exit::Usage, "unconfirmed", format!("{what}; nothing was done"))
             .next(format!("if you mean it: bocage rm {app} --yes"))
     };
-    if !std::io::stdin().is_terminal() {
-        return Err(unsure("rm ends an app, and there is nobody to ask"));
+    let question = format!(
+        "This ends {app}: it stops answering at once, its state is deleted in seven days.\nType its name to go on: "
+    );
+    match confirm::ask(&question, app)? {
+        Answer::Yes => Ok(()),
+        Answer::Other => Err(unsure("that is another name")),
+        Answer::Nobody => Err(unsure("rm ends an app, and there is nobody to ask")),
     }
-    say::to_stderr(&format!("This ends {app}: it stops answering at once, its state is deleted in seven days.\n"));
-    say::to_stderr("Type its name to go on: ");
-    let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer).map_err(|error| Failure::io("no answer", &error))?;
-    if answer.trim() == app { Ok(()) } else { Err(unsure("that is another name")) }
 }

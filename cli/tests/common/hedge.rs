@@ -1,5 +1,5 @@
 //! A demo that ends with the test, however that ends.
-use std::{path::PathBuf, thread};
+use std::{path::PathBuf, process::Command, thread};
 
 use serde_json::Value;
 
@@ -27,11 +27,21 @@ impl Demo {
         self.said["nodes"].as_array().unwrap()
     }
 
+    pub(crate) fn node(&self, node_id: &str) -> &Value {
+        self.nodes().iter().find(|node| node["node_id"] == node_id).expect("it is a node of the demo")
+    }
+
     /// The app's URL through the edge of a node.
     pub(crate) fn url(&self, node: &Value, path: &str) -> String {
         let port = node["edge"].as_str().unwrap().rsplit_once(':').unwrap().1;
         format!("http://{}:{port}{path}", self.said["app"]["host"].as_str().unwrap())
     }
+}
+
+/// Ends the process of a node as a power cut does.
+pub(crate) fn kill(node: &Value) {
+    let pid = node["pid"].as_u64().unwrap();
+    assert!(Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
 }
 
 impl Drop for Demo {

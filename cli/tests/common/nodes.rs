@@ -49,15 +49,23 @@ pub(crate) fn with<'a>(words: &[&'a str], flags: &'a [String]) -> Vec<&'a str> {
 }
 
 pub(crate) fn run(person: &Person) -> Running {
-    let mut command = person.command(&["node", "run", "--dir", "n"]);
-    let log = std::fs::File::create(person.path("log")).unwrap();
+    run_in(person, "n", std::fs::File::create(person.path("log")).unwrap())
+}
+
+/// A node runs in this folder, and writes its log there.
+pub(crate) fn run_in(person: &Person, dir: &str, log: std::fs::File) -> Running {
+    let mut command = person.command(&["node", "run", "--dir", dir]);
     Running(command.stdout(Stdio::null()).stderr(log).spawn().unwrap())
 }
 
-pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(crate) fn eventually(what: &str, is_so: impl FnMut() -> bool) {
+    within(Duration::from_mins(1), what, is_so);
+}
+
+pub(crate) fn within(bound: Duration, what: &str, mut is_so: impl FnMut() -> bool) {
     let began = Instant::now();
     while !is_so() {
-        assert!(began.elapsed() < Duration::from_mins(1), "{what}: never");
+        assert!(began.elapsed() < bound, "{what}: never");
         std::thread::sleep(Duration::from_millis(100));
     }
 }

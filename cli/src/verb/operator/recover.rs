@@ -1,14 +1,12 @@
 //! `bocage operator recover FILE`: an operator whom an app names agrees that it goes on after it has lost its majority.
-use std::{
-    io::{BufRead as _, IsTerminal as _},
-    path::PathBuf,
-};
+use std::path::PathBuf;
 
 use bocage_protocol::{cell::Recovery, identity::Lineage};
 use clap::Args;
 use serde_json::json;
 
 use crate::{
+    confirm::{self, Answer},
     failure::{Exit, Failure},
     invocation::Invocation,
     recovery,
@@ -61,20 +59,19 @@ impl Recover {
             Failure::new(Exit::Usage, "unconfirmed", format!("{what}; nothing was signed"))
                 .next(format!("if you mean it: bocage operator recover {} --yes", self.file.display()))
         };
-        if !std::io::stdin().is_terminal() {
-            return Err(unsure("there is nobody to ask"));
-        }
         let fork = if recovery.fork { ", though it may go on elsewhere: a fork" } else { "" };
-        say::to_stderr(&format!(
+        let question = format!(
             "Tenant {tenant} ends line {} of cell {} and goes on from index {} on node {}{fork}.\nMade {}. Type yes to sign: ",
             recovery.line,
             recovery.cell.short(),
             recovery.base.index,
             recovery.base.node.short(),
             say::time(recovery.made.0),
-        ));
-        let mut answer = String::new();
-        std::io::stdin().lock().read_line(&mut answer).map_err(|error| Failure::io("no answer", &error))?;
-        if answer.trim() == "yes" { Ok(()) } else { Err(unsure("that is no yes")) }
+        );
+        match confirm::ask(&question, "yes")? {
+            Answer::Yes => Ok(()),
+            Answer::Other => Err(unsure("that is no yes")),
+            Answer::Nobody => Err(unsure("there is nobody to ask")),
+        }
     }
 }

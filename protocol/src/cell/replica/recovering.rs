@@ -28,6 +28,7 @@ use crate::{
     codec,
     id::{CellId, NodeId, WriteId},
     notice::Notice,
+    planted::{self, Planted},
     refusal::{Code, Refusal},
     store::{SnapshotMeta, StoreOp},
     time::{Instant, Timestamp},
@@ -331,6 +332,9 @@ impl Replica {
 
     /// It is shown that its line has ended.
     pub(super) fn shown_recovery(&mut self, from: NodeId, recovered: &Recovered) {
+        if planted::has(Planted::UnfencedLine) {
+            return;
+        }
         let Some(state) = self.state.as_ref().filter(|_| !self.contact.is_beginning()) else { return };
         let recovery = match state.is_ended_by(recovered) {
             Ok(recovery) => recovery,

@@ -1,0 +1,34 @@
+//! What several of these tests run, and look for.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+use bocage_simulator::{Property, Report, Scenario};
+
+/// Twelve nodes of eleven operators in two jurisdictions; the last two are one operator's: in most tests it lies.
+pub(crate) fn twelve(more: &str) -> Scenario {
+    let text = format!(
+        r#"
+        name = "twelve"
+        duration_s = 40
+        settle_s = 45
+        [[population]]
+        jurisdiction = "FR"
+        operators = 6
+        [[population]]
+        jurisdiction = "DE"
+        operators = 4
+        [[population]]
+        jurisdiction = "FR"
+        operators = 1
+        nodes = 2
+        [[app]]
+        name = "guestbook"
+        [workload]
+        offer_changes_per_minute = 60
+        {more}"#
+    );
+    Scenario::parse(&text).unwrap()
+}
+
+pub(crate) fn violates(report: &Report, property: Property) -> bool {
+    report.violations.iter().any(|violation| violation.property == property)
+}
