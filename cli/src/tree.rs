@@ -122,4 +122,7 @@ pub(crate) enum Verb {
     Sim(verb::sim::Sim),
     /// Write completions for a shell
     Completion(verb::completion::Completion),
+    /// Compile a component, for a daemon
+    #[command(name = verb::compile::COMPILE, hide = true)]
+    CompileComponent,
 }

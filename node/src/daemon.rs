@@ -33,7 +33,7 @@ use crate::{
     handle::{self, Ask, NodeHandle},
     inbox::{self, Inlet},
     leaving::{self, Leave},
-    runtime::{Eventually, Logs, Read, Source, State, WasmConfig, WasmRuntime},
+    runtime::{Compiler, Eventually, Logs, Read, Source, State, WasmConfig, WasmRuntime},
     sealing,
     settings::{Folder, RelaySettings, SettingsError, wall},
     sockets::Kept,
@@ -110,11 +110,11 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Starts the node of a folder. On a tokio runtime.
+    /// Starts the node of a folder, whose components are compiled so. On a tokio runtime.
     ///
     /// # Errors
     /// When anything is in the way: says what, and what to do.
-    pub async fn start(path: &Path) -> Result<Self, StartError> {
+    pub async fn start(path: &Path, compiler: Compiler) -> Result<Self, StartError> {
         // A node that was off for long may hold the key that makes it a member again.
         Folder::renew(path, wall())?;
         let folder = Folder::open(path, wall())?;
@@ -161,7 +161,8 @@ impl Daemon {
 
         let logs = Arc::new(Logs::new());
         let guest_state = Arc::new(GuestState { node: node.clone(), metrics: metrics.clone() });
-        let runtime = Arc::new(WasmRuntime::new(WasmConfig::new(path.join("cache")), guest_state, logs.clone())?);
+        let bounds = WasmConfig { compiler, ..WasmConfig::new(path.join("cache")) };
+        let runtime = Arc::new(WasmRuntime::new(bounds, guest_state, logs.clone())?);
         let instances = Instances {
             runtime: runtime.clone(),
             contents: contents.clone(),

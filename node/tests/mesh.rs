@@ -6,6 +6,7 @@ use bocage_node::{
     daemon::Daemon,
     handle::Ask,
     keyfile::{KeyFile, Kind},
+    runtime::Compiler,
     settings::{Folder, ListenSettings, MeshSettings, NodeSettings, OfferSettings, Settings, wall},
     transport::peer_of,
 };
@@ -82,7 +83,7 @@ async fn start_all(folder: &Path) -> Vec<Daemon> {
         if bootstrap.len() < 2 {
             bootstrap.push(format!("/ip4/127.0.0.1/udp/{port}/quic-v1/p2p/{}", peer_of(node).unwrap()));
         }
-        daemons.push(Daemon::start(&path).await.unwrap());
+        daemons.push(Daemon::start(&path, Compiler::Here).await.unwrap());
     }
     daemons
 }

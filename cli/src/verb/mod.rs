@@ -26,6 +26,7 @@ pub(crate) mod offer;
 pub(crate) mod doctor;
 pub(crate) mod sim;
 pub(crate) mod completion;
+pub(crate) mod compile;
 
 use std::process::ExitCode;
 
@@ -47,6 +48,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Mesh(mesh) => mesh.run(&at),
         Verb::Sim(sim) => sim.run(&at),
         Verb::Completion(completion) => Ok(completion.run()),
+        Verb::CompileComponent => Ok(compile::run()),
         Verb::Whoami(whoami::Whoami {}) => whoami::Whoami::run(&at),
         Verb::Login(login) => login.run(&at),
         Verb::Demo(demo) => wait(demo.run(&at)),

@@ -5,6 +5,7 @@ use std::{io, path::Path, process::ExitCode};
 use bocage_node::{
     control::drain::{LEFT, Left},
     daemon::{Daemon, StartError},
+    runtime::Compiler,
     settings::{Folder as NodeFolder, wall},
 };
 use clap::{Args, ValueEnum};
@@ -16,6 +17,7 @@ use super::{Folder, attempt::Attempt, init::refused};
 use crate::{
     failure::{Exit, Failure},
     invocation::Invocation,
+    verb::compile::COMPILE,
 };
 
 /// The node waits much and computes little; guests are compiled on threads of their own.
@@ -110,9 +112,14 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
         .map_err(|error| Failure::io("this process gets no event loop from the system", &error))
 }
 
+/// This very program, also when its file was replaced meanwhile.
+pub(super) fn compiler() -> Compiler {
+    Compiler::Process { program: "/proc/self/exe".into(), arguments: vec![COMPILE.into()] }
+}
+
 async fn serve(path: &Path, flag: &str) -> Result<ExitCode, Failure> {
     let signals = Signals::listen()?;
-    let daemon = Daemon::start(path).await.map_err(|error| not_started(&error, flag))?;
+    let daemon = Daemon::start(path, compiler()).await.map_err(|error| not_started(&error, flag))?;
     tracing::info!(node = %daemon.id, edge = %daemon.edge, control = %daemon.control, "the node runs");
     tell_service_manager(&[sd_notify::NotifyState::Ready]);
     let stop = async {

@@ -18,7 +18,14 @@ use wasmtime::{
 };
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 
-use super::{OpenError, WasmConfig, cache::Cache, engine, guest::Guest, imports};
+use super::{
+    OpenError, WasmConfig,
+    cache::Cache,
+    compiler::{Compiler, words},
+    engine,
+    guest::Guest,
+    imports,
+};
 use crate::runtime::{Source, StartError};
 
 type Ready = ProxyPre<Guest>;
@@ -28,6 +35,7 @@ pub(super) struct Code {
     shared: Arc<Shared>,
     /// Each at most once at a time, however many instances want it. Entries without an instance are dropped by `prune`.
     ready: Mutex<BTreeMap<ContentHash, Arc<OnceCell<Ready>>>>,
+    compiler: Compiler,
     /// Components that may compile at once.
     compiling: Semaphore,
 }
@@ -49,6 +57,7 @@ impl Code {
         Ok(Self {
             shared: Arc::new(Shared { engine, linker, cache, compiled: AtomicU64::new(0) }),
             ready: Mutex::default(),
+            compiler: config.compiler.clone(),
             compiling: Semaphore::new(config.compile_threads),
         })
     }
@@ -76,8 +85,16 @@ impl Code {
     async fn prepare(&self, content: ContentHash, source: Source) -> Result<Ready, StartError> {
         let _turn = self.compiling.acquire().await.expect("this semaphore is never closed");
         let shared = self.shared.clone();
-        let made = tokio::task::spawn_blocking(move || shared.prepare(content, source));
-        made.await.unwrap_or_else(|panicked| Err(StartError::Compile(format!("the compiler failed: {panicked}"))))
+        if let Some(ready) = blocking(move || shared.load(content)).await? {
+            return Ok(ready);
+        }
+        let component = blocking(move || read(content, source)).await?;
+        self.shared.compiled.fetch_add(1, Relaxed);
+        let began = Instant::now();
+        let code = self.compiler.compile(self.engine(), component).await?;
+        tracing::info!(%content, took_ms = began.elapsed().as_millis(), "compiled");
+        let shared = self.shared.clone();
+        blocking(move || shared.keep(content, &code)).await
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<ContentHash, Arc<OnceCell<Ready>>>> {
@@ -86,52 +103,45 @@ impl Code {
 }
 
 impl Shared {
-    fn prepare(&self, content: ContentHash, source: Source) -> Result<Ready, StartError> {
-        let component = match self.cache.load(&self.engine, content) {
-            Some(component) => component,
-            None => self.compile(content, source)?,
-        };
-        imports::check_type(&self.engine, &component.component_type())?;
-        let linked = self.linker.instantiate_pre(&component).map_err(|error| mismatch(&error))?;
-        ProxyPre::new(linked).map_err(|error| mismatch(&error))
+    /// What was compiled before.
+    fn load(&self, content: ContentHash) -> Result<Option<Ready>, StartError> {
+        let component = self.cache.load(&self.engine, content);
+        component.map(|component| self.link(&component)).transpose()
     }
 
-    fn compile(&self, content: ContentHash, source: Source) -> Result<Component, StartError> {
-        let bytes = match source {
-            Source::Bytes(bytes) => bytes,
-            Source::Path(path) => {
-                Bytes::from(std::fs::read(&path).map_err(|error| StartError::Bytes(error.to_string()))?)
-            }
-        };
-        imports::check_bytes(&bytes)?;
-        if ContentHash::of(&bytes) != content {
-            return Err(StartError::Bytes(format!("what lies under {content} is something else")));
-        }
-        self.compiled.fetch_add(1, Relaxed);
-        let began = Instant::now();
-        let compiled = self.engine.precompile_component(&bytes).map_err(|error| words(&error))?;
-        tracing::info!(%content, took_ms = began.elapsed().as_millis(), "compiled");
-        drop(bytes);
-        let component = self.cache.keep(&self.engine, content, &compiled).map_err(|error| words(&error))?;
-        drop(compiled);
-        give_back_memory();
-        Ok(component)
+    fn keep(&self, content: ContentHash, code: &[u8]) -> Result<Ready, StartError> {
+        let component = self.cache.keep(&self.engine, content, code).map_err(|error| words(&error))?;
+        self.link(&component)
+    }
+
+    fn link(&self, component: &Component) -> Result<Ready, StartError> {
+        imports::check_type(&self.engine, &component.component_type())?;
+        let linked = self.linker.instantiate_pre(component).map_err(|error| mismatch(&error))?;
+        ProxyPre::new(linked).map_err(|error| mismatch(&error))
     }
 }
 
-fn words(error: &wasmtime::Error) -> StartError {
-    StartError::Compile(format!("{error:#}"))
+/// The bytes of a component, if they are what they should be.
+fn read(content: ContentHash, source: Source) -> Result<Bytes, StartError> {
+    let bytes = match source {
+        Source::Bytes(bytes) => bytes,
+        Source::Path(path) => Bytes::from(std::fs::read(&path).map_err(|error| StartError::Bytes(error.to_string()))?),
+    };
+    imports::check_bytes(&bytes)?;
+    if ContentHash::of(&bytes) != content {
+        return Err(StartError::Bytes(format!("what lies under {content} is something else")));
+    }
+    Ok(bytes)
+}
+
+/// On a thread that may wait for the disk.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StartError> + Send + 'static,
+) -> Result<T, StartError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|panicked| Err(StartError::Compile(format!("the compiler failed: {panicked}"))))
 }
 
 fn mismatch(error: &wasmtime::Error) -> StartError {
     StartError::Mismatch(format!("{error:#}"))
-}
-
-/// A compilation takes tens of megabytes for a moment; without this the allocator keeps them for good.
-fn give_back_memory() {
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    // SAFETY: `malloc_trim` takes the allocator's own locks and only returns pages that nothing was allocated in.
-    unsafe {
-        libc::malloc_trim(0);
-    }
 }

@@ -1,6 +1,8 @@
 //! How much the WASM runtime may take of the machine.
 use std::{path::PathBuf, time::Duration};
 
+use super::Compiler;
+
 /// Settings of a [`super::WasmRuntime`].
 #[derive(Clone, Debug)]
 pub struct WasmConfig {
@@ -19,6 +21,8 @@ pub struct WasmConfig {
     pub requests_per_instance_max: usize,
     /// Requests that wait for room; beyond it they are told `Busy`. Default 512.
     pub waiting_max: usize,
+    /// Who compiles. Default this process.
+    pub compiler: Compiler,
     /// Components compiled at once, each on one thread. Default 1.
     pub compile_threads: usize,
     /// Computing time of one request; past it the guest is stopped. Default 5 s.
@@ -38,6 +42,7 @@ impl WasmConfig {
             requests_max: 128,
             requests_per_instance_max: 64,
             waiting_max: 512,
+            compiler: Compiler::default(),
             compile_threads: 1,
             cpu_max: Duration::from_secs(5),
             wall_max: Duration::from_mins(1),

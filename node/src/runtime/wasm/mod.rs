@@ -1,11 +1,12 @@
 //! Runs WASM components: one fresh, bounded instance for each request.
 //!
 //! Read in this order: what it may take (`config`), wasmtime's settings (`engine`), from bytes to code (`imports`,
-//! `code`, `cache`), an instance (`app`), one request (`request`, `guest`, `limits`, `ticker`), what a guest may do with
+//! `compiler`, `code`, `cache`), an instance (`app`), one request (`request`, `guest`, `limits`, `ticker`), what a guest may do with
 //! the world (`keyvalue`, `output`, `outbound`).
 mod config;
 mod engine;
 mod imports;
+mod compiler;
 mod code;
 mod cache;
 mod app;
@@ -42,6 +43,7 @@ use tokio::{
 use self::{app::App, code::Code, guest::Guest, keyvalue::Session, outbound::Gate, request::Held, ticker::Ticker};
 use super::{LogSink, RequestContext, Rested, RunError, Source, StartError, State};
 
+pub use compiler::{COMPILE_MAX, Compiler, compile};
 pub use config::WasmConfig;
 pub use outbound::{
     Addresses, Connecting, Network, OUTBOUND_MAX, OUTBOUND_PER_INSTANCE_MAX, OwnAddress, SystemNetwork,
