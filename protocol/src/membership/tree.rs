@@ -1,6 +1,6 @@
-//! The shape of the broadcast trees. The root of a tier beats once a second; a beat goes over every overlay link, and
-//! each node takes the neighbour that brought it first for its parent. So each tree is one of shortest paths, and mends
-//! itself with the next beat.
+//! The shape of the broadcast trees. The root of a tier beats once a second. Every fourth beat is *wide*: it goes over every
+//! overlay link, and each node takes the neighbour that brought it first for its parent. So each tree is one of shortest
+//! paths, and mends itself with the next wide beat. The others go down the tree alone, and say that the root lives.
 //!
 //! Plumtree shapes its tree by the duplicates of the payload. With many senders at once that breaks it: two floods under
 //! way prune by two different trees, and what is left is only what both have in common. One sender, one tree.
@@ -21,11 +21,17 @@ use crate::{
 /// A parent that is later than the first by less stays the parent, so that jitter changes nothing.
 const LATER_MAX: Duration = Duration::from_millis(20);
 
-/// Beats missed before the root counts as lost.
-const MISSED_MAX: u32 = 3;
+/// One beat of so many is wide. A power of two: the lowest bits of its number, which is a time in milliseconds, are all zero.
+const WIDE_EVERY: u64 = 4;
+
+/// Beats missed before the root counts as lost. More than lie between wide ones, so that whom its parent forgot still hears.
+const MISSED_MAX: u32 = 5;
 
 /// Records in a row that others announced and the parent did not bring: another takes its place.
 const FAILURES_MAX: u32 = 3;
+
+/// The next look comes so much after the last moment at which a beat could come.
+const SOON: Duration = Duration::from_millis(1);
 
 /// For so long nobody is a parent who failed as one, if there is any other.
 const SHUNNED_FOR: Duration = Duration::from_mins(1);
@@ -39,11 +45,13 @@ pub(super) struct Tree {
     hops: u32,
     /// `None` at the root, or with no neighbour.
     parent: Option<NodeId>,
-    /// Who brought this beat, after how many links, when.
+    /// Who brought the last wide beat, after how many links, when.
     brought: BTreeMap<NodeId, (u32, Instant)>,
     heard: Instant,
     /// Records in a row that the parent did not bring.
     failures: u32,
+    /// At the root: beats since the last wide one.
+    narrow: u64,
     /// Neighbours that failed as parents, until.
     shunned: BTreeMap<NodeId, Instant>,
 }
@@ -55,7 +63,23 @@ fn rank(node: NodeId) -> (u64, NodeId) {
     (mix(u64::from_le_bytes(first)), node)
 }
 
+/// Whether a beat goes over every link.
+const fn is_wide(number: u64) -> bool {
+    number.is_multiple_of(WIDE_EVERY)
+}
+
 impl Tree {
+    /// The number of the root's next beat, at `wall` or a few milliseconds later.
+    fn next_number(&mut self, wall: u64) -> u64 {
+        let least = wall.max(self.number.saturating_add(1));
+        self.narrow += 1;
+        if self.narrow < WIDE_EVERY {
+            return least.saturating_add(u64::from(is_wide(least)));
+        }
+        self.narrow = 0;
+        least.checked_next_multiple_of(WIDE_EVERY).unwrap_or(u64::MAX)
+    }
+
     fn yields_to(&self, root: NodeId) -> bool {
         self.root.is_none_or(|ours| rank(root) < rank(ours))
     }
@@ -84,7 +108,7 @@ impl Membership {
     /// Beats where this node is the root, and takes the root's place where none is heard.
     pub(super) fn beat(&mut self, now: Now) {
         let every = self.config.beat;
-        self.wake(Timer::Beat, now.instant + every, "beat");
+        let mut next = now.instant + every * MISSED_MAX;
         for tier in [Tier::Mesh, Tier::Home] {
             let me = self.me;
             let tree = self.tree(tier);
@@ -92,20 +116,27 @@ impl Membership {
             let lost = tree.root != Some(me) && now.instant.since(tree.heard) > every * MISSED_MAX;
             if tree.root.is_none() || lost {
                 tree.root = Some(me);
-                (tree.hops, tree.brought) = (0, BTreeMap::new());
+                // The first one is wide.
+                (tree.hops, tree.brought, tree.narrow) = (0, BTreeMap::new(), WIDE_EVERY);
                 self.set_parent(tier, None);
             }
             let tree = self.tree(tier);
             if tree.root == Some(me) {
-                tree.number = now.wall.0.max(tree.number.saturating_add(1));
+                tree.number = tree.next_number(now.wall.0);
                 tree.heard = now.instant;
+                next = now.instant + every;
                 self.pass_on(tier, None);
+            } else {
+                next = next.min(tree.heard + every * MISSED_MAX + SOON);
             }
         }
+        self.wake(Timer::Beat, next, "beat");
     }
 
     fn pass_on(&mut self, tier: Tier, except: Option<NodeId>) {
-        let to: Vec<NodeId> = self.overlay.active.keys().copied().filter(|node| Some(*node) != except).collect();
+        let wide = is_wide(self.tree(tier).number);
+        let hears = |node: &NodeId| Some(*node) != except && (wide || self.trees.eager.contains(&(tier, *node)));
+        let to: Vec<NodeId> = self.overlay.active.keys().copied().filter(hears).collect();
         for node in to {
             self.pass_on_to(tier, node);
         }
@@ -132,10 +163,17 @@ impl Membership {
         let tree = self.tree(tier);
         let same = tree.root == Some(root);
         if same && number == tree.number {
-            tree.brought.entry(from).or_insert((hops, now.instant));
+            if is_wide(number) {
+                tree.brought.entry(from).or_insert((hops, now.instant));
+            }
             return;
         }
         if (same && number < tree.number) || (!same && !tree.yields_to(root)) {
+            return;
+        }
+        if same && tree.parent.is_some() && !is_wide(number) {
+            (tree.number, tree.heard) = (number, now.instant);
+            self.pass_on(tier, Some(from));
             return;
         }
         let keeps = same && tree.parent_keeps_up();
