@@ -15,6 +15,8 @@ mod replay;
 pub mod engine;
 mod page;
 mod observe;
+pub mod scene;
+mod spectator;
 mod world;
 mod liar;
 mod check;
@@ -31,6 +33,8 @@ mod trace;
 mod queue;
 mod slab;
 
+use std::time::Instant;
+
 use bocage_protocol::node::Node;
 
 pub use capsule::Capsule;
@@ -39,10 +43,12 @@ pub use page::write_report;
 pub use replay::{Replayed, replay};
 pub use report::{Ended, Property, Report, Violation};
 pub use scenario::{Experiment, Mistake, Scenario, ScenarioError, Variant};
+pub use spectator::{Spectator, Until};
 pub use tape::Tape;
 pub use world::{Bug, Delivery, NodeShown, Options};
 
 use results::Measured;
+use spectator::{Blind, Nobody};
 use world::World;
 
 /// Runs a scenario with whole nodes. The same scenario and seed give the same report, `wall_s` and memory aside.
@@ -55,31 +61,46 @@ pub fn run(scenario: &Scenario, seed: u64) -> Report {
 /// same mesh without them, to know how fast offers spread there.
 #[must_use]
 pub fn run_with<D: Daemon>(scenario: &Scenario, seed: u64, options: &Options) -> (Report, Option<Tape>) {
-    let began = std::time::Instant::now();
-    let world = ended::<D>(scenario, seed, options);
+    let began = Instant::now();
+    let world = ended::<D>(scenario, seed, options, &mut Nobody).expect("nobody does not leave");
     world.report(seed, began.elapsed())
 }
 
 /// As [`run_with`], and keeps what was measured on the way. It is the same run.
 #[must_use]
 pub fn measure<D: Daemon>(scenario: &Scenario, seed: u64, options: &Options) -> Measured {
-    let began = std::time::Instant::now();
-    let mut world = ended::<D>(scenario, seed, &Options { measured: true, ..*options });
-    let (rows, rows_left_out) = world.take_rows();
-    Measured { report: world.report(seed, began.elapsed()).0, rows, rows_left_out }
+    measure_before::<D>(scenario, seed, options, &mut Nobody).expect("nobody does not leave")
 }
 
-/// A world whose run is over.
-fn ended<D: Daemon>(scenario: &Scenario, seed: u64, options: &Options) -> World<D> {
+/// As [`measure`], while somebody looks on; nothing if they leave before the end.
+#[must_use]
+pub fn measure_before<D: Daemon>(
+    scenario: &Scenario,
+    seed: u64,
+    options: &Options,
+    spectator: &mut dyn Spectator,
+) -> Option<Measured> {
+    let began = Instant::now();
+    let mut world = ended::<D>(scenario, seed, &Options { measured: true, ..*options }, spectator)?;
+    let (rows, rows_left_out) = world.take_rows();
+    Some(Measured { report: world.report(seed, began.elapsed()).0, rows, rows_left_out })
+}
+
+/// A world whose run is over; none if the spectator left.
+fn ended<D: Daemon>(
+    scenario: &Scenario,
+    seed: u64,
+    options: &Options,
+    spectator: &mut dyn Spectator,
+) -> Option<World<D>> {
     let mut options = *options;
     #[cfg(feature = "planted")]
     let _planted = Bug::plant(options.bug);
     if options.quiet_p99_ns.is_none() && !scenario.liar.is_empty() {
         let mut quiet = World::<D>::new(&scenario.quiet(), seed, &Options::default());
-        quiet.run();
+        quiet.run_before(&mut Blind(&mut *spectator)).then_some(())?;
         options.quiet_p99_ns = quiet.offers_p99_ns();
     }
     let mut world = World::<D>::new(scenario, seed, &options);
-    world.run();
-    world
+    world.run_before(spectator).then_some(world)
 }

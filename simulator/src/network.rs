@@ -112,6 +112,11 @@ impl Network {
         self.cuts.is_empty() && self.losses.is_empty()
     }
 
+    /// Whether a cut has a node on the side that it cuts off.
+    pub(crate) fn is_cut_off(&self, node: u32) -> bool {
+        self.cuts.iter().any(|cut| cut.from[node as usize])
+    }
+
     /// Whether two nodes can talk now.
     pub(crate) fn linked(&self, a: u32, b: u32) -> bool {
         self.reaches(a, b) && self.reaches(b, a)

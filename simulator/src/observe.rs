@@ -72,6 +72,29 @@ impl Observer {
         self.next
     }
 
+    /// That all nodes sent since the mesh stood.
+    pub(crate) fn frames(&self) -> u64 {
+        self.sent.iter().map(|[(frames, _), _]| *frames).sum()
+    }
+
+    /// Intervals that are over at `at`, of the last twenty seconds and two at least: when each ended after the mesh stood, in
+    /// seconds, and the share of the attempts begun in it that was answered so far.
+    pub(crate) fn available(&self, at: u64) -> Vec<(f64, BTreeMap<String, f64>)> {
+        /// An attempt that was not answered within this time is late enough to be seen as failed.
+        const RECENT: u64 = 20_000_000_000;
+        let Some(since) = self.stood.and_then(|stood| at.checked_sub(stood)) else { return Vec::new() };
+        let now = since / self.every;
+        let first = (since.saturating_sub(RECENT) / self.every).min(now.saturating_sub(2));
+        let mut intervals: BTreeMap<u64, BTreeMap<String, f64>> = BTreeMap::new();
+        for ((interval, law), (well, all)) in self.attempts.iter().rev().take_while(|((it, _), _)| *it >= first) {
+            if let Some(share) = ratio(*well, *all).filter(|_| *interval < now) {
+                intervals.entry(*interval).or_default().insert(law.to_string(), share);
+            }
+        }
+        let ended = |interval: u64| ms((interval + 1) * self.every) / 1_000.0;
+        intervals.into_iter().map(|(interval, shares)| (ended(interval), shares)).collect()
+    }
+
     fn row(&self, at: u64, measure: &'static str, value: f64) -> Row {
         Row::new(self.seed, ms(at.saturating_sub(self.stood.unwrap_or(0))) / 1_000.0, measure, value)
     }

@@ -19,6 +19,12 @@ pub enum ResultsError {
         /// Which folder.
         path: PathBuf,
     },
+    /// Nothing was run.
+    #[error("{} would keep one run, and several seeds are asked for; bocage sim sweep keeps what each of them measured", path.display())]
+    Many {
+        /// Which folder.
+        path: PathBuf,
+    },
     /// What was written before lies there and is whole; this file is not there.
     #[error("the disk is full: {} could not be written. Free some space, then do it again", path.display())]
     Full {

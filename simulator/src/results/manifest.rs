@@ -1,5 +1,5 @@
 //! What is known of a run besides its rows: enough to do it again and to know that it was done the same.
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fs, io, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -56,7 +56,8 @@ pub struct Program {
     pub version: String,
     /// The commit that it was built from, uncommitted changes aside.
     pub commit: String,
-    /// The BLAKE3 hash of the program's own file: tells builds of one commit apart. Empty where it cannot be read.
+    /// The BLAKE3 hash of the file that this simulator was loaded from, the program or a library in it: tells builds of one
+    /// commit apart. Empty where it cannot be read.
     pub hash: String,
 }
 
@@ -66,7 +67,7 @@ impl Program {
     pub fn this() -> Self {
         static HASH: std::sync::OnceLock<String> = std::sync::OnceLock::new();
         let hash = HASH.get_or_init(|| {
-            let bytes = std::env::current_exe().and_then(std::fs::read);
+            let bytes = own_file().and_then(std::fs::read);
             bytes.map(|bytes| blake3::hash(&bytes).to_hex().to_string()).unwrap_or_default()
         });
         Self {
@@ -75,6 +76,18 @@ impl Program {
             hash: hash.clone(),
         }
     }
+}
+
+/// The file that this very function was loaded from: within Python that is the extension, and not the interpreter.
+fn own_file() -> io::Result<PathBuf> {
+    let here = own_file as *const () as usize;
+    let maps = fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    let mapped = maps.lines().find_map(|line| {
+        let (from, to) = line.split_once(' ')?.0.split_once('-')?;
+        let range = usize::from_str_radix(from, 16).ok()?..usize::from_str_radix(to, 16).ok()?;
+        range.contains(&here).then(|| line.find('/').map(|at| PathBuf::from(&line[at..])))?
+    });
+    mapped.map_or_else(std::env::current_exe, Ok)
 }
 
 impl Manifest {
@@ -127,5 +140,16 @@ impl Manifest {
     #[must_use]
     pub fn to_json(&self) -> String {
         serde_json::to_string_pretty(self).expect("a manifest holds nothing that JSON cannot") + "\n"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_known_by_the_file_that_it_was_loaded_from() {
+        let own = own_file().unwrap().canonicalize().unwrap();
+        assert_eq!(own, std::env::current_exe().unwrap().canonicalize().unwrap());
     }
 }

@@ -15,20 +15,25 @@ pub(crate) mod table;
 pub(crate) mod runs;
 pub(crate) mod study;
 pub(crate) mod compare;
+pub(crate) mod gathered;
 
 use std::path::Path;
 
 pub use compare::{Compared, Comparison, compare};
 pub use folder::ResultsError;
+pub use gathered::{Gathered, gather};
 pub use manifest::{Manifest, Program};
 pub use row::{MEASURES, Row, unit};
 pub use runs::{Kept, kept};
 pub use study::{OfVariant, Progress, Swept, sweep_into};
 
-use crate::{Options, Report, Variant, scenario::Experiment};
+use crate::{Options, Report, scenario::Experiment};
 use bocage_protocol::node::Node;
 use folder::{Folder, MANIFEST};
 use table::Parquet;
+
+/// The variant of a scenario as it stands.
+const BASE: &str = "base";
 
 /// A run with its rows.
 #[derive(Clone, Debug)]
@@ -46,20 +51,28 @@ pub struct Measured {
 /// # Errors
 /// When the folder holds something already, before anything is run; when it cannot be written.
 pub fn run_into(experiment: &Experiment, seed: u64, folder: &Path) -> Result<Report, ResultsError> {
+    let folder = begin(experiment, folder)?;
+    let measured = crate::measure::<Node>(experiment.scenario(), seed, &Options::default());
+    keep(experiment, &measured, &folder)?;
+    Ok(measured.report)
+}
+
+/// The folder, before anything is run: with the scenario in it.
+fn begin(experiment: &Experiment, folder: &Path) -> Result<Folder, ResultsError> {
     let folder = Folder::new(folder)?;
-    let variant = Variant { name: "base".to_owned(), scenario: experiment.scenario().clone() };
-    let config = variant.scenario.to_toml();
-    folder.write("scenario.toml", config.as_bytes())?;
-    let measured = crate::measure::<Node>(&variant.scenario, seed, &Options::default());
+    folder.write("scenario.toml", experiment.scenario().to_toml().as_bytes())?;
+    Ok(folder)
+}
+
+/// Writes what one run of the scenario as it stands came to.
+fn keep(experiment: &Experiment, measured: &Measured, folder: &Folder) -> Result<(), ResultsError> {
+    let mut manifest = base(experiment, measured);
     let rows = &measured.rows;
-    let hashes = experiment.hashes();
-    let mut manifest =
-        Manifest::new(&measured.report, &variant.name, &config, hashes, rows.len() as u64, measured.rows_left_out);
     let parquet = parquet(&folder.path("measures.parquet"), &manifest, rows)?;
     let mut csv = Vec::new();
     let mut writer = csv::Writer::from_writer(&mut csv);
     let path = folder.path("measures.csv");
-    table::write_csv(&mut writer, true, &variant.name, rows).map_err(|why| ResultsError::io("written", &path, why))?;
+    table::write_csv(&mut writer, true, BASE, rows).map_err(|why| ResultsError::io("written", &path, why))?;
     drop(writer);
     let report = measured.report.to_json() + "\n";
     let files = [("measures.parquet", &parquet[..]), ("measures.csv", &csv), ("report.json", report.as_bytes())];
@@ -67,8 +80,13 @@ pub fn run_into(experiment: &Experiment, seed: u64, folder: &Path) -> Result<Rep
         folder.write(name, bytes)?;
         manifest.files.insert(name.to_owned(), blake3::hash(bytes).to_hex().to_string());
     }
-    folder.write(MANIFEST, manifest.to_json().as_bytes())?;
-    Ok(measured.report)
+    folder.write(MANIFEST, manifest.to_json().as_bytes())
+}
+
+/// The manifest of a run of the scenario as it stands.
+fn base(experiment: &Experiment, measured: &Measured) -> Manifest {
+    let (config, rows) = (experiment.scenario().to_toml(), measured.rows.len() as u64);
+    Manifest::new(&measured.report, BASE, &config, experiment.hashes(), rows, measured.rows_left_out)
 }
 
 /// The Parquet file of one run, its manifest within.

@@ -47,6 +47,20 @@ impl Fault {
         let from = self.spec.from.as_ref().map_or(!who, |from| population.matches(from, number, place));
         (who, from)
     }
+
+    /// Whether somebody who looks on sees it: random ones are too many, but while they last.
+    pub(super) const fn is_shown(&self) -> bool {
+        self.declared || self.active
+    }
+
+    pub(super) const fn is_active(&self) -> bool {
+        self.active
+    }
+
+    /// What, when it begins after the mesh stood, and after how long it heals.
+    pub(super) const fn plan(&self) -> (What, u64, Option<u64>) {
+        (self.spec.what, self.after, self.heals_after)
+    }
 }
 
 impl<D: Daemon> World<D> {

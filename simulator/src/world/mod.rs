@@ -20,6 +20,7 @@ mod recovering;
 mod offers;
 mod liars;
 mod observed;
+mod seen;
 mod inspect;
 
 use std::{
@@ -56,6 +57,7 @@ use crate::{
     report::{FaultShown, Property, Violation},
     scenario::Scenario,
     slab::Slab,
+    spectator::{Nobody, Spectator},
     tape::Tape,
     trace::{FrameMark, Trace},
 };
@@ -345,6 +347,12 @@ impl<D: Daemon> World<D> {
 
     /// Runs to the end.
     pub(crate) fn run(&mut self) {
+        assert!(self.run_before(&mut Nobody), "nobody does not leave");
+    }
+
+    /// Runs to the end, or until the spectator leaves: then the run is good for nothing, and false is said.
+    pub(crate) fn run_before(&mut self, spectator: &mut dyn Spectator) -> bool {
+        let mut look_at = 0;
         while !self.over {
             let Some((at, node, event)) = self.queue.pop() else { break };
             assert!(self.at <= at, "time never goes backwards");
@@ -353,6 +361,9 @@ impl<D: Daemon> World<D> {
                 break;
             }
             self.observe_until(at);
+            if !self.look_until(at, &mut look_at, spectator) {
+                return false;
+            }
             self.at = at;
             if let Some(host) = self.hosts.get_mut(node as usize)
                 && host.stalled_until > at
@@ -366,6 +377,7 @@ impl<D: Daemon> World<D> {
             self.happen(node, event);
         }
         self.observe_end();
+        true
     }
 
     fn happen(&mut self, node: u32, event: Event) {

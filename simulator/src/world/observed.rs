@@ -2,7 +2,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bocage_protocol::{
-    id::{CellId, ReplicaId},
+    id::{CellId, NodeId, ReplicaId},
     membership::Liveness,
     notice::Notice,
     resources::Jurisdiction,
@@ -13,14 +13,22 @@ use crate::{
     host::Daemon,
     observe::{Observer, Shares},
     results::Row,
+    spectator::Spectator,
 };
 
 /// Leaders and replicas that were seen so far.
 #[derive(Debug, Default)]
 pub(super) struct Turns {
-    /// The term of the newest leader of each cell.
-    led: BTreeMap<CellId, u64>,
+    /// The term of the newest leader of each cell, and who that is.
+    led: BTreeMap<CellId, (u64, NodeId)>,
     replicas: BTreeSet<(CellId, ReplicaId)>,
+}
+
+impl Turns {
+    /// Of each cell that ever had one.
+    pub(super) fn leaders(&self) -> impl Iterator<Item = NodeId> {
+        self.led.values().map(|(_, leader)| *leader)
+    }
 }
 
 impl<D: Daemon> World<D> {
@@ -37,6 +45,20 @@ impl<D: Daemon> World<D> {
             let Some(observer) = &mut self.observer else { return };
             observer.interval(&living, &shares);
         }
+    }
+
+    /// The moments before `at` at which somebody looks; false once nobody does any more.
+    pub(super) fn look_until(&self, at: u64, look_at: &mut u64, spectator: &mut dyn Spectator) -> bool {
+        while *look_at <= at {
+            let moment = *look_at;
+            if !spectator.stays() {
+                return false;
+            }
+            spectator.look(&|| self.scene(moment));
+            let every = u64::try_from(spectator.every().as_nanos()).unwrap_or(u64::MAX).max(super::MILLI);
+            *look_at = look_at.saturating_add(every);
+        }
+        true
     }
 
     fn living(&self) -> BTreeMap<Jurisdiction, Vec<u32>> {
@@ -94,10 +116,12 @@ impl<D: Daemon> World<D> {
     pub(super) fn observe_notice(&mut self, by: u32, notice: &Notice) {
         let at = self.at;
         match notice {
-            Notice::Leader { cell, leader: Some(_), term } => {
-                let newest = self.turns.led.entry(*cell).or_insert(*term);
-                let changed = *newest < *term;
-                *newest = *term.max(newest);
+            Notice::Leader { cell, leader: Some(leader), term } => {
+                let newest = self.turns.led.entry(*cell).or_insert((*term, *leader));
+                let changed = newest.0 < *term;
+                if changed {
+                    *newest = (*term, *leader);
+                }
                 if changed && self.stood.is_some() {
                     self.tally.count("leaders_changed");
                     self.observer.iter_mut().for_each(|observer| observer.leader_changed(at));

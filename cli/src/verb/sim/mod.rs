@@ -97,6 +97,9 @@ fn unkept(error: &ResultsError) -> Failure {
     let failure = Failure::new(Exit::Usage, "results", error.to_string());
     match error {
         ResultsError::Exists { .. } | ResultsError::Differs { .. } => failure.next("name another folder with --out"),
-        ResultsError::Full { .. } | ResultsError::Io { .. } | ResultsError::Unreadable { .. } => failure,
+        ResultsError::Many { .. }
+        | ResultsError::Full { .. }
+        | ResultsError::Io { .. }
+        | ResultsError::Unreadable { .. } => failure,
     }
 }
