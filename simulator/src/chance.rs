@@ -32,7 +32,7 @@ pub(crate) fn lognormal(rng: &mut Rng, median: u64, sigma_per_mille: u64) -> u64
 
 /// `value` times a number with 32 binary digits.
 fn scaled(value: u64, by: u64) -> u64 {
-    u64::try_from(u128::from(value) * u128::from(by) >> 32).unwrap_or(u64::MAX)
+    u64::try_from((u128::from(value) * u128::from(by)) >> 32).unwrap_or(u64::MAX)
 }
 
 /// Minus the natural logarithm of a uniform number between nothing and one.
@@ -54,7 +54,7 @@ fn log2_of_whole(value: u64) -> i64 {
     let mut rest = u128::from(value.max(1)) << (63 - whole);
     let mut part = 0_u64;
     for digit in (0..32).rev() {
-        rest = rest * rest >> 63;
+        rest = (rest * rest) >> 63;
         if rest >= 1 << 64 {
             rest >>= 1;
             part |= 1 << digit;
@@ -71,7 +71,7 @@ fn exp2(power: i64) -> u64 {
     let (mut product, mut root) = (u128::from(ONE) << 28, (2_u128 << 120).isqrt());
     for digit in (0..32).rev() {
         if part >> digit & 1 == 1 {
-            product = product * root >> 60;
+            product = (product * root) >> 60;
         }
         root = (root << 60).isqrt();
     }

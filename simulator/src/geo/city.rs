@@ -1,5 +1,5 @@
-//! The cities that a scenario may name: a table of our own. Coordinates of 242 of them are those of ConsenSys's wittgenstein
-//! (Apache-2.0), which took the list from WonderNetwork's ping servers; the others are approximate city centres.
+//! The cities that a scenario may name: a table of our own. Coordinates of 242 of them are those of `ConsenSys`'s wittgenstein
+//! (Apache-2.0), which took the list from `WonderNetwork`'s ping servers; the others are approximate city centres.
 use std::sync::OnceLock;
 
 use crate::scenario::nearest;

@@ -227,8 +227,8 @@ impl Figures {
     #[must_use]
     pub fn to_file(&self, why: &str) -> String {
         let Self { fibre_per_mille, fixed_us, jitter_us } = self;
-        let why: String = why.lines().map(|line| format!("# {line}\n")).collect();
-        format!("{why}fibre_per_mille = {fibre_per_mille}\nfixed_us = {fixed_us}\njitter_us = {jitter_us:?}\n")
+        let why = why.lines().collect::<Vec<_>>().join("\n# ");
+        format!("# {why}\nfibre_per_mille = {fibre_per_mille}\nfixed_us = {fixed_us}\njitter_us = {jitter_us:?}\n")
     }
 }
 
@@ -255,7 +255,7 @@ fn cloudping(text: &str) -> Result<Matrix, Spoilt> {
     for (from, row) in &answer.data {
         let cell = |to: &&str| row.get(*to).map(|ms| format!("{ms:.3}")).unwrap_or_default();
         let cells: Vec<String> = names.iter().map(cell).collect();
-        square.push_str(&format!("{from},{}\n", cells.join(",")));
+        square.extend([from, ",", &cells.join(","), "\n"]);
     }
     Matrix::parse(&square)
 }
@@ -318,13 +318,13 @@ mod tests {
         let mut square = format!("source,{}\n", NAMES.join(","));
         for (a, from) in NAMES.iter().enumerate() {
             let degrees = |millionths: i64| format!("{:.6}", Figures::of_millionths(millionths));
-            places.push_str(&format!("{from},{},{}\n", degrees(spot(from).latitude), degrees(spot(from).longitude)));
+            places.extend([from, ",", &degrees(spot(from).latitude), ",", &degrees(spot(from).longitude), "\n"]);
             square.push_str(from);
             for (b, to) in NAMES.iter().enumerate() {
                 let micros = 2 * figures.delay_over(globe::metres(spot(from), spot(to))) / 1_000;
                 let micros = if wild && (a + b) % 7 == 0 { micros * 5 } else { micros };
                 let own = if a == b { 0 } else { micros };
-                square.push_str(&format!(",{}.{:03}", own / 1_000, own % 1_000));
+                square.extend([",", &format!("{}.{:03}", own / 1_000, own % 1_000)]);
             }
             square.push('\n');
         }

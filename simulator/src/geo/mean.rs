@@ -3,7 +3,7 @@
 pub(super) fn tenth(ends: [&str; 2]) -> usize {
     let hash = blake3::hash(ends.join("\n").as_bytes());
     let [low, high, ..] = hash.as_bytes();
-    usize::from(u16::from_le_bytes([*low, *high])) * 10 >> 16
+    (usize::from(u16::from_le_bytes([*low, *high])) * 10) >> 16
 }
 
 #[cfg(test)]

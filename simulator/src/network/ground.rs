@@ -34,7 +34,7 @@ impl Ground {
     pub(super) fn new(population: &[scenario::Population], settings: &scenario::Network) -> Option<Self> {
         let mut cities: Vec<u16> = population
             .iter()
-            .flat_map(|group| group.cities())
+            .flat_map(scenario::Population::cities)
             .filter_map(|city| geo::find(city.get_ref()).ok())
             .collect();
         cities.sort_unstable();
@@ -120,7 +120,9 @@ mod tests {
         let scenario = scenario::Scenario::parse(&text).unwrap();
         let mut ground = Ground::new(&scenario.population, &scenario.network).unwrap();
         let population = crate::population::Population::new(&scenario, bocage_protocol::random::Seed([1; 32]));
-        population.places.iter().for_each(|place| _ = ground.join(place));
+        for place in &population.places {
+            ground.join(place);
+        }
         ground
     }
 

@@ -205,7 +205,9 @@ mod tests {
     fn lanes() -> Lanes {
         let mut lanes = Lanes::default();
         let classes = [Some(Access::Dsl), Some(Access::Datacentre), Some(Access::Datacentre), None];
-        classes.into_iter().for_each(|class| lanes.join(class.map(Access::line)));
+        for class in classes {
+            lanes.join(class.map(Access::line));
+        }
         lanes
     }
 

@@ -1,5 +1,5 @@
 //! How long nodes of systems that were watched stayed, and stayed away: fits of the Failure Trace Archive (B. Javadi,
-//! D. Kondo, A. Iosup, D. Epema, *The Failure Trace Archive*, JPDC 2013), carried over from OpenDC (MIT).
+//! D. Kondo, A. Iosup, D. Epema, *The Failure Trace Archive*, JPDC 2013), carried over from `OpenDC` (MIT).
 use bocage_protocol::random::Rng;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -33,8 +33,12 @@ impl<D: Daemon> World<D> {
             stands && burning.iter().any(|burnt| near(&burnt))
         });
         let campus: Vec<u32> = campus.collect();
-        nodes.iter().for_each(|node| self.leave(*node));
-        campus.iter().for_each(|node| self.darken(*node));
+        for node in nodes {
+            self.leave(*node);
+        }
+        for node in &campus {
+            self.darken(*node);
+        }
         campus
     }
 
