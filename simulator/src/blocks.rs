@@ -11,6 +11,9 @@ use bocage_protocol::{
 /// What a disk writes whole or not at all.
 const SECTOR_BYTES: usize = 512;
 
+/// What says that a segment is one stands before.
+const HEAD_BYTES: u64 = 4_096;
+
 /// A simulated disk. Outlives the process that uses it.
 #[derive(Debug, Default)]
 pub(crate) struct Blocks {
@@ -19,6 +22,8 @@ pub(crate) struct Blocks {
     verbs: BTreeMap<BlockOp, Verb>,
     /// Each sync fails.
     pub(crate) failing: bool,
+    /// It takes no new segment.
+    pub(crate) full: bool,
     /// A planted bug: each sync says that it is done and does nothing.
     pub(crate) lying: bool,
 }
@@ -87,6 +92,7 @@ impl Blocks {
     pub(crate) fn complete(&mut self, op: BlockOp) -> Option<Input> {
         let done = |bytes| Some(Input::Done { op, bytes });
         match self.verbs.remove(&op)? {
+            Verb::Create(..) if self.full => Some(Input::Failed { op, fault: DiskFault::Full }),
             Verb::Create(segment, size_bytes) => {
                 self.segments.entry(segment).or_default().size_bytes = size_bytes;
                 done(None)
@@ -155,7 +161,27 @@ impl Blocks {
 
     /// The disk is replaced by an empty one.
     pub(crate) fn wipe(&mut self) {
-        *self = Self { failing: self.failing, lying: self.lying, ..Self::default() };
+        *self = Self { failing: self.failing, full: self.full, lying: self.lying, ..Self::default() };
+    }
+
+    /// Whether a fault keeps it from working.
+    pub(crate) const fn fails(&self) -> bool {
+        self.failing || self.full
+    }
+
+    /// Some of what was synced is no longer what it was: one byte in each of a few sectors, heads of segments spared.
+    pub(crate) fn rot(&mut self, rng: &mut Rng) {
+        /// So many sectors of each segment.
+        const SECTORS: u64 = 3;
+        for segment in self.segments.values_mut() {
+            let len = segment.durable.len() as u64;
+            for _ in 0..SECTORS {
+                let at = HEAD_BYTES + rng.below(len.saturating_sub(HEAD_BYTES).max(1));
+                if let Some(byte) = usize::try_from(at).ok().and_then(|at| segment.durable.get_mut(at)) {
+                    *byte ^= 0x40;
+                }
+            }
+        }
     }
 }
 

@@ -68,6 +68,12 @@ pub(crate) struct Host<D> {
     pub(crate) disturbed_at: u64,
     /// Started after the mesh stood, and has no peer yet: since then.
     pub(crate) rejoining: Option<u64>,
+    /// What it does takes so long, in nanoseconds: nothing, unless a fault makes it slow.
+    pub(crate) slow: u64,
+    /// Its site has no power: no process starts.
+    pub(crate) dark: bool,
+    /// Some of its disk rotted: what it had to give up is no surprise.
+    pub(crate) rotten: bool,
     /// A planted bug: this node's applied digests are made wrong.
     pub(crate) corrupt: bool,
 }
@@ -126,6 +132,9 @@ impl<D: Daemon> Host<D> {
             records: Bits::default(),
             disturbed_at: 0,
             rejoining: None,
+            slow: 0,
+            dark: false,
+            rotten: false,
             corrupt: false,
         }
     }

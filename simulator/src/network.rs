@@ -4,10 +4,22 @@
 //! under way are lost when it goes down. Each end learns by itself, and late, that it went down.
 use std::time::Duration;
 
-use bocage_protocol::{random::Rng, resources::Jurisdiction};
+use bocage_protocol::{
+    random::{Rng, Seed, mix},
+    resources::Jurisdiction,
+};
 use rustc_hash::FxHashMap;
 
 use crate::{population::Place, scenario};
+
+mod ground;
+mod lanes;
+mod bursts;
+
+use bursts::{Bursts, Fate};
+use ground::Ground;
+pub(crate) use lanes::Flow;
+use lanes::Lanes;
 
 const MILLI: u64 = 1_000_000;
 
@@ -16,9 +28,19 @@ const MILLI: u64 = 1_000_000;
 pub(crate) struct Network {
     settings: scenario::Network,
     places: Vec<Place>,
+    /// Cities and lines, if any node stands in one or has one.
+    ground: Option<Box<Ground>>,
+    /// What waits at lines, if any node has one or is throttled.
+    lanes: Option<Box<Lanes>>,
+    bursts: Option<Box<Bursts>>,
+    /// There are lines or bursts: a frame asks for them.
+    shaped: bool,
+    /// Which frames come twice.
+    twice: Rng,
     links: FxHashMap<(u32, u32), Link>,
     cuts: Vec<Cut>,
     losses: Vec<Loss>,
+    late: Vec<Late>,
     rng: Rng,
 }
 
@@ -44,6 +66,41 @@ struct Cut {
     from: Vec<bool>,
     to: Vec<bool>,
     one_way: bool,
+    /// Of all pairs, only so many of 1,000, drawn by this number.
+    part: Option<(u64, u64)>,
+    /// It flaps, and lets everything through just now.
+    pauses: bool,
+}
+
+/// How a cut cuts.
+#[derive(Clone, Debug)]
+pub(crate) struct Cutting {
+    pub(crate) from: Vec<bool>,
+    pub(crate) to: Vec<bool>,
+    pub(crate) one_way: bool,
+    pub(crate) part: Option<(u64, u64)>,
+}
+
+/// Frames between these take longer.
+#[derive(Clone, Debug)]
+struct Late {
+    fault: usize,
+    from: Vec<bool>,
+    to: Vec<bool>,
+    nanos: u64,
+}
+
+/// What becomes of a frame that a node hands over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sent {
+    /// It arrives then.
+    Arrives(u64),
+    /// It arrives then at the far end of the receiver's line.
+    AtLine(u64),
+    /// A burst swallowed it.
+    Lost,
+    /// There was no room for it.
+    QueueFull,
 }
 
 /// Some frames from or to these do not get through.
@@ -55,9 +112,31 @@ struct Loss {
 }
 
 impl Network {
-    pub(crate) fn new(settings: scenario::Network, rng: Rng) -> Self {
-        let (links, cuts) = (FxHashMap::default(), Vec::new());
-        Self { settings, places: Vec::new(), links, cuts, losses: Vec::new(), rng }
+    pub(crate) fn new(settings: scenario::Network, seed: Seed) -> Self {
+        let bursts = settings.burst.clone().map(|burst| Box::new(Bursts::new(burst, seed.split("bursts").rng())));
+        Self {
+            places: Vec::new(),
+            ground: None,
+            lanes: None,
+            shaped: bursts.is_some(),
+            bursts,
+            twice: seed.split("duplicates").rng(),
+            links: FxHashMap::default(),
+            cuts: Vec::new(),
+            losses: Vec::new(),
+            late: Vec::new(),
+            rng: seed.split("network").rng(),
+            settings,
+        }
+    }
+
+    /// Nodes stand in cities and have lines, as the population says.
+    pub(crate) fn stand(&mut self, population: &[scenario::Population]) {
+        self.ground = Ground::new(population, &self.settings).map(Box::new);
+        if population.iter().any(|group| group.access.is_some()) {
+            self.lanes = Some(Box::default());
+            self.shaped = true;
+        }
     }
 
     /// A node joins at a place, its number being the count of nodes before it. `sides` says for each cut by its fault
@@ -71,6 +150,13 @@ impl Network {
         for loss in &mut self.losses {
             loss.whom.push(sides(loss.fault, &place).0);
         }
+        for late in &mut self.late {
+            let (from, to) = sides(late.fault, &place);
+            late.from.push(from);
+            late.to.push(to);
+        }
+        let line = self.ground.as_mut().and_then(|ground| ground.join(&place));
+        self.lanes.iter_mut().for_each(|lanes| lanes.join(line));
         self.places.push(place);
     }
 
@@ -79,15 +165,26 @@ impl Network {
     }
 
     /// Begins a cut; gives back the pairs of nodes that have a link across it.
-    pub(crate) fn cut(&mut self, fault: usize, from: Vec<bool>, to: Vec<bool>, one_way: bool) -> Vec<(u32, u32)> {
-        let cut = Cut { fault, from, to, one_way };
+    pub(crate) fn cut(&mut self, fault: usize, cutting: Cutting) -> Vec<(u32, u32)> {
+        let Cutting { from, to, one_way, part } = cutting;
+        self.cuts.push(Cut { fault, from, to, one_way, part, pauses: false });
+        self.across(fault)
+    }
+
+    /// A cut that flaps lets everything through, or no longer; gives back the pairs of nodes that have a link across it.
+    pub(crate) fn flap(&mut self, fault: usize, pauses: bool) -> Vec<(u32, u32)> {
+        self.cuts.iter_mut().filter(|cut| cut.fault == fault).for_each(|cut| cut.pauses = pauses);
+        self.across(fault)
+    }
+
+    fn across(&self, fault: usize) -> Vec<(u32, u32)> {
+        let Some(cut) = self.cuts.iter().find(|cut| cut.fault == fault) else { return Vec::new() };
         let alive = |link: &Link| link.up != [false; 2] || link.coming != [false; 2];
         let across = |(a, b): (u32, u32)| cut.stops(a, b) || cut.stops(b, a);
         let mut pairs: Vec<(u32, u32)> =
             self.links.iter().filter(|(pair, link)| alive(link) && across(**pair)).map(|(pair, _)| *pair).collect();
         // In order of the nodes, not of the map.
         pairs.sort_unstable();
-        self.cuts.push(cut);
         pairs
     }
 
@@ -96,10 +193,29 @@ impl Network {
         self.losses.push(Loss { fault, whom, per_mille });
     }
 
+    /// Frames between these nodes begin to take longer.
+    pub(crate) fn delay_between(&mut self, fault: usize, from: Vec<bool>, to: Vec<bool>, nanos: u64) {
+        self.late.push(Late { fault, from, to, nanos });
+    }
+
+    /// These nodes carry no more than so much from now on.
+    pub(crate) fn throttle(&mut self, fault: usize, whom: &[u32], mbit: u64, at: u64) {
+        let nodes = self.places.len();
+        let lanes = self.lanes.get_or_insert_with(|| {
+            let mut lanes = Box::<Lanes>::default();
+            (0..nodes).for_each(|_| lanes.join(None));
+            lanes
+        });
+        lanes.throttle(fault, whom.iter().copied(), mbit, at);
+        self.shaped = true;
+    }
+
     /// What the fault did to the network is over.
-    pub(crate) fn heal(&mut self, fault: usize) {
+    pub(crate) fn heal(&mut self, fault: usize, at: u64) {
         self.cuts.retain(|cut| cut.fault != fault);
         self.losses.retain(|loss| loss.fault != fault);
+        self.late.retain(|late| late.fault != fault);
+        self.lanes.iter_mut().for_each(|lanes| lanes.unthrottle(fault, at));
     }
 
     /// Whether a frame from one node gets to another now.
@@ -140,10 +256,31 @@ impl Network {
 
     /// The delay from one node to another without jitter, in nanoseconds.
     pub(crate) fn delay(&self, from: u32, to: u32) -> u64 {
+        let delay = self.delay_over_ground(from, to);
+        if self.late.is_empty() {
+            return delay;
+        }
+        let (a, b) = (from as usize, to as usize);
+        let touched = |late: &&Late| (late.from[a] && late.to[b]) || (late.to[a] && late.from[b]);
+        delay + self.late.iter().filter(touched).map(|late| late.nanos).sum::<u64>()
+    }
+
+    fn delay_over_ground(&self, from: u32, to: u32) -> u64 {
+        let (here, there) = (from, to);
         let (from, to) = (self.place(from), self.place(to));
         if from.site == to.site {
             return self.settings.site_us * 1_000;
         }
+        match &self.ground {
+            None => self.delay_by_law(from, to),
+            Some(ground) => {
+                let lines = ground.lines_delay(here, there);
+                lines + ground.delay(here, there).unwrap_or_else(|| self.delay_by_law(from, to))
+            }
+        }
+    }
+
+    fn delay_by_law(&self, from: &Place, to: &Place) -> u64 {
         if from.jurisdiction == to.jurisdiction {
             return self.settings.inside_ms * MILLI;
         }
@@ -157,9 +294,23 @@ impl Network {
     /// The delay of one frame, with jitter: mostly little, seldom all of it.
     pub(crate) fn delay_now(&mut self, from: u32, to: u32) -> u64 {
         let delay = self.delay(from, to);
-        let most = delay * self.settings.jitter_percent / 100;
+        let most = match &self.ground {
+            None => delay * self.settings.jitter_percent / 100,
+            Some(ground) => self.most_late(ground, from, to, delay),
+        };
         let right_skewed = self.rng.below(most + 1);
         delay + self.rng.below(right_skewed + 1)
+    }
+
+    /// By how much a frame may be late where there are cities and lines. A quarter of it on the average.
+    fn most_late(&self, ground: &Ground, from: u32, to: u32, delay: u64) -> u64 {
+        let of_way = || delay.saturating_sub(ground.lines_delay(from, to)) * self.settings.jitter_percent / 100;
+        let same_site = self.place(from).site == self.place(to).site;
+        if same_site {
+            return delay * self.settings.jitter_percent / 100;
+        }
+        let mean_of_lines = ground.lines_jitter(from, to);
+        ground.jitter(from, to).map_or_else(of_way, |mean| 4 * mean) + 4 * mean_of_lines
     }
 
     /// What a ping between two nodes says.
@@ -175,6 +326,32 @@ impl Network {
         *last
     }
 
+    /// What becomes of a frame of so many bytes that is handed over at `at`.
+    pub(crate) fn sent(&mut self, from: u32, to: u32, at: u64, size_bytes: u64) -> Sent {
+        if !self.shaped || self.place(from).site == self.place(to).site {
+            return Sent::Arrives(self.arrival(from, to, at));
+        }
+        let left = self.lanes.as_mut().map_or(Some(at), |lanes| lanes.leaves(from, at, size_bytes));
+        let Some(left) = left else { return Sent::QueueFull };
+        let round_trip = self.delay(from, to) + self.delay(to, from);
+        let fate = self.bursts.as_mut().map_or(Fate::Late(0), |bursts| bursts.fate(from, to, left, round_trip));
+        let Fate::Late(late) = fate else { return Sent::Lost };
+        let arrival = self.arrival(from, to, left + late);
+        let bounded = self.lanes.as_ref().is_some_and(|lanes| lanes.bounds(to));
+        if bounded { Sent::AtLine(arrival) } else { Sent::Arrives(arrival) }
+    }
+
+    /// When a frame that came to the far end of a node's line has come through, and whether it was held back.
+    pub(crate) fn through_line(&mut self, node: u32, at: u64, size_bytes: u64) -> (u64, bool) {
+        self.lanes.as_mut().map_or((at, false), |lanes| lanes.comes(node, at, size_bytes))
+    }
+
+    /// Whether a frame comes a second time.
+    pub(crate) fn comes_twice(&mut self) -> bool {
+        let per_mille = self.settings.duplicates_per_mille;
+        per_mille > 0 && self.twice.chance(per_mille)
+    }
+
     /// The link's frames from `from` arrive no earlier than `at`.
     pub(crate) fn not_before(&mut self, from: u32, to: u32, at: u64) {
         self.link(from, to).last[end(from, to)] = at;
@@ -184,6 +361,40 @@ impl Network {
     pub(crate) fn transfer_time(&mut self, from: u32, to: u32, size_bytes: u64) -> u64 {
         let asking = 2 * self.delay_now(to, from);
         asking + size_bytes * 8_000 / self.settings.bandwidth_mbit.max(1)
+    }
+
+    /// Whether a transfer between two nodes shares a line with others.
+    pub(crate) fn shares_lines(&self, from: u32, to: u32) -> bool {
+        let bounded = |lanes: &Lanes| lanes.bounds(from) || lanes.bounds(to);
+        self.lanes.as_ref().is_some_and(|lanes| bounded(lanes)) && self.place(from).site != self.place(to).site
+    }
+
+    /// A transfer of so many bytes over shared lines begins; how long asking for it takes.
+    pub(crate) fn begin_flow(&mut self, at: u64, size_bytes: u64, mut flow: Flow) {
+        flow.then += 2 * self.delay_now(flow.to, flow.from);
+        let kbit_max = self.settings.bandwidth_mbit.max(1) * 1_000;
+        self.lanes.iter_mut().for_each(|lanes| lanes.begin(at, size_bytes, kbit_max, flow));
+    }
+
+    /// Transfers over shared lines that have ended by now.
+    pub(crate) fn ended_flows(&mut self, at: u64) -> Vec<Flow> {
+        self.lanes.as_mut().map_or_else(Vec::new, |lanes| lanes.ended(at))
+    }
+
+    /// When the next transfer over shared lines ends, and what that was worked out from.
+    pub(crate) fn next_flow(&self) -> Option<(u64, u32)> {
+        let lanes = self.lanes.as_ref()?;
+        Some((lanes.next_end()?, lanes.ticket))
+    }
+
+    /// Whether a time worked out from this still holds.
+    pub(crate) fn flows_since(&self, ticket: u32) -> bool {
+        self.lanes.as_ref().is_some_and(|lanes| lanes.ticket == ticket)
+    }
+
+    /// So many round trips come before the one that opens a link.
+    pub(crate) fn handshakes(&self) -> u64 {
+        self.settings.handshake_round_trips.saturating_sub(1)
     }
 
     /// How long until silence is noticed.
@@ -219,7 +430,14 @@ impl Network {
 impl Cut {
     fn stops(&self, from: u32, to: u32) -> bool {
         let (a, b) = (from as usize, to as usize);
-        (self.from[a] && self.to[b]) || (!self.one_way && self.to[a] && self.from[b])
+        let between = (self.from[a] && self.to[b]) || (!self.one_way && self.to[a] && self.from[b]);
+        between && !self.pauses && self.part.is_none_or(|part| Self::takes(part, from, to))
+    }
+
+    /// Whether a pair of nodes is of the part that is cut.
+    const fn takes((base, per_mille): (u64, u64), a: u32, b: u32) -> bool {
+        let (low, high) = if a < b { (a, b) } else { (b, a) };
+        mix(base ^ mix(((low as u64) << 32) | high as u64)) % 1_000 < per_mille
     }
 }
 
@@ -230,16 +448,17 @@ pub(crate) fn end(node: u32, peer: u32) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use bocage_protocol::random::Seed;
-
     use super::*;
 
     fn network() -> Network {
-        let mut network = Network::new(scenario::Network::default(), Seed([1; 32]).rng());
+        let mut network = Network::new(scenario::Network::default(), Seed([1; 32]));
         for (number, jurisdiction) in ["FR", "FR", "DE"].into_iter().enumerate() {
             let number = u32::try_from(number).unwrap();
             let jurisdiction = jurisdiction.parse().unwrap();
-            network.join(Place { jurisdiction, operator: number, site: number, at_home: false }, |_, _| (false, false));
+            network.join(
+                Place { jurisdiction, operator: number, site: number, at_home: false, city: None, access: None },
+                |_, _| (false, false),
+            );
         }
         network
     }
@@ -250,12 +469,47 @@ mod tests {
         network.link(0, 2).up = [true; 2];
         network.link(0, 1).up = [true; 2];
         let (fr, de) = (vec![true, true, false], vec![false, false, true]);
-        assert_eq!(network.cut(7, fr.clone(), de.clone(), false), [(0, 2)]);
+        let cutting = |one_way| Cutting { from: fr.clone(), to: de.clone(), one_way, part: None };
+        assert_eq!(network.cut(7, cutting(false)), [(0, 2)]);
         assert!(!network.reaches(0, 2) && !network.reaches(2, 0) && network.linked(0, 1));
-        network.heal(7);
+        network.heal(7, 0);
         assert!(network.linked(0, 2));
-        network.cut(8, fr, de, true);
+        network.cut(8, cutting(true));
         assert!(!network.reaches(0, 2) && network.reaches(2, 0));
+    }
+
+    #[test]
+    fn a_cut_that_flaps_lets_through_now_and_then_and_a_partial_one_some_pairs() {
+        let mut network = network();
+        network.link(0, 2).up = [true; 2];
+        let (fr, de) = (vec![true, true, false], vec![false, false, true]);
+        network.cut(7, Cutting { from: fr.clone(), to: de.clone(), one_way: false, part: None });
+        assert_eq!(network.flap(7, true), []);
+        assert!(network.linked(0, 2));
+        assert_eq!(network.flap(7, false), [(0, 2)]);
+        assert!(!network.linked(0, 2));
+        network.heal(7, 0);
+        let cut_pairs = (0..1_000).filter(|base| {
+            network.cut(8, Cutting { from: fr.clone(), to: de.clone(), one_way: false, part: Some((*base, 300)) });
+            let cut = !network.reaches(0, 2);
+            assert_eq!(cut, !network.reaches(2, 0), "a pair is cut both ways or not at all");
+            network.heal(8, 0);
+            cut
+        });
+        let cut_pairs = cut_pairs.count();
+        assert!((250..350).contains(&cut_pairs), "{cut_pairs}");
+    }
+
+    #[test]
+    fn a_delay_of_a_fault_lies_between_those_it_names_only() {
+        let mut network = network();
+        let before = (network.delay(0, 2), network.delay(0, 1));
+        network.delay_between(3, vec![true, true, false], vec![false, false, true], 450 * MILLI);
+        assert_eq!(network.delay(0, 2), before.0 + 450 * MILLI);
+        assert_eq!(network.delay(2, 0), before.0 + 450 * MILLI);
+        assert_eq!(network.delay(0, 1), before.1);
+        network.heal(3, 0);
+        assert_eq!(network.delay(0, 2), before.0);
     }
 
     #[test]

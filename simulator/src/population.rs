@@ -19,6 +19,7 @@ use bocage_protocol::{
 
 use crate::{
     clock::EPOCH_MS,
+    geo::{self, Access},
     scenario::{self, Knobs, Scenario, Select},
 };
 
@@ -30,6 +31,9 @@ pub(crate) struct Place {
     pub(crate) site: u32,
     /// Nobody can dial it.
     pub(crate) at_home: bool,
+    /// By number in the table of cities.
+    pub(crate) city: Option<u16>,
+    pub(crate) access: Option<Access>,
 }
 
 /// All parties of a world.
@@ -140,8 +144,12 @@ impl Population {
         self.operators.push(Operator { keys, recovery, lineage: Lineage::first(genesis), admitted: group.admitted });
         let first = u32::try_from(self.sites.len()).expect("sites are fewer than nodes");
         self.sites.extend((1..=sites).map(|site| format!("{name}/{site}")));
+        let cities: Vec<u16> = group.cities().filter_map(|city| geo::find(city.get_ref()).ok()).collect();
         for node in 0..group.nodes {
-            self.places.push(Place { jurisdiction, operator, site: first + node % sites, at_home });
+            let site = node % sites;
+            let city = cities.get(site as usize % cities.len().max(1)).copied();
+            let access = group.access;
+            self.places.push(Place { jurisdiction, operator, site: first + site, at_home, city, access });
         }
     }
 
@@ -233,6 +241,11 @@ impl Population {
         &self.operators[place.operator as usize].lineage.genesis.name
     }
 
+    /// What a place's site is called.
+    pub(crate) fn site_name(&self, place: &Place) -> &str {
+        &self.sites[place.site as usize]
+    }
+
     /// Whether the electorate admitted a place's operator.
     pub(crate) fn is_admitted(&self, place: &Place) -> bool {
         self.operators[place.operator as usize].admitted
@@ -264,11 +277,15 @@ impl Population {
     /// Whether the node with this number at this place is among those selected, `any` aside.
     pub(crate) fn matches(&self, select: &Select, number: u32, place: &Place) -> bool {
         let operator = &self.operators[place.operator as usize].lineage.genesis.name;
+        let city = place.city.map(|city| &geo::cities()[usize::from(city)]);
         select.node.is_none_or(|node| node == number)
             && select.nodes.is_none_or(|[first, last]| (first..=last).contains(&number))
             && select.operator.as_ref().is_none_or(|name| name == operator)
             && select.site.as_ref().is_none_or(|name| *name == self.sites[place.site as usize])
             && select.jurisdiction.is_none_or(|jurisdiction| jurisdiction == place.jurisdiction)
+            && select.access.is_none_or(|access| place.access == Some(access))
+            && select.city.as_ref().is_none_or(|name| city.is_some_and(|city| city.name == *name))
+            && select.country.as_ref().is_none_or(|code| city.is_some_and(|city| city.country == *code))
     }
 }
 

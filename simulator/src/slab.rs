@@ -24,6 +24,14 @@ impl<T> Slab<T> {
         u32::try_from(self.values.len() - 1).expect("fewer payloads wait than memory holds")
     }
 
+    /// A value that stays.
+    ///
+    /// # Panics
+    /// If it was taken before.
+    pub(crate) fn see(&self, slot: u32) -> &T {
+        self.values[slot as usize].as_ref().expect("a payload is seen before it is taken")
+    }
+
     /// Takes a value out.
     ///
     /// # Panics

@@ -113,16 +113,8 @@ fn fault(what: What, nodes: u64, rng: &mut Rng) -> Fault {
     let at_s = 2 + rng.below(DURATION_S - 60);
     let at_most = [3, 20, 90][index(rng, 3)];
     let lasts = 1 + rng.below(at_most);
-    let mut fault = Fault {
-        at_s,
-        for_s: Some(lasts),
-        what,
-        who: Select { node: node(rng), ..Select::default() },
-        from: None,
-        one_way: false,
-        per_mille: 0,
-        fork: false,
-    };
+    let who = Select { node: node(rng), ..Select::default() };
+    let mut fault = Fault { for_s: Some(lasts), who, ..Fault::new(at_s, what) };
     match what {
         What::Cut => {
             // Some from all others, one from one, or one way only.
@@ -142,7 +134,18 @@ fn fault(what: What, nodes: u64, rng: &mut Rng) -> Fault {
         }
         What::Replace | What::Leave => fault.for_s = None,
         What::Crash | What::Power | What::Wipe | What::Stall | What::FailSync => {}
-        What::Drain | What::Revoke | What::Recover | What::RecoverApps => unreachable!("they are not among KINDS"),
+        What::Drain
+        | What::Revoke
+        | What::Recover
+        | What::RecoverApps
+        | What::Delay
+        | What::Throttle
+        | What::Slow
+        | What::Blackout
+        | What::Fire
+        | What::Crowd
+        | What::DiskFull
+        | What::Rot => unreachable!("they are not among KINDS"),
     }
     fault
 }

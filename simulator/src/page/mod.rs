@@ -72,6 +72,7 @@ pub fn write_report(path: &Path) -> Result<usize, ResultsError> {
         let vega = serde_json::to_string_pretty(&figure.vega_lite()).map_err(|error| failed(error.to_string()))?;
         beside.write(&format!("{}.vl.json", figure.name), vega.as_bytes())?;
         let svg = figure.svg().map_err(|error| failed(error.to_string()))?;
+        beside.write(&format!("{}.svg", figure.name), svg.as_bytes())?;
         figures.push(Shown { name: figure.name, title: figure.title, caption: figure.caption, svg });
     }
     let count = figures.len();

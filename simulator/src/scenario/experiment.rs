@@ -1,5 +1,8 @@
 //! An experiment: a scenario, and the grid of its variants that a sweep runs with many seeds each.
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -38,6 +41,8 @@ impl Default for Grid {
 pub struct Experiment {
     source: Source,
     scenario: Scenario,
+    /// The file of delays that it names.
+    matrix: Option<PathBuf>,
 }
 
 /// The scenario with one value of the grid for each of its keys.
@@ -70,8 +75,8 @@ impl Experiment {
     }
 
     fn of(source: Source) -> Result<Self, ScenarioError> {
-        let scenario = read(&source, source.merged()?)?;
-        let this = Self { source, scenario };
+        let (scenario, matrix) = read(&source, source.merged()?)?;
+        let this = Self { source, scenario, matrix };
         this.variants()?;
         Ok(this)
     }
@@ -90,7 +95,12 @@ impl Experiment {
     /// The BLAKE3 hashes of its files.
     #[must_use]
     pub fn hashes(&self) -> BTreeMap<String, String> {
-        self.source.hashes()
+        let mut hashes = self.source.hashes();
+        let bytes = self.matrix.as_ref().and_then(|path| Some((path, std::fs::read(path).ok()?)));
+        if let Some((path, bytes)) = bytes {
+            hashes.insert(path.display().to_string(), blake3::hash(&bytes).to_hex().to_string());
+        }
+        hashes
     }
 
     /// Every combination of the grid's values, in the order of its keys.
@@ -123,7 +133,7 @@ impl Experiment {
         }
         names.reverse();
         let name = if names.is_empty() { "base".to_owned() } else { names.join(",") };
-        Ok(Variant { name, scenario: read(&self.source, tables)? })
+        Ok(Variant { name, scenario: read(&self.source, tables)?.0 })
     }
 
     /// The keys of the grid with their counts of values.
@@ -218,8 +228,10 @@ fn name(path: &[String], value: &Spanned<DeValue<'_>>) -> String {
     if path.is_empty() { shown } else { format!("{}={shown}", path.join(".")) }
 }
 
-fn read(source: &Source, tables: Spanned<DeTable<'_>>) -> Result<Scenario, ScenarioError> {
-    let scenario = Scenario::deserialize(toml::Deserializer::from(tables)).map_err(|error| source.malformed(&error))?;
+fn read(source: &Source, tables: Spanned<DeTable<'_>>) -> Result<(Scenario, Option<PathBuf>), ScenarioError> {
+    let read = Scenario::deserialize(toml::Deserializer::from(tables));
+    let mut scenario = read.map_err(|error| source.malformed(&error))?;
+    let matrix = scenario.survey(source)?;
     scenario.validate(source)?;
-    Ok(scenario)
+    Ok((scenario, matrix))
 }

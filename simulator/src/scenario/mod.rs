@@ -6,6 +6,8 @@ mod mistake;
 mod fault;
 mod liar;
 mod sometimes;
+mod ground;
+mod model;
 mod tables;
 
 use std::{
@@ -21,11 +23,14 @@ pub use experiment::{Experiment, Grid, Variant};
 pub use fault::{Fault, Select, What};
 pub use liar::{Liar, Lie};
 pub use mistake::Mistake;
+pub use model::{Family, Model};
 pub use sometimes::{Sight, Sometimes};
 pub use tables::{
-    App, Between, Checks, Churn, Clocks, Disk, Expect, Knobs, Measuring, Network, Population, Stop, Workload,
+    App, Between, Burst, Checks, Churn, Clocks, Disk, Expect, Knobs, Measuring, Network, Population, Route, Stop,
+    Workload,
 };
 
+pub(crate) use mistake::nearest;
 use source::Source;
 
 /// A scenario: who is there, how they are linked, what they run, what befalls them, and what must be seen.
@@ -209,6 +214,22 @@ impl Scenario {
         quiet
     }
 
+    /// Why a population cannot give an app the voters that it asks for, if it cannot: they are of as many operators.
+    fn lacks_operators(&self, app: &App) -> Option<String> {
+        let is_home = |group: &&Population| {
+            let (home, law) = (&app.home, &group.jurisdiction);
+            if home.is_empty() { !app.away.contains(law) } else { home.contains(law) }
+        };
+        let able = |group: &&Population| group.admitted && group.nodes > 0;
+        let operators: u64 =
+            self.population.iter().filter(is_home).filter(able).map(|group| u64::from(group.operators)).sum();
+        let lacks = !app.allow_degraded && operators < u64::from(app.voters);
+        let App { name, voters, .. } = app;
+        lacks.then(|| {
+            format!("app {name:?} asks for {voters} voters of as many operators, and its home has {operators}")
+        })
+    }
+
     pub(crate) fn validate(&self, source: &Source) -> Result<(), ScenarioError> {
         let wrong = |at: Range<usize>, what: String| source.mistake(at, what, None);
         let in_table = |table: &str, what: String| wrong(source.find(table), what);
@@ -233,6 +254,10 @@ impl Scenario {
                 let what = format!("app {:?} has its home in {home}, where the population has no node", app.name);
                 return Err(in_table("[[app]]", what));
             }
+            if let Some(what) = self.lacks_operators(app) {
+                let help = "add operators or a jurisdiction to its home, or set allow_degraded".to_owned();
+                return Err(source.mistake(source.find(&format!("{:?}", app.name)), what, Some(help)));
+            }
         }
         if self.measure.every_ms == 0 {
             return Err(in_table("every_ms", "every_ms must be at least 1".into()));
@@ -240,10 +265,17 @@ impl Scenario {
         if self.sweep.seeds == 0 {
             return Err(in_table("[sweep", "seeds must be at least 1".into()));
         }
+        if self.churn.faster == 0 || self.churn.whole_site_per_mille > 1_000 {
+            let what = "faster must be at least 1, and whole_site_per_mille at most 1000".to_owned();
+            return Err(in_table("[churn]", what));
+        }
         for (name, [least, most]) in self.network.ranges().into_iter().chain(self.disk.ranges()) {
             if least > most {
                 return Err(in_table(name, format!("{name} = [{least}, {most}]: the first must not be greater")));
             }
+        }
+        if let Err((key, what)) = self.network.validate() {
+            return Err(in_table(key, what));
         }
         for fault in &self.fault {
             if let Err(what) = fault.get_ref().validate(self) {
@@ -332,6 +364,14 @@ operators = 3
     fn an_app_at_home_where_nobody_lives_is_refused() {
         let text = complaint(&format!("{SMALL}\n[[app]]\nname = \"a\"\nhome = [\"DE\"]\n"));
         assert!(text.contains("line 9") && text.contains("DE"), "{text}");
+    }
+
+    #[test]
+    fn an_app_with_more_voters_than_its_home_has_operators_is_refused() {
+        let five = "[[app]]\nname = \"a\"\nvoters = 5\n";
+        let text = complaint(&format!("{SMALL}\n{five}"));
+        assert!(text.contains("line 10") && text.contains("5 voters") && text.contains("has 3"), "{text}");
+        Scenario::parse(&format!("{SMALL}\n{five}allow_degraded = true\n")).unwrap();
     }
 
     #[test]

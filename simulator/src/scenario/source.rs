@@ -154,6 +154,21 @@ impl Source {
         ScenarioError::Wrong(Box::new(Mistake::at(file.path.clone(), text, span, message, help)))
     }
 
+    /// The file that a value names, whose path starts at the folder of the file that says so.
+    pub(crate) fn beside(&self, named: &Spanned<String>) -> Result<PathBuf, ScenarioError> {
+        let span = named.span();
+        let file = self.files.iter().rev().find(|file| file.start <= span.start).unwrap_or(&self.files[0]);
+        let Some(path) = &file.path else {
+            return Err(self.mistake(span, "only a file names another file".into(), None));
+        };
+        let path = path.parent().unwrap_or_else(|| Path::new("")).join(named.get_ref());
+        if path.is_file() {
+            return Ok(path);
+        }
+        let help = Some("a path starts at this file's folder".to_owned());
+        Err(self.mistake(span, format!("there is no file {}", path.display()), help))
+    }
+
     /// Where a word stands first; the beginning if nowhere.
     pub(crate) fn find(&self, word: &str) -> Range<usize> {
         let found = self.files.iter().find_map(|file| file.padded.find(word));

@@ -2,8 +2,13 @@
 use bocage_protocol::{placement::AwayInCut, resources::Jurisdiction};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use toml::Spanned;
 
-use crate::measure;
+use super::model::{Family, Model};
+use crate::{
+    geo::{Access, Figures, Line},
+    measure,
+};
 
 /// Operators of one jurisdiction, all alike.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -24,6 +29,18 @@ pub struct Population {
     /// Behind NATs that nobody gets through: they dial out, and are reached through nodes that are not.
     #[serde(default)]
     pub at_home: bool,
+    /// Where all their sites are: a city of `simulator/data/cities.csv`. Delays to other cities follow from the distance, or from
+    /// the network's `matrix`. Left out: delays follow from the jurisdiction.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub city: Option<Spanned<String>>,
+    /// Instead of one city: several, which each operator's sites are dealt out to in turn.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<String>")]
+    pub cities: Vec<Spanned<String>>,
+    /// The line of each node. Left out: one without delay, bound or queue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access: Option<Access>,
     /// The electorate admitted them. Those who are not are Sybils: they are never counted among the honest.
     #[serde(default = "yes")]
     pub admitted: bool,
@@ -32,7 +49,17 @@ pub struct Population {
 impl Population {
     /// So many operators with one node each.
     pub(crate) const fn of(jurisdiction: Jurisdiction, operators: u32) -> Self {
-        Self { jurisdiction, operators, sites: one(), nodes: one(), at_home: false, admitted: yes() }
+        Self {
+            jurisdiction,
+            operators,
+            sites: one(),
+            nodes: one(),
+            at_home: false,
+            city: None,
+            cities: Vec::new(),
+            access: None,
+            admitted: yes(),
+        }
     }
 }
 
@@ -56,11 +83,32 @@ pub struct Network {
     pub site_us: u64,
     /// Of pairs of jurisdictions.
     pub between: Vec<Between>,
-    /// Most that a frame's delay is drawn longer, as a share of the delay; mostly far less.
+    /// Most that a frame's delay is drawn longer, as a share of the delay; mostly far less. Between cities `figures` say it.
     pub jitter_percent: u64,
+    /// A CSV of round trips in milliseconds between cities, whose first row and first column are their names; its path starts at
+    /// this file's folder. Every pair of cities of the population must be in it, or be a `route`. Once it is read its pairs
+    /// are routes: a resolved scenario needs no matrix.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub matrix: Option<Spanned<String>>,
+    /// The delays of pairs of cities. Left out: by the distance and `figures`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<Route>")]
+    pub route: Vec<Spanned<Route>>,
+    /// What turns the distance of two cities into delay.
+    pub figures: Figures,
+    /// Lines of access classes that differ from those that ship.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<Line>")]
+    pub access: Vec<Spanned<Line>>,
     /// Of frames, on links that are up. A stream loses none; this is what full queues drop.
     pub loss_per_mille: u64,
-    /// Of each node to each other: what a transfer gets.
+    /// On links that are up, losses that come together. Left out: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub burst: Option<Burst>,
+    /// Of frames: so many of 1,000 come twice. A stream does not do so; this is what is sent again by something below it.
+    pub duplicates_per_mille: u64,
+    /// Of each node to each other: what a transfer gets. Those over a line share it.
     pub bandwidth_mbit: u64,
     /// A cut link or a machine without power is noticed within this range.
     pub silence_noticed_ms: [u64; 2],
@@ -68,6 +116,23 @@ pub struct Network {
     pub crash_noticed_ms: [u64; 2],
     /// A dial gives up after so long.
     pub dial_ms_max: u64,
+    /// Until a link is up at the end that dialled: 1 with QUIC, 2 or 3 with TCP and TLS. At least 1.
+    pub handshake_round_trips: u64,
+}
+
+/// Losses that come together, on each direction of each link for itself.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Burst {
+    /// Between two bursts, on average.
+    pub every_s: u64,
+    /// A burst, on average.
+    pub lasts_ms: u64,
+    /// Of frames in a burst: so many of 1,000 are lost.
+    pub loss_per_mille: u64,
+    /// Lost frames are lost for good. Left out: their stream sends them again, so they are late, and all behind them.
+    #[serde(default)]
+    pub dropped: bool,
 }
 
 /// The delay between two jurisdictions.
@@ -81,6 +146,16 @@ pub struct Between {
     pub delay_ms: u64,
 }
 
+/// The delay between two cities.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Route {
+    /// Both, in any order.
+    pub cities: [String; 2],
+    /// One way.
+    pub delay_us: u64,
+}
+
 impl Default for Network {
     fn default() -> Self {
         Self {
@@ -89,16 +164,42 @@ impl Default for Network {
             site_us: 250,
             between: Vec::new(),
             jitter_percent: 25,
+            matrix: None,
+            route: Vec::new(),
+            figures: Figures::default(),
+            access: Vec::new(),
             loss_per_mille: 0,
+            burst: None,
+            duplicates_per_mille: 0,
             bandwidth_mbit: 200,
             silence_noticed_ms: [1_000, 3_000],
             crash_noticed_ms: [20, 250],
             dial_ms_max: 3_000,
+            handshake_round_trips: 1,
         }
     }
 }
 
 impl Network {
+    /// What is wrong with its numbers, if anything, and of which key.
+    pub(super) fn validate(&self) -> Result<(), (&'static str, String)> {
+        let per_mille = [("loss_per_mille", self.loss_per_mille), ("duplicates_per_mille", self.duplicates_per_mille)];
+        let burst = self.burst.iter().map(|burst| ("loss_per_mille", burst.loss_per_mille));
+        for (key, value) in per_mille.into_iter().chain(burst) {
+            if value > 1_000 {
+                return Err((key, format!("{key} = {value} must be at most 1000: it is a share of a thousand")));
+            }
+        }
+        if !(1..=10).contains(&self.handshake_round_trips) {
+            return Err(("handshake_round_trips", "handshake_round_trips must be 1 to 10".into()));
+        }
+        match &self.burst {
+            Some(Burst { every_s: 0, .. }) => Err(("every_s", "every_s = 0: bursts never end; raise it".into())),
+            Some(Burst { lasts_ms: 0, .. }) => Err(("lasts_ms", "lasts_ms = 0: there is no burst; raise it".into())),
+            _ => Ok(()),
+        }
+    }
+
     pub(super) fn ranges(&self) -> Vec<(&'static str, [u64; 2])> {
         vec![("silence_noticed_ms", self.silence_noticed_ms), ("crash_noticed_ms", self.crash_noticed_ms)]
     }
@@ -257,7 +358,7 @@ impl Default for Workload {
 }
 
 /// Random faults, evenly spread over the duration. All zero: none.
-#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Churn {
     /// Of all nodes, per minute: gone for ever, a new one in its place.
@@ -266,6 +367,29 @@ pub struct Churn {
     pub crashed_per_mille: u64,
     /// How long a crashed one is down.
     pub down_ms: [u64; 2],
+    /// Beside these: nodes lose their power and get it back as the nodes of a system did that was watched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<Model>,
+    /// Of the model: which fit.
+    pub family: Family,
+    /// Of the model: so many times as fast as it was.
+    pub faster: u64,
+    /// Of the model: of 1,000 times that a node goes, so often its whole site goes with it.
+    pub whole_site_per_mille: u64,
+}
+
+impl Default for Churn {
+    fn default() -> Self {
+        Self {
+            replaced_per_mille: 0,
+            crashed_per_mille: 0,
+            down_ms: [0; 2],
+            model: None,
+            family: Family::Weibull,
+            faster: 1,
+            whole_site_per_mille: 0,
+        }
+    }
 }
 
 /// Settings of the protocol. Left out: its own default.

@@ -95,6 +95,11 @@ impl Client {
     pub(super) const fn new(app: u32, number: u32) -> Self {
         Self { app, number, count: 0, current: None, ticket: 0, attempt: 0 }
     }
+
+    /// Whether it has no operation under way.
+    pub(super) const fn is_idle(&self) -> bool {
+        self.current.is_none()
+    }
 }
 
 impl<D: Daemon> World<D> {
@@ -498,7 +503,7 @@ impl<D: Daemon> World<D> {
         let this = &mut self.clients[client as usize];
         this.current = None;
         this.attempt += 1;
-        let think = self.scenario.workload.think_ms * MILLI;
+        let think = self.scenario.workload.think_ms * MILLI / self.crowd;
         let after = think / 2 + self.streams.clients.below(think + 1);
         self.client_later(client, after);
     }

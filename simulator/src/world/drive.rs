@@ -33,7 +33,7 @@ impl<D: Daemon> World<D> {
         };
         let rejoins = self.stood.is_some();
         let host = self.host(node);
-        if host.state != State::Down {
+        if host.state != State::Down || host.dark {
             return;
         }
         host.life += 1;
@@ -282,7 +282,9 @@ impl<D: Daemon> World<D> {
                 self.note(Property::Agreement, Some(node), found);
             }
         }
-        if let Notice::CellQuarantined { cell, reason } = notice {
+        if let Notice::CellQuarantined { cell, reason } = notice
+            && !self.hosts[node as usize].rotten
+        {
             let what = format!("its replica of cell {cell:?} stopped for ever: {reason}");
             self.violated(Property::Crash, Some(node), what);
         }
@@ -355,7 +357,7 @@ impl<D: Daemon> World<D> {
             match output {
                 store::Output::Booted(boot) => self.boot(node, *boot),
                 // As declared: the process ends, and is started again when the disk is well.
-                store::Output::Unopened(_) if self.hosts[node as usize].disk.failing => self.die(node, false),
+                store::Output::Unopened(_) if self.hosts[node as usize].disk.fails() => self.die(node, false),
                 store::Output::Unopened(fault) => {
                     let what = format!("its store could not be opened: {fault}");
                     self.violated(Property::Crash, Some(node), what);

@@ -12,6 +12,7 @@ use bocage_protocol::{
 use super::{Event, MILLI, SECOND, WORLD, Waiting, World, watch::ASK_MAX};
 use crate::{
     host::{Daemon, State},
+    network::Cutting,
     population::{Place, Population},
     report::{FaultShown, Property},
     scenario::{self, Select, What},
@@ -20,18 +21,18 @@ use crate::{
 /// A fault of this run.
 #[derive(Clone, Debug)]
 pub(super) struct Fault {
-    spec: scenario::Fault,
+    pub(super) spec: scenario::Fault,
     /// When it begins, in nanoseconds after the mesh stood.
     after: u64,
     /// Its line in the report; many random ones share one.
-    shown: usize,
+    pub(super) shown: usize,
     declared: bool,
     /// All its randomness.
-    stream: Seed,
+    pub(super) stream: Seed,
     /// Nodes that it holds down.
     holds: Vec<u32>,
     heals_after: Option<u64>,
-    active: bool,
+    pub(super) active: bool,
 }
 
 /// A stall without `for_s` lasts so long.
@@ -75,9 +76,10 @@ impl<D: Daemon> World<D> {
         let churn = self.scenario.churn.clone();
         self.plan_churn(What::Replace, churn.replaced_per_mille, None);
         self.plan_churn(What::Crash, churn.crashed_per_mille, Some(churn.down_ms));
+        self.plan_model(&churn);
     }
 
-    fn plan_fault(&mut self, after: u64, spec: scenario::Fault, heals_after: Option<u64>, declared: bool) {
+    pub(super) fn plan_fault(&mut self, after: u64, spec: scenario::Fault, heals_after: Option<u64>, declared: bool) {
         let shown = self.shown.len() - 1;
         let number = u32::try_from(self.faults.len()).expect("faults are fewer than numbers");
         let alike = self.faults.iter().filter(|fault| fault.spec.what == spec.what && fault.after == after).count();
@@ -101,16 +103,7 @@ impl<D: Daemon> World<D> {
             let share = duration / count;
             let after = number * share + rng.below(share);
             let who = Select { any: Some(1), ..Select::default() };
-            let spec = scenario::Fault {
-                at_s: 0,
-                for_s: None,
-                what,
-                who,
-                from: None,
-                one_way: false,
-                per_mille: 0,
-                fork: false,
-            };
+            let spec = scenario::Fault { who, ..scenario::Fault::new(0, what) };
             let heals_after =
                 down_ms.map(|[least, most]| least * MILLI + rng.below((most.max(least) - least) * MILLI + 1));
             self.plan_fault(after, spec, heals_after, false);
@@ -157,8 +150,11 @@ impl<D: Daemon> World<D> {
         if spec.what == What::RecoverApps {
             return (self.recover_apps(spec.fork), Vec::new());
         }
-        if spec.what == What::Cut {
-            return (self.cut(number, spec, stream), Vec::new());
+        match spec.what {
+            What::Cut => return (self.cut(number, spec, stream), Vec::new()),
+            What::Delay => return (self.delay_between(number, spec, stream), Vec::new()),
+            What::Crowd => return (self.crowd(spec.times, stream), Vec::new()),
+            _ => {}
         }
         let chosen = self.selected(&spec.who, true, stream);
         if spec.what == What::Loss {
@@ -173,6 +169,20 @@ impl<D: Daemon> World<D> {
             What::Drain => self.drain(&chosen),
             What::Revoke => self.revoke(&chosen),
             What::Recover => self.recover(&chosen),
+            What::Throttle => {
+                self.network.throttle(number as usize, &chosen, spec.mbit, self.at);
+                self.plan_flows();
+                return (chosen.len() as u64, Vec::new());
+            }
+            What::Blackout => {
+                // Counted when its battery is empty, for before that nothing has befallen a node.
+                self.run_on_battery(number, &chosen, spec.battery_s.unwrap_or_default(), stream);
+                return (0, chosen);
+            }
+            What::Fire => {
+                let powerless = self.burn(&chosen);
+                return (chosen.len() as u64, powerless);
+            }
             _ => chosen.iter().for_each(|node| self.befall_node(*node, spec, stream)),
         }
         (chosen.len() as u64, chosen)
@@ -190,6 +200,15 @@ impl<D: Daemon> World<D> {
             }
             What::Stall => self.stall(node, spec.for_s.map_or(STALL, |seconds| seconds * SECOND)),
             What::FailSync => self.host(node).disk.failing = true,
+            What::DiskFull => self.host(node).disk.full = true,
+            What::Slow => self.slow_down(node, spec.slow_us * 1_000),
+            What::Rot => {
+                self.die(node, false);
+                let mut rng = stream.split_for("rot", &node.to_be_bytes()).rng();
+                let host = self.host(node);
+                host.disk.rot(&mut rng);
+                host.rotten = true;
+            }
             What::Leave => self.leave(node),
             What::Replace => {
                 self.leave(node);
@@ -200,7 +219,9 @@ impl<D: Daemon> World<D> {
                 let after = least * MILLI + rng.below((most - least) * MILLI);
                 self.queue.push(self.at + after, new, Event::Start);
             }
-            What::Cut | What::Loss => unreachable!("befalls links"),
+            What::Cut | What::Loss | What::Delay | What::Throttle => unreachable!("befalls links"),
+            What::Blackout | What::Fire => unreachable!("befalls sites"),
+            What::Crowd => unreachable!("befalls clients"),
             What::Drain => unreachable!("an order of its operator"),
             What::Revoke | What::Recover => unreachable!("befalls keys"),
             What::RecoverApps => unreachable!("befalls apps"),
@@ -222,7 +243,7 @@ impl<D: Daemon> World<D> {
         }
     }
 
-    fn leave(&mut self, node: u32) {
+    pub(super) fn leave(&mut self, node: u32) {
         self.die(node, true);
         let host = self.host(node);
         host.state = State::Gone;
@@ -246,6 +267,40 @@ impl<D: Daemon> World<D> {
     }
 
     fn cut(&mut self, number: u32, spec: &scenario::Fault, stream: Seed) -> u64 {
+        let (from, to) = self.both_sides(spec, stream);
+        self.cut_began = self.cut_began.or(Some(self.at));
+        let part = (spec.part_per_mille > 0).then(|| (stream.split("part").rng().next(), spec.part_per_mille));
+        let pairs = self.network.cut(number as usize, Cutting { from, to, one_way: spec.one_way, part });
+        self.silence(&pairs);
+        if let Some([cut, _]) = spec.flaps_ms {
+            self.queue.push(self.at + cut * MILLI, WORLD, Event::Flap { fault: number, pauses: true });
+        }
+        pairs.len() as u64
+    }
+
+    /// A cut that flaps begins to let everything through, or to cut again.
+    pub(super) fn flap(&mut self, number: u32, pauses: bool) {
+        let fault = &self.faults[number as usize];
+        let (true, Some([cut, whole]), shown) = (fault.active, fault.spec.flaps_ms, fault.shown) else { return };
+        let pairs = self.network.flap(number as usize, pauses);
+        if !pauses {
+            self.silence(&pairs);
+            self.shown[shown].touched += pairs.len() as u64;
+        }
+        let lasts = if pauses { whole } else { cut };
+        self.queue.push(self.at + lasts * MILLI, WORLD, Event::Flap { fault: number, pauses: !pauses });
+    }
+
+    fn delay_between(&mut self, number: u32, spec: &scenario::Fault, stream: Seed) -> u64 {
+        let (from, to) = self.both_sides(spec, stream);
+        let count = |side: &[bool]| side.iter().filter(|stands| **stands).count() as u64;
+        let touched = if count(&from) > 0 && count(&to) > 0 { count(&from) } else { 0 };
+        self.network.delay_between(number as usize, from, to, spec.delay_ms * MILLI);
+        touched
+    }
+
+    /// Who stands on which side of what lies between nodes.
+    fn both_sides(&self, spec: &scenario::Fault, stream: Seed) -> (Vec<bool>, Vec<bool>) {
         let mut from = vec![false; self.hosts.len()];
         self.selected(&spec.who, false, stream).iter().for_each(|node| from[*node as usize] = true);
         let mut to: Vec<bool> = from.iter().map(|inside| !inside).collect();
@@ -253,10 +308,7 @@ impl<D: Daemon> World<D> {
             to = vec![false; self.hosts.len()];
             self.selected(other, false, stream).iter().for_each(|node| to[*node as usize] = true);
         }
-        self.cut_began = self.cut_began.or(Some(self.at));
-        let pairs = self.network.cut(number as usize, from, to, spec.one_way);
-        self.silence(&pairs);
-        pairs.len() as u64
+        (from, to)
     }
 
     /// A dial came to nothing because of cuts: they touched something.
@@ -278,20 +330,29 @@ impl<D: Daemon> World<D> {
         self.observer.iter_mut().for_each(|observer| observer.fault(at, what, None));
         match what {
             What::Cut | What::Loss => {
-                self.network.heal(number as usize);
+                self.network.heal(number as usize, self.at);
                 self.last_cut_at = self.at;
                 if self.network.is_whole() {
                     self.cut_began = None;
                 }
             }
-            What::Crash | What::Power | What::Wipe => {
+            What::Delay => self.network.heal(number as usize, self.at),
+            What::Throttle => {
+                self.network.heal(number as usize, self.at);
+                self.plan_flows();
+            }
+            What::Slow => holds.iter().for_each(|node| self.slow_down(*node, 0)),
+            What::Blackout | What::Fire => self.power_back(number, &holds),
+            What::Crowd => self.crowd_goes(),
+            What::Crash | What::Power | What::Wipe | What::Rot => {
                 for node in holds {
                     self.queue.push(self.at, node, Event::Start);
                 }
             }
-            What::FailSync => {
+            What::FailSync | What::DiskFull => {
                 for node in holds {
-                    self.host(node).disk.failing = false;
+                    let disk = &mut self.host(node).disk;
+                    *(if what == What::FailSync { &mut disk.failing } else { &mut disk.full }) = false;
                     if self.runs(node) {
                         self.die(node, false);
                     }

@@ -11,7 +11,7 @@ use bocage_protocol::{
 use super::{Bug, Event, World};
 use crate::{
     host::Daemon,
-    network::end,
+    network::{Sent, end},
     population::{address, number_of},
     report::Property,
     trace::{self, FrameMark, Way},
@@ -102,7 +102,8 @@ impl<D: Daemon> World<D> {
         link.coming = [true; 2];
         link.relay = relay;
         let epoch = link.epoch;
-        let (here_at, there_at) = (self.at + there + back, self.at + 2 * there + back);
+        let shaken = self.at + self.network.handshakes() * (there + back);
+        let (here_at, there_at) = (shaken + there + back, shaken + 2 * there + back);
         self.network.not_before(node, number, there_at);
         self.network.not_before(number, node, here_at);
         if let Some(relay) = relay {
@@ -243,16 +244,48 @@ impl<D: Daemon> World<D> {
         } else {
             frame
         };
-        let mut arrival = self.network.arrival(node, peer, self.at);
+        let (mut arrival, at_line) = match self.network.sent(node, peer, self.at, mark.size_bytes) {
+            Sent::Arrives(at) => (at, false),
+            Sent::AtLine(at) => (at, true),
+            Sent::Lost => return self.tally.count("frames_lost"),
+            Sent::QueueFull => return self.tally.count("frames_queue_full"),
+        };
         if let Some(left) = &mut self.nudge {
             arrival += u64::from(*left == 0);
             self.nudge = left.checked_sub(1);
         }
         self.memo.foresee(&frame);
-        let slot = self.frames.put((frame, mark));
+        if self.network.comes_twice() {
+            self.tally.count("frames_twice");
+            self.under_way(node, peer, link.epoch, (frame.clone(), mark), (arrival, at_line));
+        }
+        self.under_way(node, peer, link.epoch, (frame, mark), (arrival, at_line));
+    }
+
+    fn under_way(
+        &mut self,
+        node: u32,
+        peer: u32,
+        epoch: u32,
+        frame: (Frame, FrameMark),
+        (arrival, at_line): (u64, bool),
+    ) {
+        let slot = self.frames.put(frame);
         let at = self.at;
         self.recorder.iter_mut().for_each(|recorder| recorder.sent(at, slot));
-        self.queue.push(arrival, peer, Event::Frame { from: node, epoch: link.epoch, slot });
+        let from = node;
+        let event = if at_line { Event::AtLine { from, epoch, slot } } else { Event::Frame { from, epoch, slot } };
+        self.queue.push(arrival, peer, event);
+    }
+
+    /// A frame came to the far end of a node's line: it waits for its turn.
+    pub(super) fn at_line(&mut self, node: u32, from: u32, epoch: u32, slot: u32) {
+        let size_bytes = self.frames.see(slot).1.size_bytes;
+        let (through, held) = self.network.through_line(node, self.at, size_bytes);
+        if held {
+            self.tally.count("frames_held_back");
+        }
+        self.queue.push(through, node, Event::Frame { from, epoch, slot });
     }
 
     pub(super) fn arrive(&mut self, node: u32, from: u32, epoch: u32, slot: u32) {

@@ -13,6 +13,8 @@ mod runtime;
 mod found;
 mod clients;
 mod faults;
+mod power;
+mod nature;
 mod keys;
 mod watch;
 mod lost;
@@ -85,6 +87,8 @@ enum Event {
     Start,
     /// A frame arrives.
     Frame { from: u32, epoch: u32, slot: u32 },
+    /// A frame arrives at the far end of the node's line.
+    AtLine { from: u32, epoch: u32, slot: u32 },
     /// A block verb's time has come.
     Block { life: u32, op: BlockOp },
     /// A node wanted waking.
@@ -99,6 +103,8 @@ enum Event {
     Later { life: u32, slot: u32 },
     /// A transfer ends.
     Transferred { life: u32, slot: u32 },
+    /// A transfer over shared lines ends, unless they changed meanwhile.
+    FlowEnds { ticket: u32 },
     /// An instance changes.
     Instance(Box<InstanceTurn>),
     /// A client or its edge goes on.
@@ -107,6 +113,12 @@ enum Event {
     Fault { fault: u32 },
     /// A fault is over.
     Heal { fault: u32 },
+    /// A cut that flaps changes.
+    Flap { fault: u32, pauses: bool },
+    /// A node's battery is empty, unless power came back before.
+    BatteryEmpty { fault: u32 },
+    /// A node has power again.
+    PowerBack,
     /// The world's own clockwork.
     Beat(Beat),
 }
@@ -267,6 +279,10 @@ pub(crate) struct World<D> {
     last_cut_at: u64,
     /// A cut began then, and has not healed.
     cut_began: Option<u64>,
+    /// So many nodes are slow.
+    slow_nodes: u32,
+    /// Clients do their next operation so many times as soon.
+    crowd: u64,
     quiet_p99_ns: Option<u64>,
     over: bool,
     checks: Checkers,
@@ -295,7 +311,7 @@ impl<D: Daemon> World<D> {
             events: 0,
             hosts: Vec::new(),
             numbers: FxHashMap::default(),
-            network: Network::new(scenario.network.clone(), stream("network")),
+            network: Network::new(scenario.network.clone(), seed),
             streams: Streams {
                 disk: stream("disk"),
                 runtime: stream("runtime"),
@@ -326,6 +342,8 @@ impl<D: Daemon> World<D> {
             healed: None,
             last_cut_at: 0,
             cut_began: None,
+            slow_nodes: 0,
+            crowd: 1,
             quiet_p99_ns: options.quiet_p99_ns,
             over: false,
             checks: Checkers::default(),
@@ -340,6 +358,7 @@ impl<D: Daemon> World<D> {
             scenario: scenario.clone(),
             population,
         };
+        this.network.stand(&scenario.population);
         this.found();
         this.plan_liars();
         this
@@ -374,7 +393,11 @@ impl<D: Daemon> World<D> {
                 continue;
             }
             self.events += 1;
+            let works = self.slow_nodes > 0 && event.is_work();
             self.happen(node, event);
+            if works {
+                self.be_busy(node);
+            }
         }
         self.observe_end();
         true
@@ -384,6 +407,7 @@ impl<D: Daemon> World<D> {
         match event {
             Event::Start => self.start(node),
             Event::Frame { from, epoch, slot } => self.arrive(node, from, epoch, slot),
+            Event::AtLine { from, epoch, slot } => self.at_line(node, from, epoch, slot),
             Event::Block { life, op } => self.block_done(node, life, op),
             Event::Wake { life } => self.wake(node, life),
             Event::StoreWake { life } => self.store_wake(node, life),
@@ -394,10 +418,14 @@ impl<D: Daemon> World<D> {
                 self.give_if(node, life, input);
             }
             Event::Transferred { life, slot } => self.transferred(node, life, slot),
+            Event::FlowEnds { ticket } => self.flow_ends(ticket),
             Event::Instance(turn) => self.instance(node, &turn),
             Event::Client { client, ticket, step } => self.client(client, ticket, step),
             Event::Fault { fault } => self.fault(fault),
             Event::Heal { fault } => self.heal(fault),
+            Event::Flap { fault, pauses } => self.flap(fault, pauses),
+            Event::BatteryEmpty { fault } => self.battery_empty(node, fault),
+            Event::PowerBack => self.has_power(node),
             Event::Beat(beat) => self.beat(beat),
         }
     }

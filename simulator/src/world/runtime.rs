@@ -5,8 +5,11 @@ use bocage_protocol::{
     io::{Content, ContentKind, Input, Order, TransferFault},
 };
 
-use super::{Event, InstanceTurn, MILLI, UnderWay, World, change};
-use crate::host::{Daemon, Running};
+use super::{Event, InstanceTurn, MILLI, UnderWay, WORLD, World, change};
+use crate::{
+    host::{Daemon, Running},
+    network::Flow,
+};
 
 /// Starting an instance takes so long: compiling, mostly.
 const START_MS: [u64; 2] = [30, 120];
@@ -21,9 +24,34 @@ impl<D: Daemon> World<D> {
         let (result, after) = self.fetched(node, giver, what);
         let from = giver.unwrap_or(node);
         let from_life = self.hosts[from as usize].life;
+        let bytes = result.as_ref().ok().filter(|_| from != node && self.network.shares_lines(from, node));
+        let shared = bytes.map(|bytes| bytes.len() as u64);
         let hand_over = what.kind == ContentKind::Snapshot;
         let slot = self.transfers.put(UnderWay { id, from, from_life, hand_over, hash: what.hash, result });
+        if let Some(size_bytes) = shared {
+            let flow = Flow::new(from, node, life, slot, self.scenario.disk.sync_us[1] * 1_000);
+            self.network.begin_flow(self.at, size_bytes, flow);
+            return self.plan_flows();
+        }
         self.queue.push(self.at + after, node, Event::Transferred { life, slot });
+    }
+
+    /// The next transfer over shared lines ends then, unless they change before.
+    pub(super) fn plan_flows(&mut self) {
+        if let Some((at, ticket)) = self.network.next_flow() {
+            self.queue.push(at.max(self.at), WORLD, Event::FlowEnds { ticket });
+        }
+    }
+
+    pub(super) fn flow_ends(&mut self, ticket: u32) {
+        if !self.network.flows_since(ticket) {
+            return;
+        }
+        for flow in self.network.ended_flows(self.at) {
+            let Flow { to, life, slot, then, .. } = flow;
+            self.queue.push(self.at + then, to, Event::Transferred { life, slot });
+        }
+        self.plan_flows();
     }
 
     /// What will come of a transfer if nothing befalls it, and when.

@@ -6,6 +6,7 @@ mod report;
 mod hunt;
 mod replay;
 mod bench;
+mod calibrate;
 mod schema;
 
 use std::{num::NonZero, path::Path, process::ExitCode, thread};
@@ -35,6 +36,8 @@ pub(crate) enum Sim {
     Replay(replay::Replay),
     /// Measure the engine alone
     Bench(bench::Bench),
+    /// Fit delays to measured round trips
+    Calibrate(calibrate::Calibrate),
     /// Print the JSON schema of scenario files, for editors
     Schema(schema::Schema),
 }
@@ -49,6 +52,7 @@ impl Sim {
             Self::Hunt(hunt) => hunt.run(at),
             Self::Replay(replay) => replay.run(at),
             Self::Bench(bench) => Ok(bench.run(at)),
+            Self::Calibrate(calibrate) => calibrate.run(at),
             Self::Schema(schema) => Ok(schema.run()),
         }
     }
