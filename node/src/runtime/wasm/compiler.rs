@@ -58,11 +58,7 @@ impl Compiler {
             Self::Process { program, arguments } => {
                 let mut command = Command::new(program);
                 command.args(arguments).env_clear().kill_on_drop(true);
-                let compiled = timeout(COMPILE_MAX, run(command, &component)).await;
-                compiled.unwrap_or_else(|_| {
-                    let most = COMPILE_MAX.as_secs();
-                    Err(StartError::Compile(format!("it takes longer than {most} s to compile: make it smaller")))
-                })
+                run(command, &component, COMPILE_MAX).await
             }
         }
     }
@@ -76,8 +72,15 @@ fn failed(why: &dyn std::fmt::Display) -> StartError {
     StartError::Compile(format!("the compiler failed: {why}"))
 }
 
-/// Gives a component to a compiler's process, and takes what it makes of it.
-async fn run(mut command: Command, component: &[u8]) -> Result<Vec<u8>, StartError> {
+/// Gives a component to a compiler's process, and takes what it makes of it in the time that it may take.
+async fn run(command: Command, component: &[u8], most: Duration) -> Result<Vec<u8>, StartError> {
+    timeout(most, exchange(command, component)).await.unwrap_or_else(|_| {
+        let most = most.as_secs();
+        Err(StartError::Compile(format!("it takes longer than {most} s to compile: make it smaller")))
+    })
+}
+
+async fn exchange(mut command: Command, component: &[u8]) -> Result<Vec<u8>, StartError> {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut process = command.spawn().map_err(|error| failed(&error))?;
     let (stdin, stdout, stderr) = (process.stdin.take(), process.stdout.take(), process.stderr.take());
@@ -161,9 +164,11 @@ mod tests {
         assert!(said.contains("the compiler failed: No such file"), "{said}");
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_compiler_that_does_not_end_is_ended() {
-        let said = refusal(process("/bin/sleep", &["1000"])).await;
-        assert!(said.contains("longer than 120 s"), "{said}");
+        let mut command = Command::new("/bin/sleep");
+        command.arg("1000").kill_on_drop(true);
+        let said = run(command, &[0; 1 << 20], Duration::from_secs(1)).await.unwrap_err().to_string();
+        assert!(said.contains("longer than 1 s"), "{said}");
     }
 }
