@@ -50,36 +50,39 @@ impl Bursts {
 
     /// What becomes of a frame sent now over a link with this round trip.
     pub(super) fn fate(&mut self, from: u32, to: u32, at: u64, round_trip: u64) -> Fate {
-        if !self.is_bad(from, to, at) {
-            return Fate::Late(0);
-        }
-        let mut lost = || self.rng.chance(self.settings.loss_per_mille);
+        let link = mix(self.base ^ mix(u64::from(from) << 32 | u64::from(to)));
+        let weather = self.links.entry((from, to)).or_insert(Weather { bad: true, until: 0, changes: 0 });
+        weather.pass(&self.settings, link, at);
+        let mut weather = *weather;
+        let mut is_lost = |weather: Weather| weather.bad && self.rng.chance(self.settings.loss_per_mille);
         if self.settings.dropped {
-            return if lost() { Fate::Lost } else { Fate::Late(0) };
+            return if is_lost(weather) { Fate::Lost } else { Fate::Late(0) };
         }
         let mut late = 0;
         let mut wait = round_trip + RESEND;
         for _ in 0..RESENT_MAX {
-            if !lost() {
+            if !is_lost(weather) {
                 break;
             }
             late += wait;
             wait *= 2;
+            // By then the burst may be over, or another one under way.
+            weather.pass(&self.settings, link, at + late);
         }
         Fate::Late(late)
     }
+}
 
-    fn is_bad(&mut self, from: u32, to: u32, at: u64) -> bool {
-        let (every, lasts) = (self.settings.every_s * 1_000 * MILLI, self.settings.lasts_ms * MILLI);
-        let link = mix(self.base ^ mix(u64::from(from) << 32 | u64::from(to)));
-        let weather = self.links.entry((from, to)).or_insert(Weather { bad: true, until: 0, changes: 0 });
-        while weather.until <= at {
-            weather.bad = !weather.bad;
-            weather.changes += 1;
-            let mean = if weather.bad { lasts } else { every };
-            weather.until += chance::exponential(mix(link ^ weather.changes), mean).max(1);
+impl Weather {
+    /// It is `at` now.
+    fn pass(&mut self, settings: &scenario::Burst, link: u64, at: u64) {
+        let (every, lasts) = (settings.every_s * 1_000 * MILLI, settings.lasts_ms * MILLI);
+        while self.until <= at {
+            self.bad = !self.bad;
+            self.changes += 1;
+            let mean = if self.bad { lasts } else { every };
+            self.until += chance::exponential(mix(link ^ self.changes), mean).max(1);
         }
-        weather.bad
     }
 }
 
@@ -92,7 +95,11 @@ mod tests {
     const SECOND: u64 = 1_000 * MILLI;
 
     fn bursts(dropped: bool) -> Bursts {
-        let settings = scenario::Burst { every_s: 10, lasts_ms: 500, loss_per_mille: 600, dropped };
+        losing(600, dropped)
+    }
+
+    fn losing(loss_per_mille: u64, dropped: bool) -> Bursts {
+        let settings = scenario::Burst { every_s: 10, lasts_ms: 500, loss_per_mille, dropped };
         Bursts::new(settings, Seed([5; 32]).rng())
     }
 
@@ -113,13 +120,13 @@ mod tests {
         let bad = |bursts: &mut Bursts, from, every: u64| -> Vec<bool> {
             (0..2_000)
                 .filter(|number| number % every == 0)
-                .map(|number| bursts.is_bad(from, 2, number * SECOND / 5))
+                .map(|number| bursts.fate(from, 2, number * SECOND / 5, 0) == Fate::Lost)
                 .collect()
         };
-        let every = bad(&mut bursts(true), 1, 1);
-        let seldom = bad(&mut bursts(true), 1, 4);
+        let every = bad(&mut losing(1_000, true), 1, 1);
+        let seldom = bad(&mut losing(1_000, true), 1, 4);
         assert_eq!(every.iter().step_by(4).copied().collect::<Vec<_>>(), seldom);
-        assert_ne!(every, bad(&mut bursts(true), 3, 1));
+        assert_ne!(every, bad(&mut losing(1_000, true), 3, 1));
     }
 
     #[test]
@@ -137,5 +144,17 @@ mod tests {
             }
         }
         assert!(late > 300, "{late}");
+    }
+
+    #[test]
+    fn a_frame_that_is_sent_again_after_its_burst_comes() {
+        let (mut late, mut lost) = (losing(1_000, false), losing(1_000, true));
+        let came = (0..20_000).map(|number| number * 10 * MILLI).map(|at| {
+            let Fate::Late(by) = late.fate(1, 2, at, 40 * MILLI) else { panic!("a stream loses nothing") };
+            at + by
+        });
+        let mut came: Vec<u64> = came.collect();
+        came.sort_unstable();
+        assert!(came.into_iter().all(|at| lost.fate(1, 2, at, 0) == Fate::Late(0)), "all come in good weather");
     }
 }
