@@ -152,7 +152,10 @@ def test_the_schema_is_json() -> None:
 
 
 def test_ctrl_c_ends_a_long_run() -> None:
+    # Whoever runs tests in the background has them ignore Ctrl-C.
     script = f"""
+        import signal
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         import bocage
         print("runs", flush=True)
         try:
@@ -163,8 +166,11 @@ def test_ctrl_c_ends_a_long_run() -> None:
     ours = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(script)], stdout=subprocess.PIPE, text=True, env=os.environ
     )
-    assert ours.stdout is not None and ours.stdout.readline() == "runs\n"
-    time.sleep(1)
-    ours.send_signal(signal.SIGINT)
-    said, _ = ours.communicate(timeout=60)
+    try:
+        assert ours.stdout is not None and ours.stdout.readline() == "runs\n"
+        time.sleep(1)
+        ours.send_signal(signal.SIGINT)
+        said, _ = ours.communicate(timeout=60)
+    finally:
+        ours.kill()
     assert said == "ended\n" and ours.returncode == 0
