@@ -168,7 +168,8 @@ mod tests {
     async fn a_compiler_that_does_not_end_is_ended() {
         let mut command = Command::new("/bin/sleep");
         command.arg("1000").kill_on_drop(true);
-        let said = run(command, &[0; 1 << 20], Duration::from_secs(1)).await.unwrap_err().to_string();
+        let component = vec![0; 1 << 20];
+        let said = run(command, &component, Duration::from_secs(1)).await.unwrap_err().to_string();
         assert!(said.contains("longer than 1 s"), "{said}");
     }
 }
