@@ -32,6 +32,7 @@ mod _bocage {
 
 /// Runs the scenario in a file.
 #[pyfunction]
+#[expect(clippy::needless_pass_by_value, reason = "a function that Python calls owns what it is given")]
 fn run_file(
     py: Python<'_>,
     path: PathBuf,
@@ -79,6 +80,7 @@ fn commit() -> String {
 }
 
 /// The runs go on threads of their own, without Python's lock; this one waits, and ends them when Ctrl-C is pressed.
+#[expect(clippy::needless_pass_by_value, reason = "as functions that Python calls were given it")]
 fn run<'py>(
     py: Python<'py>,
     experiment: &Experiment,
