@@ -301,4 +301,23 @@ mod tests {
         blocks.crash(&mut Seed([1; 32]).rng());
         assert_eq!(read(&mut blocks, 0, 512), [0; 512]);
     }
+
+    #[test]
+    fn a_full_disk_takes_no_new_segment_and_goes_on_with_those_it_has() {
+        let mut blocks = with_segment();
+        blocks.full = true;
+        let refused = run(&mut blocks, &Output::Create { op: BlockOp(3), segment: SegmentId(2), size_bytes: 8_192 });
+        assert!(matches!(refused, Input::Failed { fault: DiskFault::Full, .. }), "{refused:?}");
+        run(&mut blocks, &write(0, b"old"));
+        assert_eq!(read(&mut blocks, 0, 3), b"old");
+    }
+
+    #[test]
+    fn rot_changes_some_bytes_behind_the_head_of_a_segment() {
+        let mut blocks = with_segment();
+        blocks.rot(&mut Seed([3; 32]).rng());
+        let durable = &blocks.segments[&SEGMENT].durable;
+        let rotten: Vec<usize> = (0..durable.len()).filter(|at| durable[*at] != 0).collect();
+        assert!((1..=3).contains(&rotten.len()) && rotten.iter().all(|at| *at >= 4_096), "{rotten:?}");
+    }
 }

@@ -232,6 +232,7 @@ fn faults_that_wear_down_are_survived_and_touch_what_they_name() {
         ("slow", "slow_us = 3_000\nwho = { node = 2 }", 1),
         ("delay", "delay_ms = 200\nwho = { jurisdiction = \"DE\" }", 4),
         ("disk-full", "who = { node = 3 }", 1),
+        ("rot", "who = { node = 3 }", 1),
     ] {
         let report = run(&twelve(&format!("[[fault]]\nat_s = 5\nfor_s = 20\nwhat = \"{what}\"\n{rest}\n")), 4);
         clean(&report);

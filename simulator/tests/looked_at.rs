@@ -1,4 +1,6 @@
 //! Somebody looks on while a run goes on: it stays the same run, what is seen is what was measured, and whoever leaves ends it.
+mod common;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use bocage_protocol::node::Node;
@@ -8,33 +10,7 @@ use bocage_simulator::{
     run,
     scene::{Condition, Scene},
 };
-
-/// Four nodes in two countries, one app, a crash and a cut.
-const SMALL: &str = r#"
-name = "small"
-duration_s = 20
-settle_s = 45
-[[population]]
-jurisdiction = "FR"
-operators = 3
-[[population]]
-jurisdiction = "DE"
-[[app]]
-name = "guestbook"
-[workload]
-clients = 2
-think_ms = 300
-[[fault]]
-at_s = 3
-for_s = 12
-what = "power"
-who = { any = 1 }
-[[fault]]
-at_s = 5
-for_s = 4
-what = "cut"
-who = { jurisdiction = "DE" }
-"#;
+use common::small;
 
 /// Looks ten times a second, so often, and keeps what it saw.
 struct Curious {
@@ -81,9 +57,9 @@ fn looked_at(text: &str, looks: usize) -> (Option<Measured>, Vec<Scene>) {
 
 #[test]
 fn a_run_that_is_looked_at_is_the_same_run_and_shows_what_befalls_it() {
-    let (measured, seen) = looked_at(SMALL, usize::MAX);
+    let (measured, seen) = looked_at(&small(""), usize::MAX);
     let measured = measured.unwrap();
-    let plain = run(Experiment::parse(SMALL).unwrap().scenario(), 3);
+    let plain = run(Experiment::parse(&small("")).unwrap().scenario(), 3);
     assert_eq!((&measured.report.trace_hash, measured.report.events), (&plain.trace_hash, plain.events));
     assert!(seen.windows(2).all(|pair| (pair[1].at_s - pair[0].at_s - 0.1).abs() < 1e-6), "none is left out");
     let stood = seen.iter().find_map(|scene| scene.stood_s).unwrap();
@@ -105,7 +81,7 @@ fn a_run_that_is_looked_at_is_the_same_run_and_shows_what_befalls_it() {
 
 #[test]
 fn the_availability_that_is_seen_is_the_one_that_is_measured() {
-    let (measured, seen) = looked_at(SMALL, usize::MAX);
+    let (measured, seen) = looked_at(&small(""), usize::MAX);
     let mut last: BTreeMap<(u64, String), f64> = BTreeMap::new();
     for (ended_s, shares) in seen.iter().flat_map(|scene| &scene.availability) {
         for (law, share) in shares {
@@ -125,9 +101,9 @@ fn the_availability_that_is_seen_is_the_one_that_is_measured() {
 
 #[test]
 fn whoever_leaves_ends_the_run_and_the_one_without_liars_before_it() {
-    let (measured, seen) = looked_at(SMALL, 50);
+    let (measured, seen) = looked_at(&small(""), 50);
     assert!(measured.is_none() && seen.len() == 50);
-    let with_liar = SMALL.to_owned() + "[[liar]]\nwhat = \"silence\"\nwho = { node = 1 }\n";
+    let with_liar = small("[[liar]]\nwhat = \"silence\"\nwho = { node = 1 }\n");
     let experiment = Experiment::parse(&with_liar).unwrap();
     assert!(measure_before::<Node>(experiment.scenario(), 3, &Options::default(), &mut Gone).is_none());
 }

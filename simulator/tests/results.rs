@@ -1,4 +1,6 @@
 //! Results: measuring changes nothing, what is kept is whole, and a sweep that was broken off goes on where it was.
+mod common;
+
 use std::{collections::BTreeMap, fs, num::NonZero, path::Path};
 
 use bocage_protocol::node::Node;
@@ -7,39 +9,7 @@ use bocage_simulator::{
     results::{self, Manifest, ResultsError, Row},
     run, write_report,
 };
-
-/// Four nodes in two countries, one app, a crash and a cut; `more` besides.
-fn small(more: &str) -> String {
-    format!(
-        r#"
-name = "small"
-story = "Four nodes see a crash and a cut."
-duration_s = 20
-settle_s = 45
-[[population]]
-jurisdiction = "FR"
-operators = 3
-[[population]]
-jurisdiction = "DE"
-[[app]]
-name = "guestbook"
-[workload]
-clients = 2
-think_ms = 300
-offer_changes_per_minute = 20
-[[fault]]
-at_s = 3
-for_s = 12
-what = "power"
-who = {{ any = 1 }}
-[[fault]]
-at_s = 5
-for_s = 4
-what = "cut"
-who = {{ jurisdiction = "DE" }}
-{more}"#
-    )
-}
+use common::small;
 
 fn experiment(more: &str) -> Experiment {
     Experiment::parse(&small(more)).unwrap()

@@ -45,6 +45,20 @@ fn a_file_that_is_no_component_is_refused_before_any_node_is_asked() {
 }
 
 #[test]
+fn what_a_daemon_has_compiled_comes_out_or_a_reason_why_it_cannot_be() {
+    let person = Person::new();
+    let compiled = |component: &std::path::Path| {
+        let component = std::fs::File::open(component).unwrap();
+        person.command(&["compile-component"]).stdin(component).output().unwrap()
+    };
+    let code = compiled(&root().join("examples/guestbook/guestbook.wasm"));
+    assert!(code.status.success() && code.stdout.starts_with(b"\x7fELF"), "{code:?}");
+    let cut = compiled(&person.has("cut.wasm", b"\0asm\x0d\0\x01\0\x07"));
+    let why = String::from_utf8_lossy(&cut.stderr).into_owned();
+    assert!(cut.status.code() == Some(1) && cut.stdout.is_empty() && why.contains("unexpected end"), "{cut:?}");
+}
+
+#[test]
 fn the_example_is_sound_as_it_lies_in_the_repository() {
     let person = Person::new();
     let guestbook = root().join("examples/guestbook");

@@ -272,3 +272,25 @@ impl Membership {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_beat_of_four_is_wide_the_first_among_them_and_numbers_only_rise() {
+        let mut tree = Tree { narrow: WIDE_EVERY, ..Tree::default() };
+        // A clock that stands, jumps ahead, is set back, and runs.
+        let walls = [0, 0, 0, 0, 0, 7_001, 3, 3, 8_000, 9_000, 10_000, 11_000];
+        let numbers: Vec<u64> = walls
+            .map(|wall| {
+                let number = tree.next_number(wall);
+                assert!(number >= wall && number > tree.number && number - wall.max(tree.number) <= WIDE_EVERY);
+                tree.number = number;
+                number
+            })
+            .to_vec();
+        let wide: Vec<usize> = (0..numbers.len()).filter(|at| is_wide(numbers[*at])).collect();
+        assert_eq!(wide, [0, 4, 8], "{numbers:?}");
+    }
+}

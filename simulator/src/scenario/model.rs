@@ -54,7 +54,8 @@ pub enum Family {
 
 /// A fit: a scale in seconds and a shape in thousandths, of a Weibull distribution; or a median and a sigma.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Fit {
+pub(crate) struct Fit {
+    family: Family,
     seconds: u64,
     per_mille: u64,
 }
@@ -76,29 +77,21 @@ impl Model {
         }
     }
 
-    /// How long a node stays, in seconds.
-    pub(crate) fn up_s(self, family: Family, rng: &mut Rng) -> u64 {
-        self.fits(family)[0].draw(family, rng)
-    }
-
-    /// How long it stays away, in seconds.
-    pub(crate) fn down_s(self, family: Family, rng: &mut Rng) -> u64 {
-        self.fits(family)[1].draw(family, rng)
-    }
-
-    fn fits(self, family: Family) -> [Fit; 2] {
-        let family = if family == Family::Weibull { "weibull" } else { "lognormal" };
+    /// How long a node stays, and how long it stays away.
+    pub(crate) fn fits(self, family: Family) -> [Fit; 2] {
+        let name = if family == Family::Weibull { "weibull" } else { "lognormal" };
         let rows = TABLE.lines().map(|line| line.split(',').collect::<Vec<_>>());
-        let row = rows.into_iter().find(|row| row[0] == self.name() && row[1] == family);
+        let row = rows.into_iter().find(|row| row[0] == self.name() && row[1] == name);
         let row = row.expect("the table that ships has every model");
         let number = |cell: usize| row[cell].parse().expect("the table that ships holds numbers");
-        [Fit { per_mille: number(2), seconds: number(3) }, Fit { per_mille: number(4), seconds: number(5) }]
+        [2, 4].map(|first| Fit { family, per_mille: number(first), seconds: number(first + 1) })
     }
 }
 
 impl Fit {
-    fn draw(self, family: Family, rng: &mut Rng) -> u64 {
-        match family {
+    /// So many seconds.
+    pub(crate) fn draw(self, rng: &mut Rng) -> u64 {
+        match self.family {
             Family::Weibull => chance::weibull(rng.next(), self.per_mille, self.seconds),
             Family::Lognormal => chance::lognormal(rng, self.seconds, self.per_mille),
         }
@@ -137,10 +130,8 @@ mod tests {
     fn callers_stay_and_stay_away_about_as_long_as_they_did() {
         // The exponential fits of the same trace say 16.27 and 14.31 hours on the average.
         let mut rng = Seed([9; 32]).rng();
-        let mut mean = |draw: fn(Model, Family, &mut Rng) -> u64| {
-            (0..20_000).map(|_| draw(Model::Skype, Family::Weibull, &mut rng)).sum::<u64>() / 20_000
-        };
-        let hours = [mean(Model::up_s), mean(Model::down_s)].map(|seconds| seconds / 360);
+        let mut mean = |fit: Fit| (0..20_000).map(|_| fit.draw(&mut rng)).sum::<u64>() / 20_000;
+        let hours = Model::Skype.fits(Family::Weibull).map(|fit| mean(fit) / 360);
         assert!(hours[0].abs_diff(163) < 20 && hours[1].abs_diff(143) < 20, "tenths of hours: {hours:?}");
     }
 }

@@ -59,12 +59,13 @@ impl<D: Daemon> World<D> {
         let duration = self.scenario.duration_s * SECOND;
         self.shown.push(FaultShown { what: What::Power, at_s: 0, touched: 0 });
         let stream = self.seed.split("churn").split(model.name());
+        let [stays, stays_away] = model.fits(churn.family);
         for node in 0..u32::try_from(self.hosts.len()).expect("nodes are fewer than numbers") {
             let mut rng = stream.split_for("node", &node.to_be_bytes()).rng();
             let mut at = 0;
             loop {
-                let up = model.up_s(churn.family, &mut rng) * SECOND / churn.faster.max(1);
-                let down = model.down_s(churn.family, &mut rng) * SECOND / churn.faster.max(1);
+                let up = stays.draw(&mut rng) * SECOND / churn.faster.max(1);
+                let down = stays_away.draw(&mut rng) * SECOND / churn.faster.max(1);
                 let whole_site = rng.chance(churn.whole_site_per_mille);
                 at += up.max(SECOND);
                 if at >= duration {

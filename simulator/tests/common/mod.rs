@@ -29,6 +29,39 @@ pub(crate) fn twelve(more: &str) -> Scenario {
     Scenario::parse(&text).unwrap()
 }
 
+/// Four nodes in two countries, one app, a crash and a cut; `more` besides.
+pub(crate) fn small(more: &str) -> String {
+    format!(
+        r#"
+name = "small"
+story = "Four nodes see a crash and a cut."
+duration_s = 20
+settle_s = 45
+[[population]]
+jurisdiction = "FR"
+operators = 3
+[[population]]
+jurisdiction = "DE"
+[[app]]
+name = "guestbook"
+[workload]
+clients = 2
+think_ms = 300
+offer_changes_per_minute = 20
+[[fault]]
+at_s = 3
+for_s = 12
+what = "power"
+who = {{ any = 1 }}
+[[fault]]
+at_s = 5
+for_s = 4
+what = "cut"
+who = {{ jurisdiction = "DE" }}
+{more}"#
+    )
+}
+
 pub(crate) fn violates(report: &Report, property: Property) -> bool {
     report.violations.iter().any(|violation| violation.property == property)
 }

@@ -21,7 +21,7 @@ use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use super::{
     OpenError, WasmConfig,
     cache::Cache,
-    compiler::{Compiler, words},
+    compiler::{Compiler, blocking, words},
     engine,
     guest::Guest,
     imports,
@@ -132,14 +132,6 @@ fn read(content: ContentHash, source: Source) -> Result<Bytes, StartError> {
         return Err(StartError::Bytes(format!("what lies under {content} is something else")));
     }
     Ok(bytes)
-}
-
-/// On a thread that may wait for the disk.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, StartError> + Send + 'static,
-) -> Result<T, StartError> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|panicked| Err(StartError::Compile(format!("the compiler failed: {panicked}"))))
 }
 
 fn mismatch(error: &wasmtime::Error) -> StartError {

@@ -24,7 +24,7 @@ use super::{WasmConfig, engine};
 use crate::runtime::StartError;
 
 /// A component that compiles for longer is refused.
-pub const COMPILE_MAX: Duration = Duration::from_mins(2);
+const COMPILE_MAX: Duration = Duration::from_mins(2);
 /// Memory that a compiler's process may take. The allocator reserves one of these at its start.
 const COMPILER_BYTES_MAX: u64 = 4 << 30;
 /// Compiled code that is taken from it; of its complaint, so much.
@@ -52,8 +52,7 @@ impl Compiler {
         match self {
             Self::Here => {
                 let engine = engine.clone();
-                let made = tokio::task::spawn_blocking(move || engine.precompile_component(&component));
-                made.await.map_err(|panicked| failed(&panicked))?.map_err(|error| words(&error))
+                blocking(move || engine.precompile_component(&component).map_err(|error| words(&error))).await
             }
             Self::Process { program, arguments } => {
                 let mut command = Command::new(program);
@@ -66,6 +65,13 @@ impl Compiler {
 
 pub(super) fn words(error: &wasmtime::Error) -> StartError {
     StartError::Compile(format!("{error:#}"))
+}
+
+/// On a thread that may compute for long, or wait for the disk.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StartError> + Send + 'static,
+) -> Result<T, StartError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|panicked| Err(failed(&panicked)))
 }
 
 fn failed(why: &dyn std::fmt::Display) -> StartError {

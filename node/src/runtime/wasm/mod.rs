@@ -43,7 +43,7 @@ use tokio::{
 use self::{app::App, code::Code, guest::Guest, keyvalue::Session, outbound::Gate, request::Held, ticker::Ticker};
 use super::{LogSink, RequestContext, Rested, RunError, Source, StartError, State};
 
-pub use compiler::{COMPILE_MAX, Compiler, compile};
+pub use compiler::{Compiler, compile};
 pub use config::WasmConfig;
 pub use outbound::{
     Addresses, Connecting, Network, OUTBOUND_MAX, OUTBOUND_PER_INSTANCE_MAX, OwnAddress, SystemNetwork,
