@@ -315,6 +315,8 @@ mod tests {
     #[test]
     fn rot_changes_some_bytes_behind_the_head_of_a_segment() {
         let mut blocks = with_segment();
+        run(&mut blocks, &write(0, &[0; 8_192]));
+        run(&mut blocks, &Output::Sync { op: BlockOp(3), segment: SEGMENT });
         blocks.rot(&mut Seed([3; 32]).rng());
         let durable = &blocks.segments[&SEGMENT].durable;
         let rotten: Vec<usize> = (0..durable.len()).filter(|at| durable[*at] != 0).collect();
