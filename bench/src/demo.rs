@@ -162,7 +162,11 @@ fn run(binary: &Path, home: &Path, args: &[&str]) -> anyhow::Result<Value> {
 }
 
 fn command(binary: &Path, home: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new(binary);
+    typed(Command::new(binary), home, args)
+}
+
+/// A verb, as somebody types it whose home this is, with its document as JSON.
+pub(crate) fn typed(mut command: Command, home: &Path, args: &[&str]) -> Command {
     command.args(args).args(["--output", "json"]).stdin(Stdio::null()).env("HOME", home);
     for (name, folder) in [("XDG_CONFIG_HOME", "config"), ("XDG_CACHE_HOME", "cache"), ("XDG_DATA_HOME", "data")] {
         command.env(name, home.join(folder));

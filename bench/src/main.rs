@@ -15,6 +15,7 @@ mod restart;
 mod deploy;
 mod idle;
 mod fire;
+mod cut;
 mod sleeping;
 mod linear;
 mod random;
@@ -23,7 +24,7 @@ mod join;
 mod flood;
 mod table;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
@@ -69,6 +70,12 @@ enum What {
         #[arg(long, default_value_t = 100, value_name = "N")]
         apps: usize,
     },
+    /// One of three countries is cut off from the others: nine machines in network namespaces with emulated links
+    Cut {
+        /// It lasts so long
+        #[arg(long, default_value_t = 60, value_name = "N")]
+        for_s: u64,
+    },
     /// Cells that nobody uses
     Sleeping {
         /// How many
@@ -81,7 +88,7 @@ enum What {
         #[arg(long, default_value_t = 60, value_name = "N")]
         seconds: u64,
     },
-    /// All of them but linearizability, the fire, the sleeping cells and the flood
+    /// All of them but linearizability, the fire, the cut, the sleeping cells and the flood
     All,
     /// Floods on every port while clients use the app
     Flood {
@@ -148,6 +155,9 @@ async fn main() -> anyhow::Result<ExitCode> {
     }
     if let What::Linearizability { seconds } = args.what {
         figures.extend(linear::measure(&bocage, args.runs, seconds)?);
+    }
+    if let What::Cut { for_s } = args.what {
+        figures.extend(cut::measure(&bocage, args.runs, Duration::from_secs(for_s))?);
     }
     if let What::Sleeping { cells } = args.what {
         figures.extend(sleeping::measure(&bocage, cells).await?);

@@ -8,9 +8,11 @@
 use std::{
     io::Write as _,
     path::Path,
-    process::{Child, Command, Output, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
+    process::{Child, Command, Stdio},
+    sync::Arc,
 };
+
+use bocage_links::{LinksError, Namespace};
 
 /// How a router translates. Both drop what comes unasked from outside, as home routers do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,19 +26,18 @@ pub(crate) enum Nat {
 /// A machine in it.
 #[derive(Clone, Debug)]
 pub(crate) struct Host {
-    namespace: String,
+    namespace: Arc<Namespace>,
     /// Its own address.
     pub(crate) ip: String,
 }
 
-/// Gone with everything in it when dropped.
+/// Gone when dropped; each host goes when its hoster does.
 pub(crate) struct Internet {
-    name: String,
-    namespaces: Vec<String>,
+    /// Where the bridge is.
+    net: Namespace,
+    routers: Vec<Namespace>,
     hosts: u8,
 }
-
-static COUNT: AtomicU32 = AtomicU32::new(0);
 
 const HOW: &str = "This test makes network namespaces with NAT. It needs root (or CAP_NET_ADMIN and CAP_SYS_ADMIN), iproute2 \
                    and nftables: run it as root after `apt-get install -y iproute2 nftables`";
@@ -48,27 +49,17 @@ impl Internet {
             // `ip` knows no --version but is there.
             assert!(found.is_ok(), "{tool} is not installed. {HOW}");
         }
-        let name = format!("bcg{}x{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let mut this = Self { name, namespaces: Vec::new(), hosts: 0 };
-        let net = this.namespace("net");
-        ip(&["-n", &net, "link", "add", "bridge0", "type", "bridge"]);
-        ip(&["-n", &net, "link", "set", "bridge0", "up"]);
-        this
-    }
-
-    fn namespace(&mut self, of: &str) -> String {
-        let namespace = format!("{}-{of}", self.name);
-        ip(&["netns", "add", &namespace]);
-        self.namespaces.push(namespace.clone());
-        ip(&["-n", &namespace, "link", "set", "lo", "up"]);
-        namespace
+        let net = made(Namespace::new("net"));
+        ip(&["-n", net.name(), "link", "add", "bridge0", "type", "bridge"]);
+        ip(&["-n", net.name(), "link", "set", "bridge0", "up"]);
+        Self { net, routers: Vec::new(), hosts: 0 }
     }
 
     /// A cable from a namespace to the bridge.
-    fn connect(&self, namespace: &str, device: &str, number: u8) -> String {
-        let (net, end) = (format!("{}-net", self.name), format!("p{number}"));
-        ip(&["link", "add", device, "netns", namespace, "type", "veth", "peer", "name", &end, "netns", &net]);
-        ip(&["-n", &net, "link", "set", &end, "master", "bridge0", "up"]);
+    fn connect(&self, namespace: &Namespace, device: &str, number: u8) -> String {
+        let (net, end, namespace) = (self.net.name(), format!("p{number}"), namespace.name());
+        ip(&["link", "add", device, "netns", namespace, "type", "veth", "peer", "name", &end, "netns", net]);
+        ip(&["-n", net, "link", "set", &end, "master", "bridge0", "up"]);
         let public = format!("198.51.100.{number}");
         ip(&["-n", namespace, "addr", "add", &format!("{public}/24"), "dev", device]);
         ip(&["-n", namespace, "link", "set", device, "up"]);
@@ -78,24 +69,25 @@ impl Internet {
     /// A machine with a public address.
     pub(crate) fn public(&mut self, name: &str) -> Host {
         self.hosts += 1;
-        let namespace = self.namespace(name);
+        let namespace = made(Namespace::new(name));
         let ip = self.connect(&namespace, "eth0", self.hosts);
-        Host { namespace, ip }
+        Host { namespace: Arc::new(namespace), ip }
     }
 
     /// A machine behind a router of its own.
     pub(crate) fn at_home(&mut self, name: &str, nat: Nat) -> Host {
         self.hosts += 1;
         let number = self.hosts;
-        let (router, namespace) = (self.namespace(&format!("{name}-router")), self.namespace(name));
+        let (router, host) = (made(Namespace::new(&format!("{name}-router"))), made(Namespace::new(name)));
         self.connect(&router, "wan", number);
-        ip(&["link", "add", "lan", "netns", &router, "type", "veth", "peer", "name", "eth0", "netns", &namespace]);
+        let (lan, namespace) = (router.name(), host.name());
+        ip(&["link", "add", "lan", "netns", lan, "type", "veth", "peer", "name", "eth0", "netns", namespace]);
         let (gateway, address) = (format!("192.168.{number}.1"), format!("192.168.{number}.2"));
-        ip(&["-n", &router, "addr", "add", &format!("{gateway}/24"), "dev", "lan"]);
-        ip(&["-n", &router, "link", "set", "lan", "up"]);
-        ip(&["-n", &namespace, "addr", "add", &format!("{address}/24"), "dev", "eth0"]);
-        ip(&["-n", &namespace, "link", "set", "eth0", "up"]);
-        ip(&["-n", &namespace, "route", "add", "default", "via", &gateway]);
+        ip(&["-n", lan, "addr", "add", &format!("{gateway}/24"), "dev", "lan"]);
+        ip(&["-n", lan, "link", "set", "lan", "up"]);
+        ip(&["-n", namespace, "addr", "add", &format!("{address}/24"), "dev", "eth0"]);
+        ip(&["-n", namespace, "link", "set", "eth0", "up"]);
+        ip(&["-n", namespace, "route", "add", "default", "via", &gateway]);
         let ports = match nat {
             Nat::Steady => "",
             Nat::Shifting => " random,fully-random",
@@ -109,24 +101,15 @@ impl Internet {
         );
         run_in(&router, &["sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"], "");
         run_in(&router, &["nft", "-f", "-"], &rules);
-        Host { namespace, ip: address }
-    }
-}
-
-impl Drop for Internet {
-    fn drop(&mut self) {
-        for namespace in self.namespaces.iter().rev() {
-            let _ = Command::new("ip").args(["netns", "del", namespace]).output();
-        }
+        self.routers.push(router);
+        Host { namespace: Arc::new(host), ip: address }
     }
 }
 
 impl Host {
     /// A program on this machine.
     pub(crate) fn command(&self, program: &str) -> Command {
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.namespace, program]).stdin(Stdio::null());
-        command
+        self.namespace.command(program)
     }
 
     /// A request to a program on this machine: status and who answered.
@@ -175,20 +158,19 @@ impl Drop for Daemon {
 }
 
 fn ip(args: &[&str]) {
-    let output = Command::new("ip").args(args).output().expect("ip runs");
-    expect(&output, &format!("ip {}", args.join(" ")));
+    made(bocage_links::ip(args));
 }
 
-fn run_in(namespace: &str, args: &[&str], input: &str) {
-    let mut command = Command::new("ip");
-    command.args(["netns", "exec", namespace]).args(args);
-    let mut child =
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("ip runs");
+fn made<T>(made: Result<T, LinksError>) -> T {
+    made.unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn run_in(namespace: &Namespace, args: &[&str], input: &str) {
+    let mut command = namespace.command(args[0]);
+    let command = command.args(&args[1..]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("ip runs");
     child.stdin.take().expect("it has one").write_all(input.as_bytes()).expect("it reads");
-    expect(&child.wait_with_output().expect("it ends"), &args.join(" "));
-}
-
-fn expect(output: &Output, what: &str) {
+    let output = child.wait_with_output().expect("it ends");
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{what}: {said}\n{HOW}");
+    assert!(output.status.success(), "{}: {said}\n{HOW}", args.join(" "));
 }
