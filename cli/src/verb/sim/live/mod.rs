@@ -1,0 +1,90 @@
+//! `bocage sim live`: a run as a map in the browser, while it goes on.
+mod hub;
+mod onlooker;
+mod serve;
+
+use std::{net::Ipv4Addr, path::PathBuf, process::ExitCode, sync::Arc};
+
+use bocage_protocol::node::Node;
+use bocage_simulator::{Experiment, Options, measure_before};
+use clap::Args;
+use serde::Serialize;
+use tokio::{net::TcpListener, signal, task};
+
+use super::wrong;
+use crate::{
+    failure::{Exit, Failure},
+    invocation::Invocation,
+    say,
+    verb::wait,
+};
+use hub::{About, Hub, Speed};
+use onlooker::Onlooker;
+
+/// Serves one page on this machine only: nodes by jurisdiction and site, links, leaders, faults and what clients get. The run
+/// begins when the page is opened and is the run of `sim run`, event by event. The page stays until Ctrl-C.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  bocage sim live simulator/scenarios/cut.toml --seed 1 --speed 20
+
+Exit codes: those of sim run; 130 if it was interrupted before its end.")]
+pub(crate) struct Live {
+    /// What to simulate
+    #[arg(value_name = "SCENARIO.toml")]
+    scenario: PathBuf,
+    /// All randomness comes from it
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    seed: u64,
+    /// Serve the page on this port [default: a free one]
+    #[arg(long, default_value_t = 0, hide_default_value = true, value_name = "PORT")]
+    port: u16,
+    /// Simulated seconds in one second, or max: as fast as it goes
+    #[arg(long, default_value = "10", value_name = "X")]
+    speed: Speed,
+}
+
+#[derive(Serialize)]
+struct Served {
+    url: String,
+}
+
+impl Live {
+    pub(crate) fn run(self, at: &Invocation) -> Result<ExitCode, Failure> {
+        let experiment = Experiment::load(&self.scenario).map_err(|error| wrong(&self.scenario, &error))?;
+        wait(self.serve(at, experiment))
+    }
+
+    async fn serve(self, at: &Invocation, experiment: Experiment) -> Result<ExitCode, Failure> {
+        let Self { seed, port, speed, .. } = self;
+        let unserved =
+            |error: std::io::Error| Failure::io(format_args!("port {port} of this machine cannot be served"), &error);
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(unserved)?;
+        let url = format!("http://{}/", listener.local_addr().map_err(unserved)?);
+        let hub = Arc::new(Hub::new(About::of(experiment.scenario(), seed), speed));
+        let page = axum::serve(listener, serve::router(Arc::clone(&hub)));
+        let page = task::spawn(page.into_future());
+        at.say.step(format!("{} with seed {seed}; it begins when the page is opened", experiment.scenario().name));
+        at.say.result(&Served { url }, |served| format!("{}\n", served.url));
+        let mut onlooker = Onlooker::new(Arc::clone(&hub));
+        let mut run = task::spawn_blocking(move || {
+            measure_before::<Node>(experiment.scenario(), seed, &Options::default(), &mut onlooker)
+        });
+        let measured = tokio::select! {
+            done = &mut run => done,
+            _ = signal::ctrl_c() => {
+                hub.leave();
+                run.await
+            }
+        };
+        let measured = measured.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+        let Some(measured) = measured else { return Ok(Exit::Interrupted.into()) };
+        let report = measured.report;
+        hub.end(&report);
+        say::to_stdout(&if at.say.is_json() { report.to_json() + "\n" } else { report.to_text() });
+        at.say.step("the run is over; the page stays until Ctrl-C");
+        // Without signals from the system nobody could end it, so it ends by itself.
+        let _ = signal::ctrl_c().await;
+        page.abort();
+        Ok(ExitCode::from(report.exit_code()))
+    }
+}
