@@ -4,7 +4,7 @@ mod common;
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpStream,
-    process::{Child, Stdio},
+    process::{Child, Command, Stdio},
     time::Duration,
 };
 
@@ -77,6 +77,15 @@ impl Live {
         answer
     }
 
+    /// Ctrl-C; what the process then comes to.
+    fn is_interrupted(mut self) -> (Option<i32>, String) {
+        let done = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status().unwrap();
+        assert!(done.success());
+        let mut rest = String::new();
+        self.out.read_to_string(&mut rest).unwrap();
+        (self.child.wait().unwrap().code(), rest)
+    }
+
     fn events(&self) -> Events {
         Events(self.asks("GET /events", &self.address, ""))
     }
@@ -114,18 +123,33 @@ fn the_page_needs_nothing_else_and_its_events_end_with_the_hash_of_the_same_run_
     for outside in ["src=", "href=", "@import", "url(", "https://", "http://"] {
         assert!(!page.contains(outside), "{outside} leads out of the page");
     }
-    let told: Vec<(String, Value)> = live.events().take_while(|(name, _)| name != "end").collect();
-    let (mut late, mut conditions) = (live.events(), String::new());
-    assert_eq!((told[0].0.as_str(), &told[0].1["story"]), ("about", &"Three nodes, one crash.".into()));
-    for (name, data) in &told {
+    // Step by step no scene is missed, however slow the reader.
+    live.answers("POST /pace", &live.address, r#"{"do":"pause"}"#);
+    let (mut events, mut all_were_up, mut crashed, mut scenes) = (live.events(), false, false, 0);
+    let (name, about) = events.next().unwrap();
+    assert_eq!((name.as_str(), &about["story"]), ("about", &"Three nodes, one crash.".into()));
+    while !crashed {
+        let (name, data) = events.next().unwrap();
         match name.as_str() {
-            "places" => assert_eq!(data.as_array().unwrap().len(), 3),
-            "scene" => conditions.push_str(data["conditions"].as_str().unwrap()),
+            "places" => {
+                assert_eq!(data["nodes"].as_array().unwrap().len(), 3);
+                assert_eq!(data["areas"], serde_json::json!([{ "jurisdiction": "FR", "city": null }]));
+            }
+            "scene" => {
+                // Before they start they are down as well.
+                let conditions = data["conditions"].as_str().unwrap();
+                crashed = all_were_up && conditions == "udu";
+                all_were_up |= conditions == "uuu";
+                scenes += 1;
+                assert!(scenes < 60, "no crash was seen");
+                live.answers("POST /pace", &live.address, r#"{"do":"step"}"#);
+            }
             _ => {}
         }
     }
-    assert!(told.iter().filter(|(name, _)| name == "scene").count() > 3);
-    assert!(conditions.contains('d') && conditions.contains('u'), "a crash was seen: {conditions}");
+    live.answers("POST /pace", &live.address, r#"{"do":"go"}"#);
+    assert!(events.any(|(name, _)| name == "end"));
+    let mut late = live.events();
     let end = late.find(|(name, _)| name == "end").unwrap().1;
     assert_eq!((&end["trace_hash"], &end["exit_code"]), (&unseen["trace_hash"], &0.into()));
     let mut report = String::new();
@@ -133,6 +157,7 @@ fn the_page_needs_nothing_else_and_its_events_end_with_the_hash_of_the_same_run_
         assert!(live.out.read_line(&mut report).unwrap() > 0, "{report}");
     }
     assert!(report.contains(unseen["trace_hash"].as_str().unwrap()), "{report}");
+    assert_eq!(live.is_interrupted().0, Some(0), "the run's own end, once nobody wants its page any more");
 }
 
 #[test]
@@ -149,8 +174,36 @@ fn a_paused_run_stands_still_and_goes_a_step_at_a_time() {
         let at = scenes.next().unwrap();
         assert!((at - first - f64::from(step)).abs() < 1e-6, "from {first} to {at} in {step} steps");
     }
+    drop(scenes);
+    let again = live.events().find(|(name, _)| name == "scene").unwrap().1;
+    assert!((again["at_s"].as_f64().unwrap() - first - 3.0).abs() < 1e-6, "who comes back finds it where it stood");
     let refused = live.answers("POST /pace", &live.address, r#"{"do":"speed","speed":-1.0}"#);
     assert!(refused.starts_with("HTTP/1.1 422"), "{refused}");
+}
+
+#[test]
+fn a_run_that_is_interrupted_leaves_nothing_behind_that_looks_like_a_result() {
+    let person = Person::new();
+    person.has("lab.toml", LAB);
+    let live = Live::begins(&person, "0.5");
+    assert!(live.events().any(|(name, _)| name == "scene"));
+    assert_eq!(live.is_interrupted(), (Some(130), String::new()));
+    // Not even begun.
+    assert_eq!(Live::begins(&person, "max").is_interrupted(), (Some(130), String::new()));
+}
+
+#[test]
+fn what_a_scenario_says_is_told_as_text_and_stands_in_no_page() {
+    let person = Person::new();
+    person.has("lab.toml", LAB.replace("Three nodes, one crash.", "<script>alert(1)</script>"));
+    let live = Live::begins(&person, "1");
+    let page = live.answers("GET /", &live.address, "");
+    assert!(!page.contains("alert") && !page.contains("innerHTML") && !page.contains("insertAdjacent"), "{page}");
+    let nonce = page.split_once("<script nonce=\"").unwrap().1.split_once('"').unwrap().0;
+    assert!(nonce.len() == 32 && page.contains(&format!("script-src 'nonce-{nonce}'")), "{page}");
+    assert_eq!(page.matches("<script").count(), 1);
+    let about = live.events().next().unwrap();
+    assert_eq!((about.0.as_str(), &about.1["story"]), ("about", &"<script>alert(1)</script>".into()));
 }
 
 #[test]
@@ -174,6 +227,6 @@ fn what_cannot_be_served_is_said() {
     said.failed(2, &["from 0.01 to 100000, or max"]);
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
-    person.types(&["sim", "live", "lab.toml", "--port", &port]).failed(1, &["cannot be served"]);
+    person.types(&["sim", "live", "lab.toml", "--port", &port]).failed(1, &["cannot be served", "name another"]);
     person.types(&["sim", "live", "nowhere.toml"]).failed(2, &["cannot read the scenario nowhere.toml"]);
 }

@@ -1,6 +1,8 @@
 //! `bocage sim live`: a run as a map in the browser, while it goes on.
+mod pace;
 mod hub;
 mod onlooker;
+mod reader;
 mod serve;
 
 use std::{net::Ipv4Addr, path::PathBuf, process::ExitCode, sync::Arc};
@@ -9,7 +11,11 @@ use bocage_protocol::node::Node;
 use bocage_simulator::{Experiment, Options, measure_before};
 use clap::Args;
 use serde::Serialize;
-use tokio::{net::TcpListener, signal, task};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    task,
+};
 
 use super::wrong;
 use crate::{
@@ -18,8 +24,9 @@ use crate::{
     say,
     verb::wait,
 };
-use hub::{About, Hub, Speed};
+use hub::{About, Hub};
 use onlooker::Onlooker;
+use pace::Speed;
 
 /// Serves one page on this machine only: nodes by jurisdiction and site, links, leaders, faults and what clients get. The run
 /// begins when the page is opened and is the run of `sim run`, event by event. The page stays until Ctrl-C.
@@ -56,8 +63,13 @@ impl Live {
 
     async fn serve(self, at: &Invocation, experiment: Experiment) -> Result<ExitCode, Failure> {
         let Self { seed, port, speed, .. } = self;
-        let unserved =
-            |error: std::io::Error| Failure::io(format_args!("port {port} of this machine cannot be served"), &error);
+        // Heard from now on, whatever is done just then.
+        let interrupted = signal(SignalKind::interrupt());
+        let mut interrupted = interrupted.map_err(|error| Failure::io("signals", &error))?;
+        let unserved = |error: std::io::Error| {
+            Failure::io(format_args!("port {port} of this machine cannot be served"), &error)
+                .next("name another with --port, or none for a free one")
+        };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(unserved)?;
         let url = format!("http://{}/", listener.local_addr().map_err(unserved)?);
         let hub = Arc::new(Hub::new(About::of(experiment.scenario(), seed), speed));
@@ -69,21 +81,26 @@ impl Live {
         let mut run = task::spawn_blocking(move || {
             measure_before::<Node>(experiment.scenario(), seed, &Options::default(), &mut onlooker)
         });
-        let measured = tokio::select! {
-            done = &mut run => done,
-            _ = signal::ctrl_c() => {
+        let ended = tokio::select! {
+            ended = &mut run => ended,
+            _ = interrupted.recv() => {
                 hub.leave();
-                run.await
+                tokio::select! {
+                    ended = &mut run => ended,
+                    // A large mesh that is being founded leaves only once it stands: who asks twice does not wait for it.
+                    _ = interrupted.recv() => std::process::exit(Exit::Interrupted as i32),
+                }
             }
         };
-        let measured = measured.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
-        let Some(measured) = measured else { return Ok(Exit::Interrupted.into()) };
+        let measured = ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+        let Some(measured) = measured else {
+            return Err(Failure::new(Exit::Interrupted, "interrupted", "the run was left before its end"));
+        };
         let report = measured.report;
         hub.end(&report);
         say::to_stdout(&if at.say.is_json() { report.to_json() + "\n" } else { report.to_text() });
         at.say.step("the run is over; the page stays until Ctrl-C");
-        // Without signals from the system nobody could end it, so it ends by itself.
-        let _ = signal::ctrl_c().await;
+        interrupted.recv().await;
         page.abort();
         Ok(ExitCode::from(report.exit_code()))
     }

@@ -11,35 +11,40 @@ use super::hub::Hub;
 /// So many scenes a second are enough for the eye.
 const SCENES_PER_S: f64 = 5.0;
 
-/// No scene is further from the next one, so that none of the intervals in them is missed.
+/// No scene is further from the next one, unless some between them are left out.
 const APART_S_MAX: f64 = 5.0;
 
 /// Nor nearer: to make one takes time.
 const APART_S_MIN: f64 = 0.02;
 
-/// As fast as it goes, this much is left out between two scenes that would follow upon each other too soon.
-const LEFT_OUT_MAX: u32 = 15;
+/// A scene that would follow so soon upon another is left out: to make it costs more than it shows.
+const SOON: Duration = Duration::from_millis(100);
+
+/// But no more of the run than this, or intervals of availability would be missed.
+const LEFT_OUT_S_MAX: f64 = 15.0;
 
 /// See the module.
 pub(super) struct Onlooker {
     hub: Arc<Hub>,
     shown_at: Option<Instant>,
-    left_out: u32,
-    /// From when on it goes at this pace, in our time and in that of the run.
+    /// So much of the run since then.
+    left_out_s: f64,
+    /// From when on it goes at this pace, by the changes before it, in our time and in that of the run.
     since: Option<(u64, Instant, f64)>,
 }
 
 impl Onlooker {
     pub(super) const fn new(hub: Arc<Hub>) -> Self {
-        Self { hub, shown_at: None, left_out: 0, since: None }
+        Self { hub, shown_at: None, left_out_s: 0.0, since: None }
     }
 
     /// Whether to leave this moment out: nobody could see it.
     fn leaves_out(&mut self) -> bool {
-        let pace = self.hub.shown().pace;
-        let soon = self.shown_at.is_some_and(|shown| shown.elapsed().as_secs_f64() < 1.0 / SCENES_PER_S);
-        let leaves_out = soon && !pace.paused && pace.speed.per_second().is_none() && self.left_out < LEFT_OUT_MAX;
-        self.left_out = if leaves_out { self.left_out + 1 } else { 0 };
+        let soon = self.shown_at.is_some_and(|shown| shown.elapsed() < SOON);
+        let paused = self.hub.shown().pace.paused;
+        let left_out_s = self.left_out_s + self.every().as_secs_f64();
+        let leaves_out = soon && !paused && left_out_s <= LEFT_OUT_S_MAX;
+        self.left_out_s = if leaves_out { left_out_s } else { 0.0 };
         leaves_out
     }
 
@@ -49,21 +54,16 @@ impl Onlooker {
         let mut shown = hub.shown();
         while !shown.leaving {
             let waits = hub.asked();
-            if !shown.viewed {
-                shown = waits.wait(shown).unwrap_or_else(PoisonError::into_inner);
+            if shown.viewed && !shown.pace.paused {
+                let Some(left) = self.left(shown.pace.changes, shown.pace.speed.per_second(), at_s) else { return };
+                shown = waits.wait_timeout(shown, left).unwrap_or_else(PoisonError::into_inner).0;
                 continue;
             }
-            if shown.pace.paused {
-                self.since = None;
-                if shown.steps > 0 {
-                    shown.steps -= 1;
-                    return;
-                }
-                shown = waits.wait(shown).unwrap_or_else(PoisonError::into_inner);
-                continue;
+            self.since = None;
+            if shown.viewed && std::mem::take(&mut shown.pace.steps) {
+                return;
             }
-            let Some(left) = self.left(shown.pace.changes, shown.pace.speed.per_second(), at_s) else { return };
-            shown = waits.wait_timeout(shown, left).unwrap_or_else(PoisonError::into_inner).0;
+            shown = waits.wait(shown).unwrap_or_else(PoisonError::into_inner);
         }
     }
 

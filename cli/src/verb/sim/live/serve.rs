@@ -12,20 +12,22 @@ use axum::{
     },
     routing::{get, post},
 };
-use futures::{Stream, stream};
+use data_encoding::HEXLOWER;
+use futures::stream;
 
-use super::hub::{Asked, Hub, Reader};
+use super::{
+    hub::Hub,
+    pace::Asked,
+    reader::{PAGES_MAX, Reader},
+};
 
 /// One file that needs nothing else.
 const PAGE: &str = include_str!("page.html");
 
-/// What the page may do: nothing but what stands in it, and asking us.
-const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; \
-                      frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
-
 pub(super) fn router(hub: Arc<Hub>) -> Router {
+    let page = Page::new();
     Router::new()
-        .route("/", get(page))
+        .route("/", get(move || async move { page.answer() }))
         .route("/events", get(events))
         .route("/pace", post(pace))
         .layer(middleware::from_fn(only_us))
@@ -43,22 +45,48 @@ async fn only_us(request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
-async fn page() -> Response {
-    let headers = [
-        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
-        (header::CONTENT_SECURITY_POLICY, POLICY),
-        (header::CACHE_CONTROL, "no-store"),
-    ];
-    (headers, PAGE).into_response()
+/// The page, and what a browser may do for it: run the one script that stands in it, and ask us. What a scenario says is text
+/// there; and if it ever were more, it would not know the number that a script must bear.
+#[derive(Clone)]
+struct Page {
+    text: Arc<str>,
+    policy: Arc<str>,
 }
 
-async fn events(State(hub): State<Arc<Hub>>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+impl Page {
+    fn new() -> Self {
+        let mut nonce = [0; 16];
+        getrandom::fill(&mut nonce).expect("the operating system gives randomness");
+        let nonce = HEXLOWER.encode(&nonce);
+        let text = PAGE.replacen("<script>", &format!("<script nonce=\"{nonce}\">"), 1).into();
+        let policy = format!(
+            "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'unsafe-inline'; connect-src 'self'; \
+             frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+        );
+        Self { text, policy: policy.into() }
+    }
+
+    fn answer(&self) -> Response {
+        let headers = [
+            (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+            (header::CONTENT_SECURITY_POLICY, &*self.policy),
+            (header::CACHE_CONTROL, "no-store"),
+        ];
+        (headers, self.text.to_string()).into_response()
+    }
+}
+
+async fn events(State(hub): State<Arc<Hub>>) -> Response {
+    let Some(reader) = Reader::new(Arc::clone(&hub)) else {
+        let what = format!("{PAGES_MAX} pages show this run already: close one\n");
+        return (StatusCode::SERVICE_UNAVAILABLE, what).into_response();
+    };
     hub.view();
-    let told = stream::unfold(Reader::new(hub), |mut reader| async move {
+    let told = stream::unfold(reader, |mut reader| async move {
         let (name, data) = reader.next().await?;
-        Some((Ok(Event::default().event(name).data(&*data)), reader))
+        Some((Ok::<_, Infallible>(Event::default().event(name).data(&*data)), reader))
     });
-    Sse::new(told).keep_alive(KeepAlive::default())
+    Sse::new(told).keep_alive(KeepAlive::default()).into_response()
 }
 
 /// JSON only, which no other site's page can send here unasked.
