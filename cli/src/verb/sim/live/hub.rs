@@ -22,6 +22,8 @@ pub(super) struct About {
     seed: u64,
     duration_s: u64,
     settle_s: u64,
+    /// Of an interval of availability.
+    every_ms: u64,
     /// The mesh starts with so many; whoever replaces one that is gone has a higher number.
     nodes: u64,
     /// Where some lie, the same mesh runs first without them, and nobody sees it.
@@ -36,6 +38,7 @@ impl About {
             seed,
             duration_s: scenario.duration_s,
             settle_s: scenario.settle_s,
+            every_ms: scenario.measure.every_ms,
             nodes: scenario.nodes(),
             liars: !scenario.liar.is_empty(),
         }
