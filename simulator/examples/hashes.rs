@@ -1,6 +1,6 @@
-//! The trace hashes of twenty short runs: the beginning of every scenario in `scenarios/`, and of some small ones of all
-//! kinds of fault. `.ci/run` compares what debug and release builds, one thread and two, runs that are measured and runs that
-//! are not say: `cargo run --release -p bocage-simulator --example hashes -- THREADS (plain|measured)`.
+//! The trace hashes of short runs: the beginning of every scenario in `scenarios/`, and small ones whole, each with another
+//! fault. `.ci/run` compares what one thread and two say, a build with debug assertions and other optimisation, and runs that
+//! are measured, recorded and looked at: `cargo run --release -p bocage-simulator --example hashes -- THREADS (plain|watched)`.
 use std::{
     collections::BTreeMap,
     fs,
@@ -8,10 +8,11 @@ use std::{
     process::ExitCode,
     sync::{Mutex, PoisonError},
     thread,
+    time::Duration,
 };
 
 use bocage_protocol::node::Node;
-use bocage_simulator::{Experiment, Options, Scenario, measure, run_with};
+use bocage_simulator::{Options, Report, Scenario, Spectator, measure_before, run_with, scene::Scene};
 
 /// Four nodes in two countries; a fault follows.
 const SMALL: &str = r#"
@@ -49,7 +50,7 @@ const RUNS_MIN: usize = 20;
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [threads, how] = &arguments[..] else { return usage() };
-    let (Ok(threads @ 1..), "plain" | "measured") = (threads.parse::<usize>(), how.as_str()) else { return usage() };
+    let (Ok(threads @ 1..), "plain" | "watched") = (threads.parse::<usize>(), how.as_str()) else { return usage() };
     let scenarios = scenarios();
     assert!(scenarios.len() >= RUNS_MIN, "{} scenarios are too few", scenarios.len());
     let (next, told) = (Mutex::new(scenarios.iter()), Mutex::new(BTreeMap::new()));
@@ -57,20 +58,20 @@ fn main() -> ExitCode {
         for _ in 0..threads {
             scope.spawn(|| {
                 while let Some((name, scenario)) = { held(&next).next() } {
-                    let line = begun(scenario, how == "measured");
-                    held(&told).insert(name, line);
+                    let report = begun(scenario, how == "watched");
+                    held(&told).insert(name, report);
                 }
             });
         }
     });
-    for (name, line) in held(&told).iter() {
-        println!("{name} {line}");
+    for (name, report) in held(&told).iter() {
+        println!("{name} {} events {}", report.events, report.trace_hash);
     }
     ExitCode::SUCCESS
 }
 
 fn usage() -> ExitCode {
-    eprintln!("a number of threads, then plain or measured, please");
+    eprintln!("a number of threads, then plain or watched, please");
     ExitCode::from(2)
 }
 
@@ -89,8 +90,7 @@ fn scenarios() -> BTreeMap<String, Scenario> {
         .collect();
     for (name, befalls) in BEFALLS {
         let text = format!("name = \"{name}\"{SMALL}{befalls}\n");
-        let experiment = Experiment::parse(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
-        all.insert(name.to_owned(), experiment.scenario().clone());
+        all.insert(name.to_owned(), Scenario::parse(&text).unwrap_or_else(|error| panic!("{name}: {error}")));
     }
     all
 }
@@ -100,15 +100,36 @@ fn load(path: &Path) -> Scenario {
 }
 
 /// How a run begins: small meshes for a minute, large ones for some seconds, which is as many events.
-fn begun(scenario: &Scenario, measured: bool) -> String {
-    let seconds = (240 / scenario.nodes().max(1)).clamp(2, 40);
+fn begun(scenario: &Scenario, watched: bool) -> Report {
+    let seconds = (600 / scenario.nodes().max(1)).clamp(6, 60);
     // With a figure of the mesh without liars, that one is not run first.
     let options =
         Options { until_ns: Some(seconds * 1_000_000_000), quiet_p99_ns: Some(1_000_000_000), ..Options::default() };
-    let report = if measured {
-        measure::<Node>(scenario, 1, &Options { recorded: true, tape: Some(0), ..options }).report
-    } else {
-        run_with::<Node>(scenario, 1, &options).0
-    };
-    format!("{} events {}", report.events, report.trace_hash)
+    if !watched {
+        return run_with::<Node>(scenario, 1, &options).0;
+    }
+    let options = Options { recorded: true, tape: Some(0), ..options };
+    let mut onlooker = Onlooker { scenes: 0 };
+    let measured = measure_before::<Node>(scenario, 1, &options, &mut onlooker).expect("the onlooker stays");
+    assert!(onlooker.scenes > 0, "{}: nothing was seen", scenario.name);
+    measured.report
+}
+
+/// Has a scene made each second.
+struct Onlooker {
+    scenes: u64,
+}
+
+impl Spectator for Onlooker {
+    fn every(&self) -> Duration {
+        Duration::from_secs(1)
+    }
+
+    fn stays(&mut self) -> bool {
+        true
+    }
+
+    fn look(&mut self, scene: &dyn Fn() -> Scene) {
+        self.scenes += u64::from(!scene().conditions.is_empty());
+    }
 }
