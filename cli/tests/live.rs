@@ -182,7 +182,7 @@ fn a_paused_run_stands_still_and_goes_a_step_at_a_time() {
 }
 
 #[test]
-fn a_run_that_ends_at_interrupt_leaves_nothing_behind_that_looks_like_a_result() {
+fn a_run_that_is_interrupted_leaves_nothing_behind_that_looks_like_a_result() {
     let person = Person::new();
     person.has("lab.toml", LAB);
     let live = Live::begins(&person, "0.5");
