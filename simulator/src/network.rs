@@ -233,6 +233,11 @@ impl Network {
         self.cuts.iter().any(|cut| cut.from[node as usize])
     }
 
+    /// The two sides of each cut that cuts now: whether a node stands there, by its number.
+    pub(crate) fn sides_of_cuts(&self) -> impl Iterator<Item = [&[bool]; 2]> {
+        self.cuts.iter().filter(|cut| !cut.pauses).map(|cut| [&*cut.from, &*cut.to])
+    }
+
     /// Whether two nodes can talk now.
     pub(crate) fn linked(&self, a: u32, b: u32) -> bool {
         self.reaches(a, b) && self.reaches(b, a)

@@ -17,8 +17,10 @@ pub struct Scene {
     pub conditions: String,
     /// How many cells each node leads, of those that lead any.
     pub leads: BTreeMap<u32, u32>,
-    /// Links within and between jurisdictions, each with the two.
-    pub links: Vec<(String, String, u32)>,
+    /// Links within and between areas: the two by number, the lower one first, and how many.
+    pub links: Vec<(u32, u32, u32)>,
+    /// Areas between which something is cut just now: the two by number, the lower one first.
+    pub cuts: Vec<(u32, u32)>,
     /// Frames that all nodes sent since the mesh stood.
     pub frames: u64,
     /// The last intervals of measuring that are over: when each ended, and by jurisdiction which share of the attempts that
@@ -28,17 +30,40 @@ pub struct Scene {
     pub faults: Vec<FaultSeen>,
     /// What was violated so far, in words.
     pub violations: Vec<String>,
-    /// Where each node stands, by number.
+    /// Where nodes stand at all, by number. Areas are only ever added.
+    #[serde(skip)]
+    pub areas: Vec<AreaSeen>,
+    /// Where each node stands, by number. Nodes are only ever added.
     #[serde(skip)]
     pub places: Vec<PlaceSeen>,
+}
+
+/// One jurisdiction in one city, or as far as it is in none.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct AreaSeen {
+    /// Which law holds there.
+    pub jurisdiction: String,
+    /// Where it is, if the scenario says so.
+    pub city: Option<CitySeen>,
+}
+
+/// A city on the globe.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct CitySeen {
+    /// As the scenario names it.
+    pub name: String,
+    /// In degrees, north of the equator.
+    pub latitude: f64,
+    /// In degrees, east of Greenwich.
+    pub longitude: f64,
 }
 
 /// Where a node stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PlaceSeen {
-    /// Under which law.
-    pub jurisdiction: String,
-    /// Where, by number.
+    /// In which area, by number.
+    pub area: u32,
+    /// At which site, by number.
     pub site: u32,
     /// Whose.
     pub operator: String,
@@ -55,6 +80,8 @@ pub struct FaultSeen {
     pub until_s: Option<f64>,
     /// Whether it goes on now.
     pub active: bool,
+    /// The areas of those whom it befalls now, as far as the scenario names them or it holds them down.
+    pub areas: Vec<u32>,
 }
 
 /// How a node is; its letter in a scene.

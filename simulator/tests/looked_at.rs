@@ -68,8 +68,12 @@ fn a_run_that_is_looked_at_is_the_same_run_and_shows_what_befalls_it() {
     assert_eq!(count(at(2.0), Condition::Up), 4);
     assert_eq!(count(at(4.0), Condition::Down), 1);
     let cut = at(7.0);
-    let away = cut.places.iter().position(|place| place.jurisdiction == "DE").unwrap();
+    let laws: Vec<&str> = cut.areas.iter().map(|area| area.jurisdiction.as_str()).collect();
+    assert_eq!(laws, ["FR", "DE"]);
+    let away = cut.places.iter().position(|place| place.area == 1).unwrap();
     assert!(["c", "d"].contains(&&cut.conditions[away..=away]), "{cut:?}");
+    assert_eq!((&cut.cuts[..], &cut.faults[1].areas[..]), (&[(0, 1)][..], &[1][..]));
+    assert!(at(2.0).cuts.is_empty() && at(2.0).faults[1].areas.is_empty() && at(12.0).cuts.is_empty());
     let active: Vec<&str> = cut.faults.iter().filter(|fault| fault.active).map(|fault| fault.what).collect();
     assert_eq!(active, ["power", "cut"]);
     assert_eq!((cut.faults[1].at_s, cut.faults[1].until_s), (5.0, Some(9.0)));
@@ -77,6 +81,39 @@ fn a_run_that_is_looked_at_is_the_same_run_and_shows_what_befalls_it() {
     assert_eq!(at(2.0).leads.values().sum::<u32>(), 1, "one cell, one leader");
     assert!(at(21.0).heals && !at(19.0).heals);
     assert!(seen.windows(2).all(|pair| pair[0].frames <= pair[1].frames || pair[0].stood_s.is_none()));
+}
+
+#[test]
+fn who_stands_in_a_city_is_seen_there_and_so_is_what_befalls_it() {
+    let text = r#"
+name = "cities"
+duration_s = 10
+settle_s = 45
+[[population]]
+jurisdiction = "FR"
+cities = ["Strasbourg", "Strasbourg", "Roubaix"]
+sites = 3
+nodes = 3
+[[population]]
+jurisdiction = "FR"
+operators = 2
+[[fault]]
+at_s = 2
+for_s = 4
+what = "fire"
+who = { site = "FR-1/1" }
+"#;
+    let (measured, seen) = looked_at(text, usize::MAX);
+    assert!(measured.is_some());
+    let stood = seen.iter().find_map(|scene| scene.stood_s).unwrap();
+    let burning = seen.iter().find(|scene| scene.at_s >= stood + 3.0).unwrap();
+    let cities: Vec<Option<&str>> =
+        burning.areas.iter().map(|area| area.city.as_ref().map(|city| city.name.as_str())).collect();
+    assert_eq!(cities, [Some("Strasbourg"), Some("Roubaix"), None]);
+    let strasbourg = burning.areas[0].city.as_ref().unwrap();
+    assert!((strasbourg.latitude - 48.6).abs() < 0.1 && (strasbourg.longitude - 7.75).abs() < 0.1, "{strasbourg:?}");
+    assert_eq!(burning.places.iter().map(|place| place.area).collect::<Vec<_>>(), [0, 0, 1, 2, 2]);
+    assert_eq!((&burning.conditions[..2], &burning.faults[0].areas[..]), ("gd", &[0][..]));
 }
 
 #[test]

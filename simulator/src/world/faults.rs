@@ -58,6 +58,16 @@ impl Fault {
         self.active
     }
 
+    /// Whether it befalls a node now, as far as that is known: by its name in the scenario, or because it is held down.
+    pub(super) fn befalls(&self, population: &Population, number: u32, place: &Place) -> bool {
+        let named = match self.spec.what {
+            What::Crowd | What::RecoverApps => false,
+            _ => self.spec.who.any.is_none() && population.matches(&self.spec.who, number, place),
+        };
+        // They are held in the order of their numbers.
+        self.active && (named || self.holds.binary_search(&number).is_ok())
+    }
+
     /// What, when it begins after the mesh stood, and after how long it heals.
     pub(super) const fn plan(&self) -> (What, u64, Option<u64>) {
         (self.spec.what, self.after, self.heals_after)

@@ -1,5 +1,6 @@
 //! `bocage sim`: experiments in the simulator, where whole nodes run the same protocol as real ones. One verb a file.
 mod run;
+mod live;
 mod sweep;
 mod compare;
 mod report;
@@ -24,6 +25,8 @@ use crate::{
 pub(crate) enum Sim {
     /// Run a scenario
     Run(run::Run),
+    /// Run a scenario and draw it in the browser
+    Live(live::Live),
     /// Run every variant of a scenario with many seeds, and keep what is measured
     Sweep(sweep::Sweep),
     /// Hold two sets of runs against each other, seed by seed
@@ -46,6 +49,7 @@ impl Sim {
     pub(crate) fn run(self, at: &Invocation) -> Result<ExitCode, Failure> {
         match self {
             Self::Run(run) => run.run(at),
+            Self::Live(live) => live.run(at),
             Self::Sweep(sweep) => sweep.run(at),
             Self::Compare(compare) => compare.run(at),
             Self::Report(report) => report.run(at),
