@@ -8,6 +8,7 @@ use crate::{
     birth, cell,
     cells::Mark,
     codec::{self, Blob, DecodeError},
+    converge,
     id::{CellId, DiskId, MeshId},
     identity::{BadSignature, Envelope, Envelopes, NodeCertificate, Signed, Verified},
     membership, reach, route,
@@ -53,6 +54,16 @@ pub enum Frame {
     /// That sleeping cells are unchanged. Only to nodes of cells on rules 4.
     #[n(6)]
     Mark(#[n(0)] Mark),
+    /// Of the converging stores of one app. Only to who said in its Hello that it knows them.
+    #[n(7)]
+    Converge {
+        /// Its cell.
+        #[n(0)]
+        cell: CellId,
+        /// What.
+        #[n(1)]
+        message: converge::Message,
+    },
 }
 
 /// How a node introduces itself.
@@ -98,6 +109,9 @@ pub struct Hello {
     /// It knows of recoveries, and says what it holds of a cell. Left out: it does not know such frames.
     #[n(12)]
     pub recovers: Option<bool>,
+    /// It knows of converging stores. Left out: it does not know such frames.
+    #[n(13)]
+    pub converges: Option<bool>,
 }
 
 /// How much a frame's delay hurts. The driver keeps a queue each and empties them in this order.
@@ -164,6 +178,7 @@ impl Frame {
             | Self::Birth(_)
             | Self::Route(_)
             | Self::Mark(_)
+            | Self::Converge { .. }
             | Self::Reach(
                 reach::Message::Found { .. }
                 | reach::Message::Needed(_)
@@ -194,6 +209,7 @@ impl Frame {
                 ..
             } => Urgency::Control,
             Self::Cell { .. } | Self::Birth(_) | Self::Route(_) | Self::Reach(_) => Urgency::Request,
+            Self::Converge { .. } => Urgency::Bulk,
             Self::Gossip(message) => message.urgency(),
         }
     }
@@ -209,7 +225,7 @@ impl Envelopes for Frame {
             Self::Gossip(message) => message.envelopes(into),
             Self::Birth(message) => message.envelopes(into),
             Self::Route(message) => message.envelopes(into),
-            Self::Reach(_) | Self::Mark(_) => {}
+            Self::Reach(_) | Self::Mark(_) | Self::Converge { .. } => {}
             Self::Cell { .. } => unreachable!("a cell's messages check their own entries"),
         }
     }

@@ -33,6 +33,7 @@ pub mod lease;
 pub mod birth;
 pub mod route;
 pub mod away;
+pub mod converge;
 pub mod departure;
 pub mod survey;
 pub mod bundle;

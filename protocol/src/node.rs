@@ -9,6 +9,8 @@
 //!                                          edges      leases ──→ caller ──→ (the leader, wherever it is)
 //! ```
 mod abroad;
+mod calling;
+mod converging;
 mod departing;
 mod fetches;
 mod loss;
@@ -36,6 +38,7 @@ use crate::{
     command::{Command, Reply},
     config::Config,
     context::Context,
+    converge::{self, Converge},
     departure::{self, Departure},
     frame::Frame,
     id::{CellId, NodeId, RequestId},
@@ -54,7 +57,7 @@ use crate::{
     survey::{self, Surveyor},
     ties::Ties,
     time::Now,
-    writes::Writes,
+    writes::{Writer, Writes},
 };
 
 /// More hand-overs than this in one step means that two parts argue for ever.
@@ -73,11 +76,12 @@ enum Part {
     Sponsor,
     Router,
     Away,
+    Converge,
     Departure,
     Surveyor,
 }
 
-const PARTS: [Part; 13] = [
+const PARTS: [Part; 14] = [
     Part::Reach,
     Part::Membership,
     Part::Roll,
@@ -89,6 +93,7 @@ const PARTS: [Part; 13] = [
     Part::Sponsor,
     Part::Router,
     Part::Away,
+    Part::Converge,
     Part::Departure,
     Part::Surveyor,
 ];
@@ -107,6 +112,7 @@ enum HandOver {
     Sponsor(SponsorInput),
     Router(route::Input),
     Away(away::Input),
+    Converge(converge::Input),
     Departure(departure::Input),
     Surveyor(survey::Input),
     /// Somebody asks how far the drain is.
@@ -129,6 +135,7 @@ pub struct Node {
     sponsor: Sponsor,
     router: Router,
     away: Away,
+    converge: Converge,
     departure: Departure,
     surveyor: Surveyor,
     ties: Ties,
@@ -136,6 +143,8 @@ pub struct Node {
     watched: Ties,
     /// Whom sleeping cells rely on.
     vigils: Ties,
+    /// Whom this node must reach to hand converging state over.
+    handed_over: Ties,
     writes: Writes,
     fetches: Fetches,
     disk_failed: Option<DiskFault>,
@@ -179,11 +188,13 @@ impl Node {
             sponsor: Sponsor::new(id(), mesh, zone.clone()),
             router: Router::new(me, identity.certificate().jurisdiction, zone),
             away: Away::new(me, identity.certificate().jurisdiction),
+            converge: Converge::open(me, seed.split("converge"), &keyed, &rot, (disk, boots), now),
             departure: Departure::open(&keyed, offer),
             surveyor: Surveyor::new(me, mesh, identity.certificate().jurisdiction),
             ties: Ties::default(),
             watched: Ties::default(),
             vigils: Ties::default(),
+            handed_over: Ties::default(),
             writes: Writes::default(),
             fetches: Fetches::default(),
             disk_failed: None,
@@ -220,12 +231,17 @@ impl Node {
             Input::Received { from, frame } => self.on_frame(from, frame.into_inner()),
             Input::Link { peer, change } => self.hand(HandOver::Reach(reach::Input::Link { peer, change })),
             Input::Persisted(write) => {
-                for (cell, write) in self.writes.persisted(write) {
-                    self.hand(HandOver::Cells(cells::Input::Persisted { cell, write }));
+                for (writer, write) in self.writes.persisted(write) {
+                    self.hand(match writer {
+                        Writer::Replica(cell) => HandOver::Cells(cells::Input::Persisted { cell, write }),
+                        Writer::Stores(cell) => HandOver::Converge(converge::Input::Persisted { cell, write }),
+                    });
                 }
             }
             Input::PersistFailed(write, fault) => {
-                for (cell, write) in self.writes.failed(write) {
+                for (writer, write) in self.writes.failed(write) {
+                    // What was not durable of a converging store is never answered.
+                    let Writer::Replica(cell) = writer else { continue };
                     let input = Box::new(cell::Input::PersistFailed(write, fault.clone()));
                     self.hand(HandOver::Cells(cells::Input::To { cell, input }));
                 }
@@ -290,6 +306,9 @@ impl Node {
             Frame::Route(message) => self.hand(HandOver::Router(route::Input::Received { from, message })),
             Frame::Reach(message) => self.hand(HandOver::Reach(reach::Input::Received { from, message })),
             Frame::Mark(mark) => self.hand(HandOver::Cells(cells::Input::Mark { from, mark })),
+            Frame::Converge { cell, message } => {
+                self.hand(HandOver::Converge(converge::Input::Received { from, cell, message }));
+            }
         }
     }
 
@@ -317,24 +336,13 @@ impl Node {
     }
 
     fn on_command(&mut self, context: Context, command: Command) {
-        let owner = Owner::Person(context.request);
         match command {
             Command::Deploy { tenant, successions, release } => {
                 self.start(context, Goal::Deploy { tenant, successions, release });
             }
             Command::Plan { policy } => self.start(context, Goal::Plan { policy }),
-            Command::Submit { cell, command } => match Goal::for_release(cell, &command) {
-                Some(goal) => self.start(context, goal),
-                None => self.call(owner, context, cell, What::Submit(command)),
-            },
-            Command::Read { cell, barrier, queries } => {
-                self.call(owner, context, cell, What::Read { barrier, queries });
-            }
-            Command::Write { instance, generation, writes } => {
-                self.hand(HandOver::Away(away::Input::Write { context, instance, generation, writes }));
-            }
-            Command::GuestRead { instance, seen, queries } => {
-                self.hand(HandOver::Away(away::Input::Read { context, cell: instance.cell, seen, queries }));
+            Command::Submit { .. } | Command::Read { .. } | Command::Write { .. } | Command::GuestRead { .. } => {
+                self.hand(HandOver::Converge(converge::Input::Asked { context, command: Box::new(command) }));
             }
             Command::Resolve { host } => self.hand(HandOver::Router(route::Input::Resolve { context, host })),
             Command::Offer(terms) => {
@@ -399,6 +407,7 @@ impl Node {
                 self.hand(HandOver::Cells(cells::Input::Link { node: peer, up: true }));
                 self.hand(HandOver::Caller(caller::Input::PeerUp(peer)));
                 self.hand(HandOver::Away(away::Input::PeerUp(peer)));
+                self.hand(HandOver::Converge(converge::Input::PeerUp(peer)));
             }
             reach::Output::Down(peer) => {
                 self.hand(HandOver::Membership(membership::Input::PeerDown(peer)));
@@ -408,6 +417,7 @@ impl Node {
                 self.hand(HandOver::Router(route::Input::PeerDown(peer)));
                 self.hand(HandOver::Surveyor(survey::Input::PeerDown(peer)));
                 self.hand(HandOver::Away(away::Input::PeerDown(peer)));
+                self.hand(HandOver::Converge(converge::Input::PeerDown(peer)));
             }
             reach::Output::Silent(peer) => {
                 self.hand(HandOver::Away(away::Input::PeerDown(peer)));
@@ -517,7 +527,7 @@ impl Node {
                 self.hand(HandOver::Host(HostInput::Opened { cell, result }));
             }
             cells::Output::Closed(cell) => {
-                self.writes.forget(cell);
+                self.writes.forget(Writer::Replica(cell));
                 let write = self.writes.number();
                 let batch = WriteBatch { ops: vec![StoreOp::DropCell { cell }] };
                 self.outbox.push(Output::Persist { write, batch });
@@ -533,7 +543,7 @@ impl Node {
         match output {
             cell::Output::Send { to, message } => self.send(to, Frame::Cell { cell, message }),
             cell::Output::Persist { write, batch } => {
-                let write = self.writes.number_for(cell, write);
+                let write = self.writes.number_for(Writer::Replica(cell), write);
                 self.outbox.push(Output::Persist { write, batch });
             }
             cell::Output::Provide { content, bytes } => self.outbox.push(Output::Provide { content, bytes }),
@@ -551,6 +561,7 @@ impl Node {
             }
             cell::Output::Described(description) => {
                 self.want_members(&description);
+                self.tell_stores(&description);
                 self.hand(HandOver::Router(route::Input::Described(description.clone())));
                 self.hand(HandOver::Leases(lease::Input::Described { description, local: true }));
             }
@@ -570,25 +581,6 @@ impl Node {
                 self.hand(HandOver::Leases(lease::Input::Sleeps { cell, asleep }));
             }
             cell::Output::Notice(notice) => self.outbox.push(Output::Notice(notice)),
-        }
-    }
-
-    fn on_caller(&mut self, output: caller::Output) {
-        match output {
-            caller::Output::Send { to, cell, context, message } => self.hand_to_replica(to, cell, context, message),
-            caller::Output::Locate(cell) => self.hand(HandOver::Router(route::Input::Locate(cell))),
-            caller::Output::Done { owner, result } => match owner {
-                Owner::Leases(call) => self.hand(HandOver::Leases(lease::Input::Called { call, result })),
-                Owner::Away(call) => self.hand(HandOver::Away(away::Input::Called { call, result })),
-                Owner::Sponsor(call) => self.hand(HandOver::Sponsor(SponsorInput::Called { call, result })),
-                Owner::Person(request) => {
-                    let reply = result.map(|answer| match answer {
-                        caller::Answer::Applied(applied) => Reply::Applied(applied),
-                        caller::Answer::Answered(answered) => Reply::Answered(answered),
-                    });
-                    self.reply(request, reply);
-                }
-            },
         }
     }
 
@@ -613,8 +605,10 @@ impl Node {
             lease::Output::Serving { instance, running } => {
                 self.hand(HandOver::Router(route::Input::Serving { instance, running }));
             }
+            lease::Output::Over(description) => self.hand(HandOver::Converge(converge::Input::Over(description))),
             lease::Output::Distant(description) => {
                 self.want_members(&description);
+                self.tell_stores(&description);
                 let (cell, leader) = (description.cell, description.leader);
                 let voters = description.voters().collect();
                 self.hand(HandOver::Caller(caller::Input::Located { cell, voters, leader }));
@@ -705,33 +699,6 @@ impl Node {
 
     fn want(&mut self, by: Wanter, peer: NodeId, wanted: bool) {
         self.hand(HandOver::Reach(reach::Input::Want { by, peer, addresses: Vec::new(), wanted }));
-    }
-
-    fn hand_to_replica(&mut self, to: NodeId, cell: CellId, context: Context, message: cell::Message) {
-        if to != self.identity.node() {
-            return self.send(to, Frame::Cell { cell, message });
-        }
-        let input = match message {
-            cell::Message::Propose { command, .. } => cell::Input::Propose { context, command },
-            cell::Message::Read { barrier, queries, .. } => cell::Input::Read { context, barrier, queries },
-            cell::Message::Raft { .. }
-            | cell::Message::Outcome { .. }
-            | cell::Message::Answers { .. }
-            | cell::Message::Sleep { .. }
-            | cell::Message::Slept { .. }
-            | cell::Message::Prove { .. }
-            | cell::Message::Committed { .. }
-            | cell::Message::Outdated { .. }
-            | cell::Message::Recovered(_)
-            | cell::Message::Survey { .. }
-            | cell::Message::Surveyed { .. }
-            | cell::Message::Recover { .. }
-            | cell::Message::Carried { .. }
-            | cell::Message::Wake { .. } => {
-                unreachable!("a caller proposes and reads")
-            }
-        };
-        self.hand(HandOver::Cells(cells::Input::To { cell, input: Box::new(input) }));
     }
 
     fn keep(&mut self, key: Blob, value: Option<Blob>) {

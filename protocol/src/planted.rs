@@ -32,6 +32,8 @@ pub enum Planted {
     NoRepair,
     /// A replica goes on though it is shown that its line has ended.
     UnfencedLine,
+    /// Two versions of what one writer added are added up.
+    SummedCounter,
 }
 
 #[cfg(any(test, feature = "planted"))]

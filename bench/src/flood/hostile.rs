@@ -225,6 +225,7 @@ impl Attack {
             parts: None,
             sleeps: None,
             recovers: None,
+            converges: None,
         };
         mesh.send(self.target, WIRE_NEWEST, &Frame::Hello(Box::new(hello)));
         tokio::time::sleep(Duration::from_millis(200)).await;

@@ -404,6 +404,7 @@ async fn a_peer_that_has_not_said_who_it_is_reaches_no_machine() {
         parts: None,
         sleeps: None,
         recovers: None,
+        converges: None,
     };
     one.mesh.send(two.node(), WIRE_NEWEST, &Frame::Hello(Box::new(hello)));
     assert!(matches!(two.frame().await.1, Frame::Hello(_)), "it introduces itself, and is heard");

@@ -26,7 +26,7 @@ use crate::{
     capacity::{Ask, Gates, Named},
     cell::{
         self, Barrier, Candidate, CellGenesis, Command, Description, Founder, Grant, Need, Query, Receipt, Role,
-        Seeking, TenantAction,
+        Seeking, TenantAction, state::RULES_OF_CONVERGING,
     },
     command::{PlacedShown, PlanShown, Reply},
     context::Context,
@@ -491,6 +491,15 @@ impl Sponsor {
             Err(refusal) => return self.end(id, Err(refusal)),
         };
         let Some(description) = description else { return };
+        let converges = self.projects.get(&id).is_some_and(|project| !project.policy.converging.is_empty());
+        if converges && description.rules < RULES_OF_CONVERGING {
+            let detail = format!(
+                "a store of this release converges, and not all voters of the app know of such stores: the cell is on rules {}, \
+                 and {RULES_OF_CONVERGING} are needed; deploy it once their hosters have upgraded",
+                description.rules
+            );
+            return self.end(id, Err(Refusal::definite(Code::Unsupported, detail)));
+        }
         let members = description.members.iter().map(|member| member.node);
         let nodes = members.chain(description.leases.iter().map(|lease| lease.node));
         let hosts = nodes.map(|node| (node, Vec::new())).collect();

@@ -620,6 +620,30 @@ pub enum Outcome {
     Refused(#[n(0)] Refusal),
 }
 
+impl Write {
+    /// The store that it names.
+    #[must_use]
+    pub fn store(&self) -> &str {
+        match self {
+            Self::Set { store, .. }
+            | Self::Delete { store, .. }
+            | Self::Swap { store, .. }
+            | Self::Increment { store, .. } => store,
+        }
+    }
+}
+
+impl Query {
+    /// The store that it names, if it asks for keys.
+    #[must_use]
+    pub fn store(&self) -> Option<&str> {
+        match self {
+            Self::Get { store, .. } | Self::List { store, .. } => Some(store),
+            Self::Describe | Self::Capture | Self::Piece { .. } => None,
+        }
+    }
+}
+
 impl Envelopes for Command {
     fn envelopes<'a>(&'a self, into: &mut Vec<&'a Envelope>) {
         match self {

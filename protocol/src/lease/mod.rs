@@ -171,6 +171,8 @@ pub enum Output {
     },
     /// A cell without a replica here, whose members this node must be able to reach.
     Distant(Arc<Description>),
+    /// Nothing of a cell is here any more, and what was known of it last.
+    Over(Arc<Description>),
     /// Best effort: to the leader of a cell without a replica here.
     Send {
         /// To which node.
@@ -315,8 +317,11 @@ impl Leases {
         if concerns {
             let asleep = self.cells.get(&cell).and_then(|seen| seen.asleep);
             self.cells.insert(cell, Seen { description, local, looking: false, asleep });
-        } else if self.cells.remove(&cell).is_some_and(|seen| seen.asleep.is_some()) {
-            self.outbox.push(Output::Sleeps { cell, on: None });
+        } else if let Some(seen) = self.cells.remove(&cell) {
+            if seen.asleep.is_some() {
+                self.outbox.push(Output::Sleeps { cell, on: None });
+            }
+            self.outbox.push(Output::Over(Arc::clone(&description)));
         }
         if let Some((content, size_bytes)) = content.filter(|_| is_member || !mine.is_empty()) {
             self.need(cell, content, size_bytes);

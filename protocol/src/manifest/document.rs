@@ -31,6 +31,7 @@ pub(super) struct Document {
     pub(super) cut: Option<Cut>,
     pub(super) recovery: Option<Recovery>,
     pub(super) domains: Option<Domains>,
+    pub(super) state: Option<BTreeMap<String, Spanned<StateSection>>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -92,6 +93,12 @@ pub(super) struct Cut {
     pub(super) home_cut: Option<Law>,
     pub(super) lost_after: Option<Period>,
     pub(super) hold_for: Option<Period>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StateSection {
+    pub(super) mode: Option<Spanned<String>>,
 }
 
 #[derive(Debug, Deserialize)]

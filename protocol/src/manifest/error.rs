@@ -86,7 +86,7 @@ fn unknown_field<'a>(message: &str, ticked: &[&'a str]) -> Option<&'a str> {
 }
 
 /// "did you mean …", or which keys there are.
-fn nearest(key: &str, known: &[&str]) -> String {
+pub(super) fn nearest(key: &str, known: &[&str]) -> String {
     /// A key further off than this was not meant.
     const LIKENESS_MIN: f64 = 0.7;
     // Floats, but only words for people depend on them.

@@ -25,7 +25,8 @@ use document::Document;
 use toml::Spanned;
 
 use crate::{
-    cell::RECOVERERS_MAX,
+    cell::{RECOVERERS_MAX, state::STORE_BYTES_MAX},
+    converge::STORES_MAX,
     outbound::{DESTINATIONS_MAX, Destination, DestinationError},
     placement::{AwayInCut, CutContract, Policy, Recovery, Scale},
     refusal::{Code, Refusal},
@@ -69,6 +70,8 @@ pub struct Manifest {
     pub policy: Policy,
     /// Hosts beside the self-certifying name, lower case. At most [`DOMAINS_MAX`].
     pub domains: Vec<String>,
+    /// Stores that it names and says, or leaves it said, to be strong.
+    pub strong: Vec<String>,
 }
 
 /// Where what runs is found, as written: relative to the manifest.
@@ -136,7 +139,9 @@ impl Check<'_> {
         let policy = self.policy(document)?;
         let env = self.env(document)?;
         let domains = self.domains(document)?;
-        Ok(Manifest { app, source, env, policy, domains })
+        let stores = document.state.iter().flatten().map(|(name, _)| name);
+        let strong = stores.filter(|name| !policy.converges(name)).cloned().collect();
+        Ok(Manifest { app, source, env, policy, domains, strong })
     }
 
     fn app(&self, document: &Document) -> Result<String, ManifestError> {
@@ -204,6 +209,7 @@ impl Check<'_> {
         policy.outbound = self.outbound(document)?;
         policy.cut = self.cut(document, &policy)?;
         policy.recovery = self.recovery(document)?;
+        policy.converging = self.converging(document)?;
         if let Some(written) = document.read.as_ref().and_then(|read| read.max_staleness.as_ref()) {
             policy.max_staleness = self.duration(written, Duration::from_millis(1))?;
         }
@@ -320,6 +326,27 @@ impl Check<'_> {
         let help = format!("so many of the operators must sign: from 1 to {all}");
         self.ensure((1..=all).contains(&count), threshold.span(), message, &help)?;
         Ok(Recovery { operators, threshold: count })
+    }
+
+    /// Which stores converge; all others are strong.
+    fn converging(&self, document: &Document) -> Result<Vec<String>, ManifestError> {
+        let mut converging = Vec::new();
+        for (name, section) in document.state.iter().flatten() {
+            let message = || format!("{name:?} cannot be a store's name");
+            let help = format!("1 to {STORE_BYTES_MAX} bytes: what the component opens");
+            self.ensure((1..=STORE_BYTES_MAX).contains(&name.len()), section.span(), message, &help)?;
+            match section.get_ref().mode.as_ref().map(|mode| (mode.get_ref().as_str(), mode.span())) {
+                None | Some(("strong", _)) => {}
+                Some(("converge", _)) => converging.push(name.clone()),
+                Some((other, span)) => {
+                    let help = error::nearest(other, &["strong", "converge"]);
+                    return Err(self.wrong(span, format!("the mode of a store is {other:?}"), &help));
+                }
+            }
+            let message = || format!("{} stores converge", converging.len());
+            self.ensure(converging.len() <= STORES_MAX, section.span(), message, &format!("at most {STORES_MAX}"))?;
+        }
+        Ok(converging)
     }
 
     fn duration(&self, written: &document::Period, min: Duration) -> Result<Duration, ManifestError> {

@@ -54,6 +54,15 @@ fn the_manifest_of_the_design_means_what_it_says() {
 }
 
 #[test]
+fn stores_are_strong_unless_their_section_says_that_they_converge() {
+    let text = "app = \"a\"\ncomponent.path = \"a.wasm\"\n[state.visits]\nmode = \"converge\"\n[state.money]\nmode = \"strong\"\n\
+                [state.names]\n";
+    let manifest = Manifest::parse(text).unwrap();
+    assert_eq!(manifest.policy.converging, ["visits"]);
+    assert_eq!(manifest.strong, ["money", "names"]);
+}
+
+#[test]
 fn who_recovers_an_app_is_named_in_its_first_manifest() {
     let ids: Vec<crate::id::OperatorId> = (1..=3_u8).map(|byte| crate::id::OperatorId([byte; 32])).collect();
     let named = ids.iter().map(|id| format!("\"{id}\"")).collect::<Vec<_>>().join(", ");
@@ -162,6 +171,12 @@ fn a_bad_manifest_is_told_where_it_is_wrong_and_what_to_write() {
         "[env]\n\"A=B\" = \"c\"",
         "[site]\npath = \"public/\"",
         // Who may recover it.
+        "[state.visits]\nmode = \"convrge\"",
+        "[state.visits]\nmod = \"converge\"",
+        "[state.visits]\nmode = 3",
+        "[state]\nmode = \"converge\"",
+        "[state.\"\"]\nmode = \"converge\"",
+        "[stat.visits]\nmode = \"converge\"",
         "[recovery]\nthreshold = 1",
         "[recovery]\noperators = []",
         "[recovery]\noperators = [\"orla\"]",

@@ -1,7 +1,8 @@
 //! How one part is stepped and drained: the same for each of them, so that `node.rs` shows only who listens to whom.
 use super::{HandOver, Node, Part};
 use crate::{
-    away::View, command::Reply, frame::Frame, id::CellId, machine::Machine as _, reach, survey::Surveyor, time::Now,
+    away::View, command::Reply, converge::Converge, frame::Frame, id::CellId, machine::Machine as _, reach,
+    survey::Surveyor, time::Now,
 };
 
 impl Node {
@@ -64,6 +65,12 @@ impl Node {
                 self.away.handle_input(now, input);
                 Part::Away
             }
+            HandOver::Converge(input) => {
+                let view = Converge::concerns(&input).and_then(|cell| self.leases.description(cell));
+                self.converge.look(view);
+                self.converge.handle_input(now, input);
+                Part::Converge
+            }
             HandOver::Departure(input) => {
                 self.departure.handle_input(now, input);
                 Part::Departure
@@ -100,6 +107,7 @@ impl Node {
             Part::Sponsor => self.sponsor.handle_timeout(now),
             Part::Router => self.router.handle_timeout(now),
             Part::Away => self.away.handle_timeout(now),
+            Part::Converge => self.converge.handle_timeout(now),
             Part::Departure => self.departure.handle_timeout(now),
             Part::Surveyor => self.surveyor.handle_timeout(now),
         }
@@ -172,6 +180,12 @@ impl Node {
                     self.on_away(output);
                 }
                 self.away.poll_timeout()
+            }
+            Part::Converge => {
+                while let Some(output) = self.converge.poll_output() {
+                    self.on_converge(output);
+                }
+                self.converge.poll_timeout()
             }
             Part::Departure => {
                 while let Some(output) = self.departure.poll_output() {

@@ -52,6 +52,10 @@ pub struct Policy {
     #[cbor(n(11), skip_if = "Vec::is_empty")]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outbound: Vec<String>,
+    /// Stores that converge: all others are strong. By name, in order. At most [`crate::converge::STORES_MAX`]. From rules 7 on.
+    #[cbor(n(12), skip_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub converging: Vec<String>,
 }
 
 /// How many instances run.
@@ -136,6 +140,12 @@ impl Policy {
         if self.home.is_empty() { !self.away.contains(&law) } else { self.home.contains(&law) }
     }
 
+    /// Whether this store converges.
+    #[must_use]
+    pub fn converges(&self, store: &str) -> bool {
+        self.converging.iter().any(|it| it == store)
+    }
+
     /// Whether only copies and instances stand under that law.
     #[must_use]
     pub fn is_away(&self, law: Jurisdiction) -> bool {
@@ -165,6 +175,7 @@ impl Default for Policy {
             max_staleness: Duration::from_mins(1),
             recovery: Recovery::default(),
             outbound: Vec::new(),
+            converging: Vec::new(),
         }
     }
 }

@@ -31,6 +31,8 @@ pub enum Wanter {
     Find(NodeId),
     /// It may hold something of this cell.
     Survey(CellId),
+    /// It is to take over what this node wrote to the converging stores of this cell's app.
+    HandOver(CellId),
 }
 
 /// Input of reach.

@@ -479,6 +479,7 @@ impl Reach {
             parts: Some(true),
             sleeps: Some(true),
             recovers: Some(true),
+            converges: Some(true),
             credentials: self.credentials.clone(),
         }
     }
@@ -523,6 +524,7 @@ impl Reach {
         peer.parts = hello.parts == Some(true);
         peer.sleeps = hello.sleeps == Some(true);
         peer.recovers = hello.recovers == Some(true);
+        peer.converges = hello.converges == Some(true);
         peer.wire = wire;
         peer.certified_by = hello.certificate.key();
         peer.refused = false;

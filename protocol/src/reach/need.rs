@@ -117,9 +117,13 @@ impl Wanter {
     /// Whether nobody else would do: who is wanted so is looked for where no address of his works.
     pub(super) const fn wants_nobody_else(self) -> bool {
         match self {
-            Self::Cell(_) | Self::Route(_) | Self::Survey(_) | Self::Transfer(_) | Self::Bootstrap | Self::Relay => {
-                true
-            }
+            Self::Cell(_)
+            | Self::Route(_)
+            | Self::Survey(_)
+            | Self::HandOver(_)
+            | Self::Transfer(_)
+            | Self::Bootstrap
+            | Self::Relay => true,
             Self::Membership | Self::Find(_) => false,
         }
     }

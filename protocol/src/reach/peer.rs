@@ -86,6 +86,8 @@ pub(super) struct Peer {
     pub(super) sleeps: bool,
     /// It knows of recoveries.
     pub(super) recovers: bool,
+    /// It knows of converging stores.
+    pub(super) converges: bool,
     /// Sleeping cells rely on it.
     pub(super) vigil: Option<Vigil>,
     /// When this node last sent something over its link.
@@ -128,6 +130,7 @@ impl Peer {
             parts: false,
             sleeps: false,
             recovers: false,
+            converges: false,
             vigil: None,
             used_at: now,
             says_needed: true,

@@ -69,6 +69,7 @@ fn hello_of(identity: &NodeIdentity, mesh: MeshId, wall: Timestamp) -> Box<Hello
         parts: Some(true),
         sleeps: Some(true),
         recovers: Some(true),
+        converges: Some(true),
     })
 }
 

@@ -91,8 +91,8 @@ impl Reach {
         *vigil = Vigil { ask_at, unanswered: 0, silent: false };
     }
 
-    /// Whether a peer reads this frame: one that does not let cells sleep, or knows no recoveries, is told
-    /// nothing of them.
+    /// Whether a peer reads this frame: one that does not let cells sleep, or knows no recoveries or no converging stores, is
+    /// told nothing of them.
     pub(super) fn understands(&self, to: NodeId, frame: &Frame) -> bool {
         match frame {
             Frame::Cell { message, .. } if message.is_about_sleep() => {
@@ -101,6 +101,7 @@ impl Reach {
             Frame::Cell { message, .. } if message.is_about_recovery() => {
                 self.admits(to) && self.peers.get(&to).is_some_and(|peer| peer.recovers)
             }
+            Frame::Converge { .. } => self.admits(to) && self.peers.get(&to).is_some_and(|peer| peer.converges),
             _ => true,
         }
     }

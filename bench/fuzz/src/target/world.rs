@@ -665,5 +665,6 @@ pub(super) fn hello(host: &Host) -> Frame {
         parts: Some(true),
         sleeps: Some(true),
         recovers: Some(true),
+        converges: Some(true),
     }))
 }

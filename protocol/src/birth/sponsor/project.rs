@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     capacity::{Inventory, Named, WITHHELD_MAX},
-    cell::{TenantCommand, Workload},
+    cell::{TenantCommand, Workload, state::RULES_OF_CONVERGING},
     id::{CellId, ContentHash, MeshId, NodeId, TenantId},
     identity::{Admitted, Endorsed, Genesis, Lineage, Succession},
     placement::{Current, Unplaceable, VoterPlace},
@@ -289,7 +289,8 @@ impl Project {
             receipts: receipts.clone(),
             founded,
             round_trip: ROUND_TRIP_ASSUMED,
-            rules: 1,
+            // Whoever does not know of converging stores must not found an app that has one.
+            rules: if self.policy.converging.is_empty() { 1 } else { RULES_OF_CONVERGING },
             successions: (!successions.is_empty()).then(|| successions.clone()),
         })
     }

@@ -2,7 +2,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use super::{
-    RULES_MAX, Refusal, State, TENANT_SKEW_MAX,
+    RULES_MAX, RULES_OF_CONVERGING, Refusal, State, TENANT_SKEW_MAX,
     keys::Keys,
     leases::Leases,
     members::Members,
@@ -48,7 +48,11 @@ impl State {
             return Err(no(Code::Invalid, format!("voters are at most {ROUND_TRIP_MAX:?} apart")));
         }
         let (tenant, key) = tenant(genesis)?;
-        let (command, release) = founding_release(genesis, &tenant, key)?;
+        let (command, mut release) = founding_release(genesis, &tenant, key)?;
+        if genesis.rules < RULES_OF_CONVERGING {
+            // Founded as by whoever cannot read that part of a policy.
+            release.policy.converging = Vec::new();
+        }
         let voters = accept_all(genesis, &genesis.voters, Role::Vote, &tenant, &release)?;
         let instances = accept_all(genesis, &genesis.instances, Role::Instance, &tenant, &release)?;
         check_together(&release, &voters, &instances)?;

@@ -49,6 +49,11 @@ impl Keys {
         self.bytes
     }
 
+    /// Whether a store has any key.
+    pub(super) fn holds(&self, store: &str) -> bool {
+        self.stores.contains_key(store)
+    }
+
     pub(super) fn get(&self, store: &str, key: &str) -> Option<&Versioned> {
         self.stores.get(store)?.get(key)
     }

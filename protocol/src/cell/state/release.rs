@@ -3,9 +3,10 @@ use std::collections::BTreeSet;
 
 use minicbor::{Decode, Encode};
 
-use super::{Refusal, no};
+use super::{Refusal, STORE_BYTES_MAX, no};
 use crate::{
     cell::{Release, ReleaseInfo, Secrets, Workload},
+    converge::STORES_MAX,
     outbound::{DESTINATIONS_MAX, Destination},
     placement::Policy,
     refusal::Code,
@@ -139,6 +140,16 @@ fn check_policy(policy: &Policy) -> Result<(), Refusal> {
         let detail = format!(
             "the policy names at most {DESTINATIONS_MAX} public hosts that requests may go to, each such as \
              \"https://api.example.org\""
+        );
+        return Err(no(Code::Invalid, detail));
+    }
+    let named = |store: &String| (1..=STORE_BYTES_MAX).contains(&store.len());
+    if policy.converging.len() > STORES_MAX
+        || !are_names(policy.converging.iter())
+        || !policy.converging.iter().all(named)
+    {
+        let detail = format!(
+            "the policy names at most {STORES_MAX} distinct stores that converge, each of 1 to {STORE_BYTES_MAX} bytes"
         );
         return Err(no(Code::Invalid, detail));
     }

@@ -1,12 +1,12 @@
 //! What a tenant's signed commands do, and what instances write under their leases: the two signers whose commands are
 //! made exactly once.
 use super::{
-    Effects, Refusal, State, TENANT_SKEW_MAX, found, no,
+    Effects, RULES_OF_CONVERGING, Refusal, State, TENANT_SKEW_MAX, found, no,
     place::{self, Keeper},
     release,
 };
 use crate::{
-    cell::{DataBatch, Outcome, Receipt, Release, TenantAction, TenantCommand},
+    cell::{DataBatch, Outcome, Receipt, Release, TenantAction, TenantCommand, Write},
     identity::Signed,
     planted::{self, Planted},
     refusal::Code,
@@ -51,7 +51,7 @@ impl State {
                 self.policy.scale.max = max;
                 Ok(Effects::head(Outcome::Done))
             }
-            TenantAction::Write(writes) => self.keys.write(index, &writes).map(Effects::quiet),
+            TenantAction::Write(writes) => self.write(index, &writes).map(Effects::quiet),
             TenantAction::Secrets(secrets) => {
                 release::check_secrets(&secrets, self.secrets.key_generation)?;
                 self.secrets = secrets;
@@ -66,13 +66,20 @@ impl State {
     }
 
     /// Makes a release current. What it changes of placement is only recorded here; repair brings it about.
-    fn release(&mut self, release: Release, receipts: &[Signed<Receipt>]) -> Result<Effects, Refusal> {
+    fn release(&mut self, mut release: Release, receipts: &[Signed<Receipt>]) -> Result<Effects, Refusal> {
+        release.policy.converging = self.known_to_converge(release.policy.converging);
         release::check(&release)?;
         if release.app != self.releases.current().release.app {
             return Err(no(Code::Conflict, "a release never changes its app's name: deploy another app"));
         }
         if release.policy.recovery != self.policy.recovery {
             return Err(no(Code::Conflict, "who may recover an app is fixed when it is created"));
+        }
+        if let Some(store) = release.policy.converging.iter().find(|store| self.keys.holds(store)) {
+            let detail = format!(
+                "the store {store:?} holds keys of the cell: a store that converges begins empty, under another name"
+            );
+            return Err(no(Code::Conflict, detail));
         }
         place::durable(&release.workload, &self.keepers(), receipts)?;
         self.policy = release.policy.clone();
@@ -109,6 +116,23 @@ impl State {
         keepers
     }
 
+    /// Earlier rules know of no stores that converge.
+    fn known_to_converge(&self, stores: Vec<String>) -> Vec<String> {
+        if self.rules < RULES_OF_CONVERGING { Vec::new() } else { stores }
+    }
+
+    /// Writes keys; those of a converging store are not the cell's.
+    fn write(&mut self, index: u64, writes: &[Write]) -> Result<Outcome, Refusal> {
+        let elsewhere = writes.iter().map(Write::store).find(|store| self.policy.converges(store));
+        if let Some(store) = elsewhere {
+            let detail = format!(
+                "the store {store:?} converges: the cell holds nothing of it. Write through a node that hosts the app"
+            );
+            return Err(no(Code::Invalid, detail));
+        }
+        self.keys.write(index, writes)
+    }
+
     /// What an instance writes, signed by its node under its lease. A batch that was made before gives its stored result
     /// whatever became of the lease since.
     pub(super) fn data(&mut self, index: u64, signed: &Signed<DataBatch>) -> Result<Effects, Refusal> {
@@ -127,7 +151,7 @@ impl State {
             return Err(no(Code::Fenced, detail));
         }
         self.leases.may_write(batch.instance, batch.generation, signed.key())?;
-        let effects = self.keys.write(index, &batch.writes).map_or_else(Effects::refused, Effects::quiet);
+        let effects = self.write(index, &batch.writes).map_or_else(Effects::refused, Effects::quiet);
         self.data_sessions.remember(batch.op, None, effects.outcome.clone(), self.time);
         Ok(effects)
     }

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{NOW, charter::Admission, hex, records::presence};
+use super::{NOW, charter::Admission, hex, records::presence, stores};
 use crate::{
     birth,
     capacity::Ask,
@@ -11,6 +11,7 @@ use crate::{
     cells::Mark,
     codec::{self, Blob},
     context::WireContext,
+    converge,
     frame::{Frame, Hello},
     id::{CellId, ContentHash, DiskId, InstanceId, ReplicaId, RequestId, TraceId},
     identity::Signed,
@@ -90,6 +91,7 @@ fn hello() -> Hello {
         parts: Some(true),
         sleeps: Some(true),
         recovers: Some(true),
+        converges: Some(true),
     }
 }
 
@@ -150,6 +152,7 @@ fn every_frame() -> Vec<(&'static str, Frame)> {
     };
     let gossip = |message| Frame::Gossip(message);
     let of_cell = |message| Frame::Cell { cell, message };
+    let converging = |message| Frame::Converge { cell, message };
     let grant = host.grant(ContentHash::of(b"plan"), Role::Vote, state.tenant_id(), state.policy());
     let instance = InstanceId { cell, number: 1 };
     vec![
@@ -162,6 +165,7 @@ fn every_frame() -> Vec<(&'static str, Frame)> {
                 parts: None,
                 sleeps: None,
                 recovers: None,
+                converges: None,
                 ..hello()
             })),
         ),
@@ -256,6 +260,10 @@ fn every_frame() -> Vec<(&'static str, Frame)> {
         ("Mark Ask", Frame::Mark(Mark::Ask { stamp: 9, echo: 4, asleep: [7; 16] })),
         ("Mark Closed", Frame::Mark(Mark::Closed { echo: 9, stamp: 5, asleep: [7; 16], age: Some(1_042) })),
         ("Mark Closed, not proven", Frame::Mark(Mark::Closed { echo: 9, stamp: 5, asleep: [7; 16], age: None })),
+        ("Converge Have", converging(stores::have())),
+        ("Converge Delta", converging(stores::delta())),
+        ("Converge Anew", converging(stores::anew())),
+        ("Converge Gone", converging(converge::Message::Gone)),
         (
             "Birth Candidates",
             Frame::Birth(birth::Message::Candidates {

@@ -7,6 +7,7 @@ mod frames;
 mod records;
 mod cells;
 mod outbound;
+mod stores;
 
 use serde_json::Value;
 
