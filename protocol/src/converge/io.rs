@@ -76,6 +76,13 @@ pub enum Output {
         /// What.
         batch: WriteBatch,
     },
+    /// Nothing of it is kept any more; nobody waits for that.
+    Forget {
+        /// Of which app.
+        cell: CellId,
+        /// What.
+        batch: WriteBatch,
+    },
     /// A guest has read.
     GuestRead {
         /// Whose.

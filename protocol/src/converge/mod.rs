@@ -44,7 +44,7 @@ use crate::{
     codec::Blob,
     command::Command,
     context::Context,
-    id::{CellId, DiskId, NodeId, WriteId},
+    id::{CellId, DiskId, NodeId},
     machine::{Deadline, Machine, Outbox},
     random::Seed,
     refusal::{Code, Refusal},
@@ -216,7 +216,7 @@ impl Converge {
             for to in sharing.farewell() {
                 self.outbox.push(Output::Send { to, cell, message: Message::Gone });
             }
-            self.outbox.push(Output::Persist { cell, write: WriteId(u64::MAX), batch });
+            self.outbox.push(Output::Forget { cell, batch });
             self.outbox.push(Output::Want { cell, nodes: BTreeSet::new() });
             self.shared.remove(&cell);
             return self.agenda.set(cell, None);

@@ -32,6 +32,8 @@ use crate::{
 
 /// What waits for the disk; a request more is refused `Full`, a peer's word more is dropped, for it says it again.
 const WORK_MAX: usize = 1_024;
+/// What changes so many bytes goes to the disk by itself; what waits behind it goes next.
+const STEP_BYTES_MAX: u64 = 16 << 20;
 /// After a change all members are told what is here, once, after so long.
 const TELL_AFTER: Duration = Duration::from_secs(1);
 /// A member that is not known to have the same is asked again after this, then twice as late, up to [`ASK_MAX`].
@@ -339,7 +341,10 @@ impl Sharing {
         let (mut answers, mut ops) = (Vec::new(), Vec::new());
         let (mut dirty, mut later) = (false, VecDeque::new());
         let serves = self.serves(now);
-        while let Some(work) = self.work.pop_front() {
+        let mut taken = 0;
+        while taken < STEP_BYTES_MAX
+            && let Some(work) = self.work.pop_front()
+        {
             match work {
                 Work::Write { .. } | Work::Read { .. } if !serves => later.push_back(work),
                 Work::Read { request, guest, queries } => answers.push(self.read(request, guest, &queries)),
@@ -356,6 +361,7 @@ impl Sharing {
                             {
                                 ops.push(self.ops.remember(self.cell, op, counters.clone()));
                             }
+                            taken += self.stores.bytes_of(&names);
                             changed.extend(names);
                             Output::Applied { request, applied: Applied { index: 0, outcome } }
                         }
@@ -365,6 +371,7 @@ impl Sharing {
                 Work::Delta { from, basis, entries, upto, more } => {
                     let merged = self.stores.merge(clock, now.wall, &basis, entries, &upto);
                     if let Some((names, follows)) = merged {
+                        taken += self.stores.bytes_of(&names);
                         changed.extend(names);
                         let peer = self.peers.get_mut(&from);
                         if let Some(peer) = peer {
@@ -380,6 +387,7 @@ impl Sharing {
                 Work::Head => dirty = true,
             }
         }
+        later.append(&mut self.work);
         self.work = later;
         if !dirty && changed.is_empty() && ops.is_empty() && head == self.stores.head {
             for answer in answers {

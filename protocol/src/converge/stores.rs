@@ -92,6 +92,11 @@ impl Stores {
         self.held.get(&name.store)?.get(&name.key)
     }
 
+    /// What these keys count for.
+    pub(super) fn bytes_of(&self, names: &BTreeSet<Name>) -> u64 {
+        names.iter().filter_map(|name| Some(counted(name, self.get(name)?))).sum()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.held.is_empty()
     }

@@ -26,6 +26,11 @@ impl Node {
                 let write = self.writes.number_for(Writer::Stores(cell), write);
                 self.outbox.push(Output::Persist { write, batch });
             }
+            converge::Output::Forget { cell, batch } => {
+                self.writes.forget(Writer::Stores(cell));
+                let write = self.writes.number();
+                self.outbox.push(Output::Persist { write, batch });
+            }
             converge::Output::GuestRead { request, answered } => {
                 self.reply(request, Ok(Reply::GuestRead { answered, age: None, stale: false }));
             }

@@ -52,7 +52,7 @@ pub struct Policy {
     #[cbor(n(11), skip_if = "Vec::is_empty")]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outbound: Vec<String>,
-    /// Stores that converge: all others are strong. By name, in order. At most [`crate::converge::STORES_MAX`]. From rules 7 on.
+    /// Stores that converge: all others are strong. By name, in order. At most [`crate::converge::STORES_MAX`]. From rules 6 on.
     #[cbor(n(12), skip_if = "Vec::is_empty")]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub converging: Vec<String>,

@@ -64,9 +64,9 @@ use crate::{
 
 /// The newest rules that this version applies by. 2: tenants' keys succeed each other, and a revocation is evidence. 3: a
 /// draining node's presence is evidence. 4: copies stand away, leases there outlast a cut, and `home_cut` holds the quorum. 5:
-/// voters say whom they miss. 6: a cell that a recovery left with one voter grows again. 7: stores may
-/// converge.
-pub const RULES_MAX: u32 = 7;
+/// voters say whom they miss. 6: a cell that a recovery left with one voter grows again, and stores
+/// may converge.
+pub const RULES_MAX: u32 = 6;
 /// From these rules on there are `Command::Succeed` and `Evidence::Revoked`: replicas of an earlier version cannot read them.
 pub const RULES_OF_KEYS: u32 = 2;
 /// From these rules on there are `Evidence::Drain` and a relief in `Repair::GrantLease`, and all voters let their leader hand
@@ -83,7 +83,7 @@ pub const RULES_OF_MISSES: u32 = 5;
 pub const RULES_OF_RECOVERY: u32 = 6;
 /// From these rules on a policy may name stores that converge, and the cell holds nothing of these. Who is on earlier rules cannot
 /// read that part of a policy: so an app with such a store is founded on these.
-pub const RULES_OF_CONVERGING: u32 = 7;
+pub const RULES_OF_CONVERGING: u32 = 6;
 /// The format of an encoded [`State`].
 pub const FORMAT: u32 = 1;
 /// A tenant's command is refused when it was signed further than this from cell time.

@@ -15,7 +15,7 @@ use crate::{
     machine::Machine,
     random::Seed,
     refusal::Code,
-    store::{Rot, StoreOp},
+    store::{Rot, StoreOp, WriteBatch},
     time::{Instant, Now, Timestamp},
 };
 
@@ -149,19 +149,24 @@ impl World {
                         held_back.push_back((at, cell, write));
                         continue;
                     }
-                    for op in batch.ops {
-                        match op {
-                            StoreOp::Put { key, value } => drop(self.disks[at].insert(key, value)),
-                            StoreOp::Delete { key } => drop(self.disks[at].remove(&key)),
-                            other => panic!("only keyed state is kept: {other:?}"),
-                        }
-                    }
+                    self.keep(at, batch);
                     queue.push_back((at, Input::Persisted { cell, write }));
                 }
+                Output::Forget { batch, .. } => self.keep(at, batch),
                 Output::Applied { request, applied } => self.said.push((request, Ok(applied))),
                 Output::Refuse { request, refusal } => self.said.push((request, Err(refusal.code))),
                 Output::GuestRead { .. } | Output::Answered { .. } | Output::Want { .. } => {}
                 Output::Elsewhere { .. } => panic!("it is about a converging store"),
+            }
+        }
+    }
+
+    fn keep(&mut self, at: usize, batch: WriteBatch) {
+        for op in batch.ops {
+            match op {
+                StoreOp::Put { key, value } => drop(self.disks[at].insert(key, value)),
+                StoreOp::Delete { key } => drop(self.disks[at].remove(&key)),
+                other => panic!("only keyed state is kept: {other:?}"),
             }
         }
     }
