@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use bocage_node::runtime::swaps;
 use bocage_protocol::{
     cell::{Release, Workload},
     id::ContentHash,
@@ -84,6 +85,7 @@ impl Found {
         }
         let component = fs::read(&path).map_err(|error| unreadable(&path, &error))?;
         check(&path, &component)?;
+        may_swap(&self.manifest, &path, &component)?;
         Ok(Package::new(self.manifest, component.into()))
     }
 }
@@ -176,6 +178,22 @@ fn check(path: &Path, component: &[u8]) -> Result<(), Failure> {
         ("is not a WASM component", "name the file that your build made under [component] path")
     };
     Err(Failure::new(Exit::Usage, "not-a-component", format!("{} {what}", path.display())).next(next))
+}
+
+/// An app of which all stores converge has none to compare and swap in: better said now than by its first request.
+fn may_swap(manifest: &Manifest, path: &Path, component: &[u8]) -> Result<(), Failure> {
+    let all_converge = !manifest.policy.converging.is_empty() && manifest.strong.is_empty();
+    if !all_converge || !swaps(component) {
+        return Ok(());
+    }
+    let what = format!(
+        "{} compares and swaps (wasi:keyvalue/atomics swap), and every store that its manifest names converges: {}",
+        path.display(),
+        manifest.policy.converging.join(", ")
+    );
+    let next = "compare-and-swap needs one order for all: say which store it is for by [state.NAME] mode = \"strong\", or use \
+                increment, set and delete";
+    Err(Failure::new(Exit::Usage, "swaps-converging", what).next(next))
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Failure {

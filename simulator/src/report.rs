@@ -97,6 +97,8 @@ pub enum Property {
     Attribution,
     /// A read away was older than it says or its app allows, or was not given where it is owed.
     CutContract,
+    /// Converging stores differ in the end, or something acknowledged is lost, doubled or back.
+    Converge,
     /// A declared fault or lie touched nothing.
     Fault,
     /// What should be seen in the run was not.

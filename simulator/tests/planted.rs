@@ -129,6 +129,13 @@ fn neighbours_that_compare_nothing() {
 }
 
 #[test]
+fn counts_of_one_writer_that_are_added_up() {
+    let app = "[[app]]\nname = \"visits\"\nmin = 4\nconverging = true\n";
+    let cut = fault(10, 30, "cut", "who = { jurisdiction = \"DE\" }");
+    caught(Planted::SummedCounter, &five(&format!("{app}{cut}")), &[Property::Converge]);
+}
+
+#[test]
 fn a_line_that_has_ended_and_goes_on() {
     let scenario = Scenario::parse(include_str!("../scenarios/recover.toml")).unwrap();
     caught(Planted::UnfencedLine, &scenario, &[Property::ExactlyOnce, Property::Fencing, Property::Convergence]);

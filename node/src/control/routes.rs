@@ -248,9 +248,24 @@ async fn cell_status(State(control): State<Shared>, known: Known, Path(cell): Pa
 /// Brings a tenant's signed command to a cell. The body is the CBOR of `Signed<TenantCommand>`.
 #[utoipa::path(post, path = "/v1/cells/{cell}/commands", params(("cell" = String, Path)), request_body = Vec<u8>,
     responses((status = 200, body = api::Applied), (status = 409, body = api::Problem)))]
-async fn submit(State(control): State<Shared>, Path(cell): Path<CellId>, body: Bytes) -> Said<api::Applied> {
+async fn submit(
+    State(control): State<Shared>,
+    known: Known,
+    Path(cell): Path<CellId>,
+    body: Bytes,
+) -> Said<api::Applied> {
     let signed: Signed<TenantCommand> = decode("tenant command", &body)?;
     let opened = verify(&signed)?;
+    if let TenantAction::Write(writes) = &opened.action
+        && let Some(here) = hosted(&control, cell).await?
+        && writes.iter().any(|write| here.policy.converges(write.store()))
+    {
+        // This node answers by itself, and the cell does not look who signed: so the door has, and here it is said for whom.
+        must_be_tenant(known, here.tenant)?;
+        if opened.tenant != here.tenant {
+            return Err(no(Code::Unauthorised, "the command is not signed by this app's tenant"));
+        }
+    }
     let timeout = if matches!(opened.action, TenantAction::Release(_)) { DEPLOY_MAX } else { COMMAND_MAX };
     let command = Box::new(cell::Command::Tenant { signed, receipts: Vec::new() });
     let ask = Ask { op: Some(opened.op), tenant: Some(opened.tenant), ..Ask::within(timeout) };
@@ -264,6 +279,12 @@ async fn submit(State(control): State<Shared>, Path(cell): Path<CellId>, body: B
         Outcome::Refused(refusal) => return Err(No(refusal)),
     };
     Ok(Json(api::Applied { index: applied.index, outcome: outcome.to_owned(), number }))
+}
+
+/// What this node knows of a cell that it has a replica or a lease of.
+async fn hosted(control: &Control, cell: CellId) -> Result<Option<Arc<Description>>, No> {
+    let Reply::Cells(cells) = ask(control, COMMAND_MAX, Command::Cells).await? else { return Err(unexpected()) };
+    Ok(cells.into_iter().find(|here| here.cell == cell))
 }
 
 /// Reads a statement and checks its signature: only what was checked may enter the machine.
@@ -303,13 +324,32 @@ async fn read_key(
 }
 
 /// Asks for who it is in the same read: state and authority are of one index.
+///
+/// A converging store is read as this node holds it: then nobody else is asked for anything.
 pub(super) async fn read(control: &Control, known: Known, cell: CellId, query: cell::Query) -> Result<Answer, No> {
+    if let Some(store) = query.store()
+        && let Some(here) = hosted(control, cell).await?.filter(|here| here.policy.converges(store))
+    {
+        must_be_tenant(known, here.tenant)?;
+        let command = Command::Read { cell, barrier: Barrier::AtLeast(0), queries: vec![query] };
+        let Reply::Answered(answered) = ask(control, COMMAND_MAX, command).await? else { return Err(unexpected()) };
+        return answered.answers.into_iter().next().ok_or_else(unexpected);
+    }
+    let store = query.store().map(str::to_owned);
     let queries = vec![cell::Query::Describe, query];
     let command = Command::Read { cell, barrier: Barrier::Linear, queries };
     let Reply::Answered(answered) = ask(control, COMMAND_MAX, command).await? else { return Err(unexpected()) };
     let mut answers = answered.answers.into_iter();
     let Some(Answer::Description(description)) = answers.next() else { return Err(unexpected()) };
     must_be_tenant(known, description.tenant)?;
+    if let Some(store) = store.filter(|store| description.policy.converges(store)) {
+        let detail = format!(
+            "the store {store:?} of {0} converges: only nodes that host the app hold it, and this one does not. Ask one that \
+             bocage status {0} names: bocage --node NAME kv …",
+            description.app
+        );
+        return Err(no(Code::NotFound, detail));
+    }
     answers.next().ok_or_else(unexpected)
 }
 

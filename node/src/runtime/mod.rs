@@ -24,7 +24,7 @@ use bocage_protocol::{
 use bytes::Bytes;
 
 pub use logs::{LogLine, LogSink, Logs, Stream};
-pub use wasm::{Compiler, WasmConfig, WasmRuntime, compile};
+pub use wasm::{Compiler, WasmConfig, WasmRuntime, compile, swaps};
 
 /// The answer of [`State`], some time.
 pub type Eventually<'a, T> = Pin<Box<dyn Future<Output = Result<T, Refusal>> + Send + 'a>>;

@@ -10,3 +10,4 @@ pub(crate) mod blame;
 pub(crate) mod attribution;
 pub(crate) mod offers;
 pub(crate) mod cut_contract;
+pub(crate) mod converge;

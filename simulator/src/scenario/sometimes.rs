@@ -51,11 +51,13 @@ pub enum Sight {
     AppRecovered,
     /// A replica stopped because its line had ended.
     LineEnded,
+    /// A write to a converging store was acknowledged during a cut.
+    SharedWriteInACut,
 }
 
 impl Sight {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::WriteAcknowledged,
         Self::ReadAnswered,
         Self::AttemptRepeated,
@@ -71,6 +73,7 @@ impl Sight {
         Self::BadSignature,
         Self::AppRecovered,
         Self::LineEnded,
+        Self::SharedWriteInACut,
     ];
 
     /// The count of a report that says how often it was seen.
@@ -92,6 +95,7 @@ impl Sight {
             Self::BadSignature => "frames_with_bad_signatures",
             Self::AppRecovered => "apps_recovered",
             Self::LineEnded => "notice_fenced",
+            Self::SharedWriteInACut => "shared_writes_in_a_cut",
         }
     }
 }

@@ -285,6 +285,9 @@ pub struct App {
     /// See the policy's.
     #[schemars(with = "Option<String>")]
     pub home_cut: Option<Jurisdiction>,
+    /// It has a store that converges, `shared`, to which its guests write wherever they run: counts, sets and deletions.
+    #[serde(default)]
+    pub converging: bool,
     /// How long the component is.
     #[serde(default = "component_bytes")]
     pub component_bytes: usize,
@@ -306,6 +309,7 @@ impl App {
             cut_away: stale(),
             stale_for_max_s: stale_for_s(),
             home_cut: None,
+            converging: false,
             component_bytes: component_bytes(),
         }
     }
@@ -437,6 +441,8 @@ pub struct Checks {
     pub attribution: bool,
     /// Reads away keep what their apps' policies say.
     pub cut_contract: bool,
+    /// Converging stores end up alike, with all that was acknowledged.
+    pub converge: bool,
     /// Every declared fault and lie touches something.
     pub faults: bool,
 }
@@ -452,6 +458,7 @@ impl Default for Checks {
             blame: true,
             attribution: true,
             cut_contract: true,
+            converge: true,
             faults: true,
         }
     }

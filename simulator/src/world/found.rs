@@ -17,9 +17,10 @@ use bocage_protocol::{
     resources::Jurisdiction,
 };
 
-use super::{Beat, Event, MILLI, SECOND, WORLD, Waiting, World, clients::Client};
+use super::{Beat, Event, MILLI, SECOND, WORLD, Waiting, World, clients::Client, shared::SHARED};
 use crate::{
     check::{
+        converge::Converge,
         cut_contract::{Contract, CutContract},
         exactly_once::ExactlyOnce,
     },
@@ -119,6 +120,7 @@ impl<D: Daemon> World<D> {
         });
         self.checks.exactly_once.push(ExactlyOnce::default());
         self.checks.cut_contract.push(CutContract::default());
+        self.checks.converge.push(Converge::default());
     }
 
     /// Whom a node dials first: while the mesh is founded its first nodes, later some that run.
@@ -179,6 +181,7 @@ impl<D: Daemon> World<D> {
                 this.acknowledged_at = at;
                 self.tally.deploys.add(at - this.began);
                 self.add_clients(app);
+                self.share_later(app);
                 if self.apps.iter().all(|app| app.cell.is_some()) {
                     self.stands();
                 }
@@ -234,6 +237,11 @@ impl App {
         if self.spec.home.is_empty() { !self.is_away(law) } else { self.spec.home.contains(&law) }
     }
 
+    /// Whether it has a converging store.
+    pub(super) const fn shares(&self) -> bool {
+        self.spec.converging
+    }
+
     /// What it promises to who reads away.
     pub(super) const fn contract(&self) -> Contract {
         let spec = &self.spec;
@@ -253,6 +261,9 @@ impl App {
             allow_degraded: spec.allow_degraded,
             ..Policy::default()
         };
+        if spec.converging {
+            policy.converging = vec![SHARED.to_owned()];
+        }
         policy.max_staleness = Duration::from_secs(spec.max_staleness_s);
         policy.cut.away = spec.cut_away;
         policy.cut.stale_for_max = Duration::from_secs(spec.stale_for_max_s);

@@ -19,6 +19,7 @@ mod keys;
 mod watch;
 mod lost;
 mod recovering;
+mod shared;
 mod offers;
 mod liars;
 mod observed;
@@ -46,7 +47,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     check::{
-        agreement::Agreement, attribution::Attribution, blame::Blame, convergence::Convergence,
+        agreement::Agreement, attribution::Attribution, blame::Blame, converge::Converge, convergence::Convergence,
         cut_contract::CutContract, eviction::Eviction, exactly_once::ExactlyOnce, fencing::Fencing, offers::Offers,
     },
     clock::Clock,
@@ -162,6 +163,8 @@ pub(crate) struct Checkers {
     pub(crate) exactly_once: Vec<ExactlyOnce>,
     /// Of each app.
     pub(crate) cut_contract: Vec<CutContract>,
+    /// Of each app.
+    pub(crate) converge: Vec<Converge>,
     pub(crate) fencing: Fencing,
     pub(crate) convergence: Convergence,
     pub(crate) eviction: Eviction,

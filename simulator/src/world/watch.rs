@@ -71,6 +71,12 @@ pub(super) enum Beat {
     Abandon,
     /// An app is read whole.
     Read { app: u32 },
+    /// A guest writes to an app's converging store.
+    Share { app: u32 },
+    /// All members of an app say what they hold of its converging store.
+    Compare { app: u32 },
+    /// One says it again.
+    CompareAt { app: u32, node: u32 },
     /// The end.
     Over,
 }
@@ -87,6 +93,8 @@ pub(super) enum Waiting {
     View,
     Counter { app: u32 },
     Keys { app: u32 },
+    Shared { app: u32, write: i64 },
+    Same { app: u32 },
     Told,
     Left { app: u32, fork: bool, tries: u32 },
     Recovered { app: u32, fork: bool, tries: u32, newest_ms: u64 },
@@ -267,6 +275,9 @@ impl<D: Daemon> World<D> {
             Beat::Stop => self.stop(),
             Beat::Abandon => self.clients_go(),
             Beat::Read { app } => self.read_whole(app),
+            Beat::Share { app } => self.share(app),
+            Beat::Compare { app } => self.compare(app),
+            Beat::CompareAt { app, node } => self.compare_at(app, node),
             Beat::Over => self.end(),
         }
     }
@@ -303,6 +314,8 @@ impl<D: Daemon> World<D> {
             }
             Waiting::Counter { app } => self.counter_read(app, result),
             Waiting::Keys { app } => self.keys_read(app, result),
+            Waiting::Shared { app, write } => self.shared(app, write, result),
+            Waiting::Same { app } => self.compared(app, node, result),
             Waiting::Left { app, fork, tries } => self.surveyed(node, (app, fork, tries), result),
             Waiting::Recovered { app, fork, tries, newest_ms } => {
                 self.recovered((app, fork, tries), newest_ms, result);
@@ -400,6 +413,9 @@ impl<D: Daemon> World<D> {
             if self.apps[app as usize].cell.is_some() && self.scenario.check.exactly_once {
                 self.queue.push(self.at + PATIENCE + QUIET, WORLD, Event::Beat(Beat::Read { app }));
             }
+            if self.apps[app as usize].shares() && self.scenario.check.converge {
+                self.queue.push(self.at + PATIENCE + QUIET, WORLD, Event::Beat(Beat::Compare { app }));
+            }
         }
     }
 
@@ -468,6 +484,9 @@ impl<D: Daemon> World<D> {
         }
         if self.scenario.check.exactly_once {
             self.end_exactly_once();
+        }
+        if self.scenario.check.converge {
+            self.end_sharing();
         }
         self.check_lines();
         self.check_deaths();
@@ -581,6 +600,10 @@ impl<D: Daemon> World<D> {
             "reads_away_looked_at",
             checks.cut_contract.iter().map(crate::check::cut_contract::CutContract::looked_at).sum(),
         );
+        let shared = checks.converge.iter().map(crate::check::converge::Converge::counts);
+        let (begun, answered) = shared.fold((0, 0), |(a, b), (c, d)| (a + c, b + d));
+        counts.insert("shared_writes_begun", begun);
+        counts.insert("shared_writes_acknowledged", answered);
         counts.insert("fenced_writes_looked_at", checks.fencing.looked_at());
         counts.insert("verdicts_of_honest_quorums", checks.eviction.looked_at());
         counts.insert("proofs_held_by_honest_nodes", checks.blame.looked_at());

@@ -10,6 +10,9 @@
 //! would give the second write of the first attempt and the first of the second attempt one op, and the cell would answer
 //! with the result of a write that was never asked for. So an op's session is the hash of key, and content; its number
 //! counts repetitions of the same content within one request.
+//!
+//! **Converging stores** go the same way: the machine knows by their names that it answers for them here, at no index of the cell.
+//! Compare-and-swap is refused there by the machine; nothing else differs.
 use std::{
     collections::BTreeMap,
     sync::{
@@ -136,11 +139,18 @@ impl Session {
         let Read { answered, age } =
             self.app.state.read(self.app.instance, self.app.generation, self.seen, queries).await?;
         self.rested.note(age);
-        self.seen = self.seen.max(Some(answered.index));
+        self.depend(answered.index);
         if answered.answers.len() != asked {
             return Err(strange());
         }
         Ok(answered.answers)
+    }
+
+    /// What was read or written rests on this index of the cell; 0: on none, for it was of a converging store.
+    fn depend(&mut self, index: u64) {
+        if index > 0 {
+            self.seen = self.seen.max(Some(index));
+        }
     }
 
     async fn value(&mut self, store: &str, key: String) -> Result<Option<Versioned>, Error> {
@@ -155,7 +165,7 @@ impl Session {
     async fn write(&mut self, writes: Vec<Write>) -> Result<Outcome, Error> {
         let op = self.ops.of(&writes)?;
         let applied = self.app.state.write(self.app.instance, self.app.generation, op, writes).await?;
-        self.seen = self.seen.max(Some(applied.index));
+        self.depend(applied.index);
         match applied.outcome {
             Outcome::Refused(refusal) => Err(refusal.into()),
             outcome @ (Outcome::Written { .. } | Outcome::Conflict { .. }) => Ok(outcome),

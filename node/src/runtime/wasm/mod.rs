@@ -15,6 +15,7 @@ mod guest;
 mod limits;
 mod ticker;
 mod keyvalue;
+mod swaps;
 mod output;
 mod outbound;
 
@@ -49,6 +50,7 @@ pub use outbound::{
     Addresses, Connecting, Network, OUTBOUND_MAX, OUTBOUND_PER_INSTANCE_MAX, OwnAddress, SystemNetwork,
 };
 pub use request::{BodyFault, GuestBody};
+pub use swaps::swaps;
 
 /// Instances that have stopped and whose last generation is still remembered; the one stopped longest ago is forgotten
 /// first. An order that is later than that would have to overtake so many others.
