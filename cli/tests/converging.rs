@@ -38,15 +38,12 @@ fn visits_are_counted_at_every_node_and_a_killed_node_loses_none() {
     let host = live["host"].as_str().unwrap().to_owned();
     let (first, second) = (&demo.nodes()[0], &demo.nodes()[1]);
 
-    let mut visits = 0;
+    // A page is read until it is served, a visit is made once: one that fails may have been counted.
     for node in demo.nodes() {
-        let mut answer = None;
-        nodes::within(SOON, "the app is served at every edge", || {
-            answer = through(node, &host, "POST", "/visits");
-            answer.is_some()
-        });
-        visits += 1;
+        nodes::within(SOON, "the app is served at every edge", || through(node, &host, "GET", "/").is_some());
+        through(node, &host, "POST", "/visits").unwrap();
     }
+    let mut visits = demo.nodes().len() as u64;
     through(first, &host, "PUT", "/here/ann").unwrap();
     through(second, &host, "PUT", "/here/bob").unwrap();
     nodes::within(SOON, "all edges say the same", || {
@@ -68,22 +65,24 @@ fn visits_are_counted_at_every_node_and_a_killed_node_loses_none() {
 
     // One of them dies right after it has acknowledged, and starts again from its own disk.
     let killed = hosts[1];
-    let before = count(&demo, killed).unwrap();
     for _ in 0..5 {
-        if through(killed, &host, "POST", "/visits").is_some() {
-            visits += 1;
-        }
+        through(killed, &host, "POST", "/visits").unwrap();
+        visits += 1;
     }
     kill(killed);
-    let rest: Vec<&Value> = demo.nodes().iter().filter(|node| node["node_id"] != killed["node_id"]).collect();
-    assert!(visits > before);
-    nodes::within(SOON, "the others go on", || through(rest[0], &host, "POST", "/visits").is_some());
-    visits += 1;
+    let other = demo.nodes().iter().find(|node| node["node_id"] != killed["node_id"]).unwrap();
+    nodes::within(SOON, "the others go on", || through(other, &host, "GET", "/").is_some());
+    let (least, mut most) = (visits, visits);
+    for _ in 0..5 {
+        most += 1;
+        visits += u64::from(through(other, &host, "POST", "/visits").is_some());
+    }
+    assert!(visits > least, "some of them are counted without it");
     let dir = killed["dir"].as_str().unwrap();
     let log = fs::OpenOptions::new().append(true).open(Path::new(dir).join("log")).unwrap();
     let _again = nodes::run_in(&demo.person, dir, log);
     nodes::within(SOON, "all hosts count all visits", || {
         let counts: Vec<u64> = demo.nodes().iter().filter_map(|node| count(&demo, node)).collect();
-        counts.len() >= 3 && counts.iter().all(|it| *it == visits)
+        counts.len() >= 3 && counts.iter().all(|it| *it == counts[0]) && (visits..=most).contains(&counts[0])
     });
 }
