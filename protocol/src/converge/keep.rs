@@ -130,7 +130,7 @@ pub(super) fn found(keyed: &BTreeMap<Blob, Blob>, lost: &BTreeSet<Blob>) -> BTre
             _ => {}
         }
     }
-    for (cell, _) in lost.iter().filter_map(|key| of(key)) {
+    for (cell, _) in lost.iter().filter_map(of) {
         read.entry(cell).or_default().2.doubtful = true;
     }
     let whole = |(head, entries, mut found): (Option<KeptHead>, Vec<Entry>, Found)| {

@@ -141,12 +141,12 @@ impl Converge {
         };
         let stores = named(&command);
         let converges = |store: &String| description.policy.converges(store);
-        if !stores.iter().any(|store| converges(store)) {
+        if !stores.iter().any(converges) {
             return self.outbox.push(Output::Elsewhere { context, command });
         }
         let request = context.request;
         let refuse = |code, detail: &str| Output::Refuse { request, refusal: Refusal::definite(code, detail) };
-        if !stores.iter().all(|store| converges(store)) {
+        if !stores.iter().all(converges) {
             let detail = "one request names strong and converging stores: no batch is made in both at once";
             return self.outbox.push(refuse(Code::Invalid, detail));
         }

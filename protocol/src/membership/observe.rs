@@ -315,6 +315,7 @@ impl Membership {
             self.ask_all_to_watch();
             self.redraw_soon(now);
         }
+        self.refute_what_stands(now);
         self.probe_watched(now, late);
         if self.watch.ticks.is_multiple_of(NEIGHBOUR_EVERY) {
             self.probe_neighbours(now, late);

@@ -27,8 +27,8 @@ const SLACK: usize = 2;
 /// No quorum is smaller: one voice is not two.
 const QUORUM_MIN: usize = 2;
 
-/// One accuser is refuted so often. An honest one hears this node again and takes its word back by itself; a liar would
-/// otherwise have this node flood its jurisdiction with presences.
+/// One accuser is refuted so often. An honest one mostly hears this node again and takes its word back by itself; a liar
+/// would otherwise have this node flood its jurisdiction with presences.
 const REFUTED_EVERY: Duration = Duration::from_secs(30);
 
 /// Accusers remembered as refuted; beyond it the one refuted first is forgotten.
@@ -66,7 +66,11 @@ impl Tally {
             let first = self.refuted.iter().min_by_key(|(_, until)| **until).map(|(node, _)| *node);
             first.map(|node| self.refuted.remove(&node));
         }
-        self.refuted.insert(by, now + REFUTED_EVERY).is_none()
+        let is_new = !self.refuted.contains_key(&by);
+        if is_new {
+            self.refuted.insert(by, now + REFUTED_EVERY);
+        }
+        is_new
     }
 
     pub(super) fn votes_about(&self, node: NodeId) -> impl Iterator<Item = &Shared> {
@@ -85,6 +89,22 @@ impl Membership {
             && self.tally.accused_anew(now.instant, verdict.observer)
         {
             self.refute(now, verdict.incarnation);
+        }
+    }
+
+    /// Refutes what still stands against this node though its accuser was refuted a while ago: who has restarted since, or was
+    /// replaced as an observer, no longer knows what it said, and takes nothing back.
+    pub(super) fn refute_what_stands(&mut self, now: Now) {
+        let incarnation = self.own.incarnation;
+        let stands = |record: &&Shared| {
+            Verdict::read(record)
+                .is_some_and(|verdict| verdict.incarnation == incarnation && verdict.state != Liveness::Alive)
+        };
+        let accusers: Vec<NodeId> =
+            self.tally.votes_about(self.me).filter(stands).map(|record| NodeId(record.signer().0)).collect();
+        let due = accusers.into_iter().filter(|by| self.tally.accused_anew(now.instant, *by)).count();
+        if due > 0 {
+            self.refute(now, incarnation);
         }
     }
 
