@@ -131,7 +131,9 @@ mod tests {
     fn written() -> Converge {
         let mut checker = Converge::default();
         let adds = [checker.begun(0, 1, Kind::Add(1)), checker.begun(1, 2, Kind::Add(2))];
-        adds.into_iter().for_each(|number| checker.answered(number));
+        for number in adds {
+            checker.answered(number);
+        }
         checker
     }
 
