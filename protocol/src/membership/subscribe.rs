@@ -118,18 +118,20 @@ impl Membership {
         self.sweep_subscriptions(now);
         let mut held: usize = self.subscriptions.theirs.values().map(BTreeMap::len).sum();
         for subject in subjects {
-            let known = self.subscriptions.theirs.get(&subject).is_some_and(|peers| peers.contains_key(&from));
-            if !known && held >= SUBSCRIBERS_MAX {
+            let held_until = self.subscriptions.theirs.get(&subject).and_then(|peers| peers.get(&from)).copied();
+            if held_until.is_none() && held >= SUBSCRIBERS_MAX {
                 continue;
             }
             self.subscriptions.theirs.entry(subject).or_default().insert(from, until);
-            if subject.0 == self.me.0 {
-                self.name_observers(now, from);
-            }
-            if !known {
-                held += 1;
+            held += usize::from(held_until.is_none());
+            // Whoever let it lapse has heard nothing since.
+            if held_until.is_none_or(|until| until <= now.instant) {
                 let parcels = self.known_about(subject);
                 self.send_found(from, parcels);
+            }
+            // After that: with observers named, verdicts count, and those of an earlier life are void by the presence only.
+            if subject.0 == self.me.0 {
+                self.name_observers(now, from);
             }
         }
     }

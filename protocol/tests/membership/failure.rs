@@ -196,6 +196,33 @@ fn who_asks_about_a_node_no_more_does_not_hold_it_for_down() {
     assert_eq!(last_verdict(&world, member, about), Some(Liveness::Alive), "nobody would tell it otherwise");
 }
 
+/// Seed 19 of `simulator/scenarios/converge.toml`: what had been known of it when it was asked about the first time was counted
+/// against it.
+#[test]
+fn who_asks_again_about_a_node_that_is_back_never_holds_it_for_down() {
+    let mut world = settled(35, 24, &["FR", "DE"], 8);
+    world.give_gates(4);
+    let about = node_keys(8).node();
+    // No gate, so nobody is watched by it, which would bring it the same.
+    let member = *world.of(world.laws[&node_keys(9).node()]).last().unwrap();
+    world.link(about, member);
+    world.input(member, Input::Subscribe { subject: Subject(about.0), wanted: true });
+    world.run(secs(25));
+    let host = world.kill(about, secs(1));
+    world.run(secs(8));
+    assert_eq!(last_verdict(&world, member, about), Some(Liveness::Down));
+    world.input(member, Input::Subscribe { subject: Subject(about.0), wanted: false });
+    world.start_with(host.identity, host.keyed, 8);
+    world.run(secs(10));
+    assert!(world.hosts[&about].member.incarnation() > 1, "what was said of it counts no more");
+    world.link(about, member);
+    let before = world.hosts[&member].verdicts.len();
+    world.input(member, Input::Subscribe { subject: Subject(about.0), wanted: true });
+    world.run(secs(10));
+    let said: Vec<_> = world.hosts[&member].verdicts[before..].iter().filter(|(_, node, ..)| *node == about).collect();
+    assert!(said.is_empty(), "{said:?}");
+}
+
 #[test]
 fn a_subscriber_whose_link_broke_hears_again_what_he_missed() {
     let mut world = settled(35, 24, &["FR", "DE"], 8);
