@@ -25,7 +25,6 @@ pub(crate) const GUESTBOOK: &[u8] = include_bytes!("../../../examples/guestbook/
 pub(crate) const INSTANCE: InstanceId = InstanceId { cell: CellId([7; 32]), number: 1 };
 
 /// The cell.
-#[derive(Default)]
 pub(crate) struct Cell(Mutex<Agreed>);
 
 #[derive(Default)]
@@ -46,6 +45,13 @@ struct Agreed {
 pub(crate) enum Lost {
     BeforeIt,
     AfterIt,
+}
+
+impl Default for Cell {
+    /// A leader begins with an entry of its own: no cell answers at index 0.
+    fn default() -> Self {
+        Self(Mutex::new(Agreed { index: 1, ..Agreed::default() }))
+    }
 }
 
 impl Cell {
