@@ -76,7 +76,7 @@ fn an_answer_before_its_write_is_durable() {
 
 #[test]
 fn two_votes_in_one_term() {
-    let crash = storm("crash", 3, "who = { any = 1 }");
+    let crash = storm("crash", 3, "who = { any = 2 }");
     caught(Planted::DoubleVote, &five(&format!("{SLOW}{crash}")), &[Property::Agreement, Property::ExactlyOnce]);
 }
 

@@ -335,21 +335,12 @@ pub(super) async fn read(control: &Control, known: Known, cell: CellId, query: c
         let Reply::Answered(answered) = ask(control, COMMAND_MAX, command).await? else { return Err(unexpected()) };
         return answered.answers.into_iter().next().ok_or_else(unexpected);
     }
-    let store = query.store().map(str::to_owned);
     let queries = vec![cell::Query::Describe, query];
     let command = Command::Read { cell, barrier: Barrier::Linear, queries };
     let Reply::Answered(answered) = ask(control, COMMAND_MAX, command).await? else { return Err(unexpected()) };
     let mut answers = answered.answers.into_iter();
     let Some(Answer::Description(description)) = answers.next() else { return Err(unexpected()) };
     must_be_tenant(known, description.tenant)?;
-    if let Some(store) = store.filter(|store| description.policy.converges(store)) {
-        let detail = format!(
-            "the store {store:?} of {0} converges: only nodes that host the app hold it, and this one does not. Ask one that \
-             bocage status {0} names: bocage --node NAME kv …",
-            description.app
-        );
-        return Err(no(Code::NotFound, detail));
-    }
     answers.next().ok_or_else(unexpected)
 }
 

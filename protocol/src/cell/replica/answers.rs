@@ -234,9 +234,24 @@ impl Replica {
         let Some(applied) = self.state.as_ref().map(cell::State::applied) else { return };
         while let Some(serial) = self.reads.pop_ready(applied) {
             let Some((asker, read)) = self.reads.asks.take(serial) else { continue };
+            if let Some(refusal) = self.kept_elsewhere(&read.queries) {
+                self.tell_answers(asker, no(refusal));
+                continue;
+            }
             let answers = read.queries.iter().map(|query| self.look_up(query)).collect();
             self.tell_answers(asker, Reached::Yes(Answered { index: applied, answers }));
         }
+    }
+
+    /// A converging store is not the cell's: whoever asks here for one is told so, and not that it is empty.
+    fn kept_elsewhere(&self, queries: &[Query]) -> Option<Refusal> {
+        let policy = self.state.as_ref()?.policy();
+        let store = queries.iter().filter_map(Query::store).find(|store| policy.converges(store))?;
+        let detail = format!(
+            "the store {store:?} converges: only nodes that host the app hold it, and the one that was asked does not. Ask one that \
+             bocage status names: bocage --node NAME kv …"
+        );
+        Some(Refusal::definite(Code::NotFound, detail))
     }
 
     fn look_up(&mut self, query: &Query) -> Answer {
