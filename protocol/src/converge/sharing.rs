@@ -383,7 +383,10 @@ impl Sharing {
                         }
                     }
                 }
-                Work::Anew { seen } => changed.extend(self.stores.begin_anew(slots.fresh(), &seen)),
+                Work::Anew { seen } => {
+                    changed.extend(self.stores.begin_anew(slots.fresh(), &seen));
+                    self.opened = now.instant;
+                }
                 Work::Head => dirty = true,
             }
         }

@@ -359,6 +359,26 @@ fn a_newcomer_that_can_ask_nobody_serves_after_a_while() {
     world.all_count(2);
 }
 
+/// Seed 6 of `counts_of_one_writer_that_are_added_up` in `simulator/tests/planted.rs`: it took itself for filled at once, again and again.
+#[test]
+fn a_newcomer_that_served_alone_begins_anew_and_waits_for_what_the_others_have() {
+    let mut world = World::new();
+    world.add(1);
+    world.ask(1, None, Write::Delete { store: STORE.into(), key: "n".into() });
+    world.pass(Duration::from_secs(10));
+    world.add(1);
+    world.pass(Duration::from_secs(5));
+    world.disks[0].clear();
+    world.cut(0, 1);
+    world.cut(0, 2);
+    world.restart(0, 1, &Rot::default());
+    world.pass(FILL_MAX + Duration::from_secs(1));
+    world.add(0);
+    world.heal();
+    world.pass(Duration::from_secs(10));
+    world.all_count(2);
+}
+
 #[test]
 fn who_leaves_hands_over_what_only_it_has_and_forgets_the_rest() {
     let mut world = World::new();
