@@ -8,28 +8,8 @@ use std::{
     time::Duration,
 };
 
-use common::Person;
+use common::{LAB, Person};
 use serde_json::Value;
-
-const LAB: &str = r#"
-name = "lab"
-story = "Three nodes, one crash."
-duration_s = 15
-settle_s = 45
-[[population]]
-jurisdiction = "FR"
-operators = 3
-[[app]]
-name = "guestbook"
-[workload]
-clients = 2
-think_ms = 300
-[[fault]]
-at_s = 3
-for_s = 5
-what = "crash"
-who = { node = 1 }
-"#;
 
 /// Long enough for the slowest machine; only a hang comes to it.
 const PATIENCE: Duration = Duration::from_mins(2);

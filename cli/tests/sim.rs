@@ -3,35 +3,19 @@ mod common;
 
 use std::{fs, time::Duration};
 
-use common::Person;
+use common::{LAB, Person};
 
-const LAB: &str = r#"
-name = "lab"
-duration_s = 15
-settle_s = 45
-[[population]]
-jurisdiction = "FR"
-operators = 3
-[[app]]
-name = "guestbook"
-[workload]
-clients = 2
-think_ms = 300
-[[fault]]
-at_s = 3
-for_s = 5
-what = "crash"
-who = { node = 1 }
-[sweep]
-seeds = 3
-[sweep.grid]
-network.inside_ms = [2, 30]
-"#;
+/// Of [`LAB`].
+const SWEEP: &str = "[sweep]\nseeds = 3\n[sweep.grid]\nnetwork.inside_ms = [2, 30]\n";
+
+fn swept() -> String {
+    format!("{LAB}{SWEEP}")
+}
 
 #[test]
 fn results_of_a_run_are_kept_once_and_change_nothing() {
     let person = Person::new();
-    person.has("lab.toml", LAB);
+    person.has("lab.toml", swept());
     let plain = person.asks(&["sim", "run", "lab.toml", "--seed", "7"]);
     let kept = person.asks(&["sim", "run", "lab.toml", "--seed", "7", "--out", "results"]);
     assert_eq!(plain["trace_hash"], kept["trace_hash"]);
@@ -51,7 +35,7 @@ fn results_of_a_run_are_kept_once_and_change_nothing() {
 #[test]
 fn a_sweep_that_is_killed_goes_on_and_its_variants_are_compared() {
     let person = Person::new();
-    person.has("lab.toml", LAB);
+    person.has("lab.toml", swept());
     let runs = |variant: &str| -> Vec<String> {
         let folder = person.path("swept/runs").join(variant);
         let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
@@ -87,7 +71,7 @@ fn a_sweep_that_is_killed_goes_on_and_its_variants_are_compared() {
 fn a_mistake_is_drawn_where_it_stands_also_in_an_included_file() {
     let person = Person::new();
     person.has("base.toml", "[network]\ndelay_msec = 3\n");
-    person.has("lab.toml", format!("include = \"base.toml\"\n{LAB}"));
+    person.has("lab.toml", format!("include = \"base.toml\"\n{LAB}{SWEEP}"));
     person
         .types(&["sim", "run", "lab.toml"])
         .failed(2, &["base.toml:2:1", "unknown key \"delay_msec\"", "did you mean \"delay_ms\"", "bocage sim schema"]);

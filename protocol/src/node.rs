@@ -240,10 +240,14 @@ impl Node {
             }
             Input::PersistFailed(write, fault) => {
                 for (writer, write) in self.writes.failed(write) {
-                    // What was not durable of a converging store is never answered.
-                    let Writer::Replica(cell) = writer else { continue };
-                    let input = Box::new(cell::Input::PersistFailed(write, fault.clone()));
-                    self.hand(HandOver::Cells(cells::Input::To { cell, input }));
+                    let fault = fault.clone();
+                    self.hand(match writer {
+                        Writer::Replica(cell) => {
+                            let input = Box::new(cell::Input::PersistFailed(write, fault));
+                            HandOver::Cells(cells::Input::To { cell, input })
+                        }
+                        Writer::Stores(cell) => HandOver::Converge(converge::Input::PersistFailed { cell, fault }),
+                    });
                 }
                 if self.disk_failed.is_none() {
                     self.disk_failed = Some(fault.clone());

@@ -11,6 +11,27 @@ use std::{
 
 use serde_json::Value;
 
+/// What a researcher begins with.
+pub(crate) const LAB: &str = r#"
+name = "lab"
+story = "Three nodes, one crash."
+duration_s = 15
+settle_s = 45
+[[population]]
+jurisdiction = "FR"
+operators = 3
+[[app]]
+name = "guestbook"
+[workload]
+clients = 2
+think_ms = 300
+[[fault]]
+at_s = 3
+for_s = 5
+what = "crash"
+who = { node = 1 }
+"#;
+
 /// Somebody with a home folder of his own, who has typed nothing yet.
 pub(crate) struct Person {
     pub(crate) home: tempfile::TempDir,

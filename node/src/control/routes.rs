@@ -323,18 +323,8 @@ async fn read_key(
     }
 }
 
-/// Asks for who it is in the same read: state and authority are of one index.
-///
-/// A converging store is read as this node holds it: then nobody else is asked for anything.
+/// Asks for who it is in the same read: state and authority are of one index, and of one node where a store converges.
 pub(super) async fn read(control: &Control, known: Known, cell: CellId, query: cell::Query) -> Result<Answer, No> {
-    if let Some(store) = query.store()
-        && let Some(here) = hosted(control, cell).await?.filter(|here| here.policy.converges(store))
-    {
-        must_be_tenant(known, here.tenant)?;
-        let command = Command::Read { cell, barrier: Barrier::AtLeast(0), queries: vec![query] };
-        let Reply::Answered(answered) = ask(control, COMMAND_MAX, command).await? else { return Err(unexpected()) };
-        return answered.answers.into_iter().next().ok_or_else(unexpected);
-    }
     let queries = vec![cell::Query::Describe, query];
     let command = Command::Read { cell, barrier: Barrier::Linear, queries };
     let Reply::Answered(answered) = ask(control, COMMAND_MAX, command).await? else { return Err(unexpected()) };

@@ -8,7 +8,7 @@ use crate::{
     context::Context,
     id::{CellId, NodeId, RequestId, WriteId},
     refusal::Refusal,
-    store::WriteBatch,
+    store::{DiskFault, WriteBatch},
 };
 
 /// Input of this part.
@@ -45,6 +45,13 @@ pub enum Input {
         cell: CellId,
         /// Which.
         write: WriteId,
+    },
+    /// A write of ours never will be.
+    PersistFailed {
+        /// Of which app.
+        cell: CellId,
+        /// Why.
+        fault: DiskFault,
     },
 }
 

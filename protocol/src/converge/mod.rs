@@ -117,7 +117,8 @@ impl Converge {
             | Input::Received { .. }
             | Input::PeerUp(_)
             | Input::PeerDown(_)
-            | Input::Persisted { .. } => None,
+            | Input::Persisted { .. }
+            | Input::PersistFailed { .. } => None,
         }
     }
 
@@ -169,8 +170,8 @@ impl Converge {
                 };
                 Work::Write { request, op, writes }
             }
-            Command::GuestRead { queries, .. } => Work::Read { request, guest: true, queries },
-            Command::Read { queries, .. } => Work::Read { request, guest: false, queries },
+            Command::GuestRead { queries, .. } => Work::Read { request, guest: true, queries, description },
+            Command::Read { queries, .. } => Work::Read { request, guest: false, queries, description },
             _ => return,
         };
         let Some(sharing) = self.shared.get_mut(&cell) else {
@@ -275,6 +276,12 @@ impl Machine for Converge {
                 if let Some(sharing) = self.shared.get_mut(&cell) {
                     sharing.persisted(now, write, &mut self.outbox);
                     self.step(now, cell);
+                }
+            }
+            Input::PersistFailed { cell, fault } => {
+                if let Some(sharing) = self.shared.get_mut(&cell) {
+                    sharing.persist_failed(&fault, &mut self.outbox);
+                    self.agenda.set(cell, None);
                 }
             }
         }

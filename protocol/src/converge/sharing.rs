@@ -9,6 +9,7 @@
 //! ```
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
     time::Duration,
 };
 
@@ -22,11 +23,11 @@ use super::{
     wire::{Entry, Message},
 };
 use crate::{
-    cell::{Answered, Applied, Description, Outcome, Query, Write},
+    cell::{Answer, Answered, Applied, Description, Outcome, Query, Write},
     id::{CellId, NodeId, OpId, RequestId, WriteId},
     machine::{Deadline, Outbox},
-    refusal::Code,
-    store::WriteBatch,
+    refusal::{Code, Refusal},
+    store::{DiskFault, WriteBatch},
     time::{Instant, Now},
 };
 
@@ -61,6 +62,8 @@ pub(super) enum Work {
         request: RequestId,
         guest: bool,
         queries: Vec<Query>,
+        /// For who asks in the same read whose it is.
+        description: Arc<Description>,
     },
     Delta {
         from: NodeId,
@@ -112,8 +115,12 @@ pub(super) struct Sharing {
     last_write: WriteId,
     /// All members are told then.
     tell_at: Option<Instant>,
+    /// What all had seen when tombstones were last looked through.
+    seen_by_all: Vector,
     /// Since when it waits to be filled.
     opened: Instant,
+    /// The disk has failed, and how: nothing is answered or told any more.
+    failed: Option<String>,
     /// This node is no member any more.
     over: bool,
     /// It is no member, and everything is with others: forget it.
@@ -146,7 +153,9 @@ impl Sharing {
             under_way: None,
             last_write: WriteId::default(),
             tell_at: None,
+            seen_by_all: Vector::default(),
             opened: now.instant,
+            failed: None,
             over: false,
             done: false,
         };
@@ -241,6 +250,9 @@ impl Sharing {
             Work::Write { request, .. } | Work::Read { request, .. } => *request,
             Work::Delta { .. } | Work::Anew { .. } | Work::Head => return,
         };
+        if let Some(fault) = &self.failed {
+            return outbox.push(Output::Refuse { request, refusal: no(Code::DiskFailed, fault.clone()) });
+        }
         if !self.push_work(work) {
             let detail =
                 format!("{WORK_MAX} requests to this app's converging stores wait on this node; try again in a moment");
@@ -249,7 +261,7 @@ impl Sharing {
     }
 
     pub(super) fn received(&mut self, now: Now, from: NodeId, message: Message, slots: &mut Slots) {
-        if !message.is_lawful() || !self.admits(from) {
+        if self.failed.is_some() || !message.is_lawful() || !self.admits(from) {
             return;
         }
         let peer = self.peers.entry(from).or_insert_with(|| Peer::new(now));
@@ -297,6 +309,29 @@ impl Sharing {
         self.push_own(now, outbox);
     }
 
+    /// A write never will be durable. What is in memory may be gone after a restart, so nobody hears of it, and whoever waits is
+    /// told at once; of a write that was on its way nobody knows whether it is there then.
+    pub(super) fn persist_failed(&mut self, fault: &DiskFault, outbox: &mut Outbox<Output>) {
+        let detail = fault.to_string();
+        for answer in self.under_way.take().map(|(_, answers)| answers).unwrap_or_default() {
+            outbox.push(match answer {
+                Output::Applied { request, .. } => {
+                    Output::Refuse { request, refusal: Refusal::indefinite(Code::DiskFailed, &detail) }
+                }
+                Output::GuestRead { request, .. } | Output::Answered { request, .. } => {
+                    Output::Refuse { request, refusal: no(Code::DiskFailed, &detail) }
+                }
+                other => other,
+            });
+        }
+        for work in self.work.drain(..) {
+            if let Work::Write { request, .. } | Work::Read { request, .. } = work {
+                outbox.push(Output::Refuse { request, refusal: no(Code::DiskFailed, &detail) });
+            }
+        }
+        self.failed = Some(detail);
+    }
+
     /// What this node wrote goes at once to everybody who was in step with it.
     fn push_own(&mut self, now: Now, outbox: &mut Outbox<Output>) {
         let slot = self.stores.head.slot;
@@ -324,7 +359,7 @@ impl Sharing {
 
     /// Does what waits, and says what is to be said, as far as the disk allows.
     pub(super) fn step(&mut self, now: Now, clock: &mut Clock, slots: &mut Slots, outbox: &mut Outbox<Output>) {
-        if self.under_way.is_some() {
+        if self.under_way.is_some() || self.failed.is_some() {
             return;
         }
         self.fill(now);
@@ -347,7 +382,9 @@ impl Sharing {
         {
             match work {
                 Work::Write { .. } | Work::Read { .. } if !serves => later.push_back(work),
-                Work::Read { request, guest, queries } => answers.push(self.read(request, guest, &queries)),
+                Work::Read { request, guest, queries, description } => {
+                    answers.push(self.read(request, guest, &queries, &description));
+                }
                 Work::Write { request, op, writes } => {
                     let made = op.and_then(|op| self.ops.recall(op)).map(<[i64]>::to_vec);
                     let result = match made {
@@ -411,8 +448,12 @@ impl Sharing {
         outbox.push(Output::Persist { cell: self.cell, write: self.last_write, batch: WriteBatch { ops: batch } });
     }
 
-    fn read(&self, request: RequestId, guest: bool, queries: &[Query]) -> Output {
-        let answers = queries.iter().map(|query| self.stores.answer(query)).collect::<Result<_, _>>();
+    fn read(&self, request: RequestId, guest: bool, queries: &[Query], description: &Description) -> Output {
+        let answer = |query: &Query| match query {
+            Query::Describe => Ok(Answer::Description(Box::new(description.clone()))),
+            Query::Get { .. } | Query::List { .. } | Query::Capture | Query::Piece { .. } => self.stores.answer(query),
+        };
+        let answers = queries.iter().map(answer).collect::<Result<_, _>>();
         match answers {
             Ok(answers) if guest => Output::GuestRead { request, answered: Answered { index: 0, answers } },
             Ok(answers) => Output::Answered { request, answered: Answered { index: 0, answers } },
@@ -443,15 +484,18 @@ impl Sharing {
             let gone = peers.get(node).is_some_and(|peer| peer.gone);
             !gone && now.wall.since(*since) < FORMER_KEPT
         });
-        let all = self.company.members.iter().chain(self.company.former.keys());
-        let seen_by: Option<Vec<&Vector>> = all.map(|node| peers.get(node)?.has.as_ref()).collect();
-        match seen_by {
-            Some(seen_by) if self.stores.head.filled && self.stores.has_tombstones() => {
-                let seen_by: Vec<Vector> = seen_by.into_iter().cloned().collect();
-                self.stores.forget(&seen_by)
-            }
-            Some(_) | None => BTreeSet::new(),
+        if !self.stores.head.filled || !self.stores.has_tombstones() {
+            return BTreeSet::new();
         }
+        let mut all = self.company.members.iter().chain(self.company.former.keys());
+        let seen_by_all = all.try_fold(self.stores.head.seen.clone(), |seen, node| {
+            let has = peers.get(node)?.has.as_ref()?;
+            Some(seen.meet(has))
+        });
+        // While somebody is away nothing new is seen by all, and tombstones may be many.
+        let Some(seen_by_all) = seen_by_all.filter(|seen| *seen != self.seen_by_all) else { return BTreeSet::new() };
+        self.seen_by_all = seen_by_all;
+        self.stores.forget(&self.seen_by_all)
     }
 
     /// All of it is durable now: what others lack goes to them, and who is to be told is told.
@@ -494,7 +538,7 @@ impl Sharing {
 
     /// When it is to be stepped next though nothing comes. A quiet one never.
     pub(super) fn deadline(&self, now: Now) -> Option<Deadline> {
-        if self.under_way.is_some() {
+        if self.under_way.is_some() || self.failed.is_some() {
             return None;
         }
         let seen = &self.stores.head.seen;

@@ -300,11 +300,11 @@ impl Stores {
         !self.tombstones.is_empty()
     }
 
-    /// Forgets the tombstones that each of these has seen, and says which.
-    pub(super) fn forget(&mut self, seen_by: &[Vector]) -> BTreeSet<Name> {
+    /// Forgets the tombstones that all have seen, and says which.
+    pub(super) fn forget(&mut self, seen_by_all: &Vector) -> BTreeSet<Name> {
         let over = |name: &&Name| {
             let dot = self.get(name).and_then(|held| held.register.as_ref()).map(Register::dot);
-            dot.is_some_and(|dot| seen_by.iter().all(|seen| seen.has(dot)))
+            dot.is_some_and(|dot| seen_by_all.has(dot))
         };
         let over: BTreeSet<Name> = self.tombstones.iter().filter(over).cloned().collect();
         for name in &over {

@@ -74,6 +74,12 @@ impl Vector {
         *seen = number.max(*seen);
     }
 
+    /// What both have seen.
+    pub(super) fn meet(&self, other: &Self) -> Self {
+        let both = self.iter().map(|(slot, number)| (slot, number.min(other.of(slot))));
+        Self(both.filter(|(_, number)| *number > 0).collect())
+    }
+
     /// What either has seen.
     pub(super) fn join(&mut self, other: &Self) {
         for (slot, number) in other.iter() {

@@ -7,7 +7,7 @@ use std::{
 
 use super::super::{Converge, FILL_MAX, Input, Message, Output};
 use crate::{
-    cell::{Applied, Barrier, Description, Outcome, Query, State, Write, fixture, state::RULES_OF_CONVERGING},
+    cell::{Answer, Applied, Barrier, Description, Outcome, Query, State, Write, fixture, state::RULES_OF_CONVERGING},
     codec::Blob,
     command::Command,
     context::Context,
@@ -15,7 +15,7 @@ use crate::{
     machine::Machine,
     random::Seed,
     refusal::Code,
-    store::{Rot, StoreOp, WriteBatch},
+    store::{DiskFault, Rot, StoreOp, WriteBatch},
     time::{Instant, Now, Timestamp},
 };
 
@@ -298,6 +298,40 @@ fn nothing_is_told_or_answered_before_it_is_durable() {
     world.add(0);
     world.pass(Duration::from_secs(5));
     world.all_count(1);
+}
+
+#[test]
+fn what_a_failed_disk_took_is_no_answer_and_nobody_hears_of_it() {
+    let mut world = World::new();
+    world.held_back = Some(VecDeque::new());
+    let add = || Write::Increment { store: STORE.into(), key: "n".into(), delta: 1 };
+    let (under_way, waiting) = (world.ask(0, None, add()), world.ask(0, None, add()));
+    world.sent = 0;
+    let (cell, fault) = (world.cell(), DiskFault::Full);
+    world.give(0, Input::PersistFailed { cell, fault });
+    let later = world.ask(0, None, add());
+    let failed: Vec<_> = [under_way, waiting, later].map(|of| (of, Err(Code::DiskFailed))).into();
+    assert_eq!(world.said.iter().filter(|(of, _)| failed.iter().any(|(it, _)| it == of)).count(), 3);
+    assert!(failed.iter().all(|it| world.said.contains(it)), "{:?}", world.said);
+    world.held_back = None;
+    world.pass(Duration::from_mins(1));
+    assert_eq!(world.sent, 0);
+}
+
+#[test]
+fn whose_a_store_is_stands_beside_what_it_holds() {
+    let mut world = World::new();
+    world.add(1);
+    let context = Context::until(RequestId(900), world.now.instant + Duration::from_secs(5));
+    let queries = vec![Query::Describe, Query::Get { store: STORE.into(), key: "n".into() }];
+    let command = Box::new(Command::Read { cell: world.cell(), barrier: Barrier::Linear, queries });
+    world.parts[0].look(Some(Arc::clone(&world.description)));
+    world.parts[0].handle_input(world.now, Input::Asked { context, command });
+    let Some(Output::Answered { answered, .. }) = world.parts[0].poll_output() else { panic!("it is not answered") };
+    let [Answer::Description(description), Answer::Value(Some(value))] = &answered.answers[..] else {
+        panic!("{answered:?}")
+    };
+    assert_eq!((description.tenant, &value.value[..]), (world.description.tenant, &b"1"[..]));
 }
 
 #[test]

@@ -47,6 +47,11 @@ enum Step {
     },
 }
 
+fn seen_by_all(stores: &[Stores]) -> Vector {
+    let seen = stores.iter().map(|it| it.head.seen.clone());
+    seen.reduce(|both, seen| both.meet(&seen)).expect("there are some")
+}
+
 fn step(members: usize) -> impl Strategy<Value = Step> {
     let (at, other, key) = (0..members, 0..members, 0..KEYS);
     prop_oneof![
@@ -113,7 +118,7 @@ impl Copies {
                 }
                 Step::Take { to, from } => self.take(*to, *from),
                 Step::Forget { at } => {
-                    let seen: Vec<Vector> = self.stores.iter().map(|it| it.head.seen.clone()).collect();
+                    let seen = seen_by_all(&self.stores);
                     self.stores[*at].forget(&seen);
                 }
             }
@@ -274,7 +279,7 @@ fn a_deleted_counter_begins_at_nothing_again_also_when_its_tombstone_is_forgotte
         assert_eq!(value(&copies, 0), None);
         if forget {
             // Only one of them has forgotten, and it goes on counting.
-            let seen: Vec<Vector> = copies.stores.iter().map(|it| it.head.seen.clone()).collect();
+            let seen = seen_by_all(&copies.stores);
             assert_eq!(copies.stores[0].forget(&seen).len(), 1);
             assert!(copies.stores[0].is_empty());
         }
@@ -315,7 +320,7 @@ fn whoever_missed_a_forgotten_deletion_begins_anew_and_keeps_what_only_it_wrote(
     copies.take(1, 0);
     let other = Write::Set { store: STORE.to_owned(), key: "own".to_owned(), value: "kept".into() };
     copies.write(2, other).unwrap();
-    let seen: Vec<Vector> = copies.stores[..2].iter().map(|it| it.head.seen.clone()).collect();
+    let seen = seen_by_all(&copies.stores[..2]);
     for at in 0..2 {
         copies.stores[at].forget(&seen);
     }

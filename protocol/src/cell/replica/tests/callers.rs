@@ -4,7 +4,7 @@ use std::time::Duration;
 use super::world::{COUNTER, Knobs, STORE, World, counter};
 use crate::{
     cell::{Barrier, Outcome, Reached, state::fixture},
-    refusal::Certainty,
+    refusal::{Certainty, Code},
 };
 
 fn led() -> (World, usize) {
@@ -29,6 +29,20 @@ fn a_retry_gets_the_first_outcome_without_another_entry() {
     };
     assert!(matches!(outcome(&world, first), Outcome::Written { .. }));
     assert_eq!(outcome(&world, first), outcome(&world, again));
+}
+
+#[test]
+fn who_asks_a_cell_for_a_converging_store_is_told_where_it_is() {
+    let mut world = World::new(2, 3, 0, Knobs { converging: vec![STORE], ..Knobs::default() });
+    world.run(Duration::from_millis(300));
+    let leader = world.leader().expect("a founded cell elects");
+    for (at, barrier) in [(leader, Barrier::Linear), ((leader + 1) % 3, Barrier::AtLeast(0))] {
+        let asked = world.read(at, barrier, Duration::from_secs(1));
+        world.run(Duration::from_millis(100));
+        let Reached::No(refusal) = &world.answers[&asked] else { panic!("{:?}", world.answers[&asked]) };
+        assert_eq!(refusal.code, Code::NotFound);
+        assert!(refusal.detail.contains("only nodes that host the app hold it"), "{}", refusal.detail);
+    }
 }
 
 #[test]

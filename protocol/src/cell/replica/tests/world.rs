@@ -10,7 +10,10 @@ use crate::{
     cell::{
         Answer, Answered, Applied, Barrier, Candidate, CellConfig, Command, Grant, Input, Message, Need, Outcome,
         Output, Query, Reached, Replica, Role, Seeking, State, TenantAction, Write,
-        state::fixture::{self, FOUNDED, Founding, Host},
+        state::{
+            RULES_OF_CONVERGING,
+            fixture::{self, FOUNDED, Founding, Host},
+        },
     },
     codec::Blob,
     context::Context,
@@ -41,6 +44,8 @@ pub(super) struct Knobs {
     pub(super) places: bool,
     /// Where copies stand.
     pub(super) away: Vec<&'static str>,
+    /// Stores that are not the cell's.
+    pub(super) converging: Vec<&'static str>,
     /// What copies' messages take longer than those of others.
     pub(super) away_us: u64,
     /// Who must sign a recovery beside the tenant.
@@ -56,6 +61,7 @@ impl Default for Knobs {
             config: CellConfig::default(),
             places: false,
             away: Vec::new(),
+            converging: Vec::new(),
             away_us: 0,
             recoverers: Recoverers::default(),
         }
@@ -194,7 +200,11 @@ impl World {
         let mut founding = Founding::of(&hosts[..voters]);
         founding.release.policy.away = knobs.away.iter().map(|law| fixture::law(law)).collect();
         founding.release.policy.recovery = knobs.recoverers.clone();
+        founding.release.policy.converging = knobs.converging.iter().map(|store| (*store).to_owned()).collect();
         let mut genesis = founding.genesis();
+        if !knobs.converging.is_empty() {
+            genesis.rules = RULES_OF_CONVERGING;
+        }
         genesis.round_trip = round_trip.unwrap_or(genesis.round_trip);
         let site = |host: Host| Site {
             host,
