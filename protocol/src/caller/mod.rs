@@ -3,7 +3,10 @@
 //! A caller asks whom it believes to lead; is told of another and asks him; hears nothing, or sees the link break, and
 //! asks the next voter, with the *same op*, so that a repetition is harmless. At the deadline a command that was ever
 //! sent is *indefinite*: it may have been done. A question never is.
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use crate::{
     agenda::Agenda,
@@ -172,6 +175,8 @@ pub struct Caller {
     calls: BTreeMap<u64, Call>,
     by_cell: BTreeMap<CellId, Vec<u64>>,
     cells: BTreeMap<CellId, Located>,
+    /// Whom this node has a link to.
+    linked: BTreeSet<NodeId>,
     /// Whose link broke lately, and since when.
     lost: BTreeMap<NodeId, Instant>,
     agenda: Agenda<u64>,
@@ -188,6 +193,7 @@ impl Caller {
             calls: BTreeMap::new(),
             by_cell: BTreeMap::new(),
             cells: BTreeMap::new(),
+            linked: BTreeSet::new(),
             lost: BTreeMap::new(),
             agenda: Agenda::default(),
             last: 0,
@@ -221,14 +227,14 @@ impl Caller {
 
     /// Asks `hint`, or the leader, or the next voter.
     fn attempt(&mut self, now: Now, id: u64, hint: Option<NodeId>) {
-        let Some(call) = self.calls.get_mut(&id) else { return };
+        let Some(call) = self.calls.get(&id) else { return };
         if call.context.deadline <= now.instant {
             self.give_up(id);
             return;
         }
-        let located = self.cells.get(&call.cell);
-        let lost = |node: &NodeId| is_lost(&self.lost, now, *node);
-        let Some(to) = hint.or_else(|| located.and_then(|located| choose(call, located, self.me, lost))) else {
+        let to = hint.or_else(|| self.choose(now, call));
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let Some(to) = to else {
             call.retry_at = now.instant + ATTEMPT_MAX;
             self.outbox.push(Output::Locate(call.cell));
             self.arm(id);
@@ -249,6 +255,30 @@ impl Caller {
         };
         self.outbox.push(Output::Send { to, cell: call.cell, context, message });
         self.arm(id);
+    }
+
+    /// Whom to ask: the leader first, then this node if it votes, then voter after voter, those with a link before those who must
+    /// be dialled, as they must after a cut; the lost ones only if all are.
+    fn choose(&self, now: Now, call: &Call) -> Option<NodeId> {
+        let located = self.cells.get(&call.cell)?;
+        let lost = |node: &NodeId| is_lost(&self.lost, now, *node);
+        let any_replica = matches!(call.what, What::Read { barrier: Barrier::AtLeast(_), .. });
+        let local = located.voters.contains(&self.me).then_some(self.me);
+        let leader = located.leader.filter(|leader| !lost(leader));
+        let first = if any_replica { local.or(leader) } else { leader.or(local) };
+        if let Some(first) = first
+            && (call.attempts == 0 || (!any_replica && leader.is_some_and(|leader| call.asked != Some(leader))))
+        {
+            return Some(first);
+        }
+        let (mut here, there): (Vec<NodeId>, Vec<NodeId>) =
+            located.voters.iter().filter(|voter| !lost(voter)).partition(|voter| self.linked.contains(voter));
+        here.extend(there);
+        let next = |among: &[NodeId]| {
+            let at = usize::try_from(call.attempts).unwrap_or(0).checked_rem(among.len())?;
+            among.get(at).copied()
+        };
+        next(&here).or_else(|| next(&located.voters))
     }
 
     fn arm(&mut self, id: u64) {
@@ -359,25 +389,6 @@ fn is_lost(lost: &BTreeMap<NodeId, Instant>, now: Now, node: NodeId) -> bool {
     lost.get(&node).is_some_and(|since| now.instant.since(*since) < LOST_FOR)
 }
 
-/// Whom to ask: the leader first, then this node if it votes, then voter after voter; the lost ones only if all are.
-fn choose(call: &Call, located: &Located, me: NodeId, lost: impl Fn(&NodeId) -> bool) -> Option<NodeId> {
-    let any_replica = matches!(call.what, What::Read { barrier: Barrier::AtLeast(_), .. });
-    let local = located.voters.contains(&me).then_some(me);
-    let leader = located.leader.filter(|leader| !lost(leader));
-    let first = if any_replica { local.or(leader) } else { leader.or(local) };
-    if let Some(first) = first
-        && (call.attempts == 0 || (!any_replica && leader.is_some_and(|leader| call.asked != Some(leader))))
-    {
-        return Some(first);
-    }
-    let next = |among: &[NodeId]| {
-        let at = usize::try_from(call.attempts).unwrap_or(0).checked_rem(among.len())?;
-        among.get(at).copied()
-    };
-    let here: Vec<NodeId> = located.voters.iter().filter(|voter| !lost(voter)).copied().collect();
-    next(&here).or_else(|| next(&located.voters))
-}
-
 impl Machine for Caller {
     type Input = Input;
     type Output = Output;
@@ -394,9 +405,13 @@ impl Machine for Caller {
                 self.on_reached(now, from, request.0, result.map(Answer::Answered));
             }
             Input::PeerUp(peer) => {
+                self.linked.insert(peer);
                 self.lost.remove(&peer);
             }
-            Input::PeerDown(peer) => self.on_peer_down(now, peer),
+            Input::PeerDown(peer) => {
+                self.linked.remove(&peer);
+                self.on_peer_down(now, peer);
+            }
         }
     }
 

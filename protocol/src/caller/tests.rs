@@ -101,6 +101,21 @@ fn a_leader_whose_link_broke_is_not_asked_again_however_often_its_followers_name
 
 /// A voter may be without a link for other reasons than its death: it is dialled after a while.
 #[test]
+fn after_a_cut_the_voter_that_is_linked_again_is_asked_before_those_that_must_be_dialled() {
+    let mut caller = Caller::new(node(9));
+    step(&mut caller, at(0), located(None));
+    (1..=3).for_each(|number| drop(step(&mut caller, at(0), Input::PeerDown(node(number)))));
+    let healed = 60_000;
+    step(&mut caller, at(healed), Input::PeerUp(node(3)));
+    let mut asked = vec![sent_to(&step(&mut caller, at(healed), submit(healed + 30_000)))];
+    for _ in 0..2 {
+        asked.push(sent_to(&timeout(&mut caller).1));
+    }
+    // It comes first, and the others get their turn if it says nothing.
+    assert_eq!(asked, [3, 1, 2].map(|number| Some(node(number))));
+}
+
+#[test]
 fn a_voter_that_was_lost_long_ago_is_asked_if_another_names_it() {
     let mut caller = Caller::new(node(0));
     step(&mut caller, at(0), Input::PeerDown(node(1)));
