@@ -23,6 +23,19 @@ pub(crate) struct Demo {
     pub(crate) took: Duration,
 }
 
+/// Types verbs for a demo that may end meanwhile.
+pub(crate) struct Asker {
+    binary: PathBuf,
+    home: PathBuf,
+}
+
+impl Asker {
+    /// Runs a verb, as JSON.
+    pub(crate) fn run(&self, args: &[&str]) -> anyhow::Result<Value> {
+        run(&self.binary, &self.home, args)
+    }
+}
+
 /// How a verb ended.
 pub(crate) struct Ran {
     pub(crate) code: i32,
@@ -70,14 +83,19 @@ impl Bocage {
 
     /// A demo that is asked for with these flags.
     pub(crate) fn demo_of(&self, flags: &[&str]) -> anyhow::Result<Demo> {
+        self.demo_in(flags, None)
+    }
+
+    /// The same, all of whose nodes find this in their environment.
+    pub(crate) fn demo_in(&self, flags: &[&str], variable: Option<(&str, &str)>) -> anyhow::Result<Demo> {
         let home = tempfile::tempdir()?;
         let began = Instant::now();
         let dir = home.path().join("demo");
-        let said = run(
-            &self.path,
-            home.path(),
-            &[&["demo", "--detach", "--dir", &dir.to_string_lossy()][..], flags].concat(),
-        )?;
+        let dir = dir.to_string_lossy();
+        let args = [&["demo", "--detach", "--dir", &dir][..], flags].concat();
+        let mut command = command(&self.path, home.path(), &args);
+        command.envs(variable);
+        let said = finish(command, &args)?;
         let took = began.elapsed();
         let said = serde_json::from_value(said).context("the demo's document")?;
         Ok(Demo { binary: self.path.clone(), home, said, took })
@@ -128,8 +146,8 @@ impl Demo {
 
     /// How many instances run, asked through a node without holding up this process's clients.
     pub(crate) async fn serving_through(&self, node: &Node) -> anyhow::Result<usize> {
-        let (binary, home, control) = (self.binary.clone(), self.home.path().to_owned(), node.control.clone());
-        let ask = move || run(&binary, &home, &["status", "guestbook", "--node", &control]);
+        let (asker, control) = (self.asker(), node.control.clone());
+        let ask = move || asker.run(&["status", "guestbook", "--node", &control]);
         let status = tokio::task::spawn_blocking(ask).await??;
         let instances = status["instances"].as_array().context("no instances")?;
         Ok(instances.iter().filter(|instance| instance["state"] == "running").count())
@@ -137,6 +155,11 @@ impl Demo {
 
     pub(crate) fn home(&self) -> &Path {
         self.home.path()
+    }
+
+    /// Who types verbs elsewhere than on this process's thread.
+    pub(crate) fn asker(&self) -> Asker {
+        Asker { binary: self.binary.clone(), home: self.home.path().to_owned() }
     }
 }
 
@@ -155,7 +178,11 @@ pub(crate) fn kill(node: &Node) -> anyhow::Result<Instant> {
 }
 
 fn run(binary: &Path, home: &Path, args: &[&str]) -> anyhow::Result<Value> {
-    let output = command(binary, home, args).output()?;
+    finish(command(binary, home, args), args)
+}
+
+fn finish(mut command: Command, args: &[&str]) -> anyhow::Result<Value> {
+    let output = command.output()?;
     let err = String::from_utf8_lossy(&output.stderr);
     anyhow::ensure!(output.status.success(), "bocage {}: {err}", args.join(" "));
     serde_json::from_slice(&output.stdout).with_context(|| format!("bocage {}", args.join(" ")))

@@ -16,6 +16,7 @@ mod deploy;
 mod idle;
 mod fire;
 mod cut;
+mod disk;
 mod sleeping;
 mod linear;
 mod random;
@@ -76,6 +77,8 @@ enum What {
         #[arg(long, default_value_t = 60, value_name = "N")]
         for_s: u64,
     },
+    /// A voter's disk rots, then another's is wiped, while a client writes and others read; each death is a power cut
+    Disk,
     /// Cells that nobody uses
     Sleeping {
         /// How many
@@ -88,7 +91,7 @@ enum What {
         #[arg(long, default_value_t = 60, value_name = "N")]
         seconds: u64,
     },
-    /// All of them but linearizability, the fire, the cut, the sleeping cells and the flood
+    /// All of them but linearizability, the fire, the cut, the disks, the sleeping cells and the flood
     All,
     /// Floods on every port while clients use the app
     Flood {
@@ -158,6 +161,9 @@ async fn main() -> anyhow::Result<ExitCode> {
     }
     if let What::Cut { for_s } = args.what {
         figures.extend(cut::measure(&bocage, args.runs, Duration::from_secs(for_s))?);
+    }
+    if args.what == What::Disk {
+        figures.extend(disk::measure(&bocage, args.runs).await?);
     }
     if let What::Sleeping { cells } = args.what {
         figures.extend(sleeping::measure(&bocage, cells).await?);

@@ -26,7 +26,7 @@ use crate::{
     clock::Clock,
     content::Contents,
     control::{self, Control, auth::Door},
-    disk::{DirError, Disk},
+    disk::{DirError, Disk, FaultFile, Layer},
     driver::{Driver, Parts},
     edge,
     effects::{Blocks, Effects, Runtime},
@@ -148,7 +148,8 @@ impl Daemon {
         let report = move |report| {
             let _ = reports.block(report);
         };
-        let (disk, segments) = Disk::open(&disk_folder, me, report)?;
+        let faults = FaultFile::from_environment(path)?.map(|faults| Box::new(faults) as Box<dyn Layer>);
+        let (disk, segments) = Disk::open_with(&disk_folder, me, faults, report)?;
         let config = transport::Config {
             listen: settings.listen.mesh.clone(),
             mdns: settings.listen.mdns,
@@ -218,11 +219,11 @@ impl Daemon {
         Ok(Self { node, id: me, edge: edge_addr, control: control_addr, driver, mesh, leave, left, tasks })
     }
 
-    /// Runs until told to stop, until it has left its mesh, or until the machine breaks. It lets others lead its cells and
+    /// Runs until told to stop, until it has left its mesh, or until the machine breaks or its disk fails. It lets others lead its cells and
     /// finishes what it began before it ends; see the constants above for how long that may take.
     ///
     /// # Errors
-    /// When the machine broke.
+    /// When the machine broke, or the disk failed.
     pub async fn run_until(mut self, stop: impl Future<Output = ()>) -> Result<(), crate::driver::DriverError> {
         let in_order = tokio::select! {
             () = stop => true,
@@ -231,6 +232,10 @@ impl Daemon {
         };
         if in_order {
             self.part().await;
+        } else {
+            // Who waits here was told when the machine ended; the answers still have to leave.
+            self.leave.part();
+            self.leave.close(LINGER).await;
         }
         self.tasks.iter().for_each(tokio::task::JoinHandle::abort);
         self.driver.stop();

@@ -51,8 +51,14 @@ pub enum DriverError {
     #[error("the machine of this node broke: this is a bug. Restart the node; the log says where it broke")]
     Broken,
     /// The node never opened.
-    #[error("the store of this node cannot be opened: its disk reported no more before it was read")]
-    Unopened(#[source] Option<DiskFault>),
+    #[error("the store of this node cannot be opened: {0}")]
+    Unopened(DiskFault),
+    /// A write did not become durable. Nothing was acknowledged since.
+    #[error("nothing was acknowledged since its disk failed ({0}): mend it or make room. What was synced is whole")]
+    DiskFailed(DiskFault),
+    /// The disk's reports ended before its contents were read.
+    #[error("the disk of this node reports no more: this is a bug. Restart the node")]
+    Unread,
 }
 
 /// What a driver drives and is driven by.
@@ -112,12 +118,11 @@ where
     O: FnOnce(Boot, Now) -> N,
 {
     let Parts { store, open, effects, inbox, handles, clock } = parts;
-    let mut disk = Disk { store, follows: VecDeque::new() };
+    let mut disk = Disk { store, follows: VecDeque::new(), failed: None };
     let mut world = World { effects, inbox, handles, clock };
     let boot = disk.boot(&mut world).await?;
     let node = open(boot, clock.now());
-    Pair { node, disk, world, turn: 0 }.run().await;
-    Ok(())
+    Pair { node, disk, world, turn: 0 }.run().await
 }
 
 /// Everything around the machines.
@@ -132,6 +137,8 @@ struct World {
 struct Disk<S> {
     store: S,
     follows: VecDeque<Input>,
+    /// Why nothing becomes durable any more.
+    failed: Option<DiskFault>,
 }
 
 /// The node on its disk.
@@ -160,7 +167,7 @@ where
             self.drain(world, |found| boot = Some(found));
             match boot {
                 Some(Ok(boot)) => return Ok(*boot),
-                Some(Err(fault)) => return Err(DriverError::Unopened(Some(fault))),
+                Some(Err(fault)) => return Err(DriverError::Unopened(fault)),
                 None => {}
             }
             let deadline = self.store.poll_timeout();
@@ -171,7 +178,7 @@ where
                 continue;
             }
             tokio::select! {
-                report = world.inbox.blocks.recv() => self.hand(world, report.ok_or(DriverError::Unopened(None))?),
+                report = world.inbox.blocks.recv() => self.hand(world, report.ok_or(DriverError::Unread)?),
                 () = sleep_until(world.clock, deadline) => {}
             }
         }
@@ -206,7 +213,10 @@ where
                 store::Output::Unopened(fault) => booted(Err(fault)),
                 store::Output::Persisted(write) => self.follows.push_back(Input::Persisted(write)),
                 store::Output::PersistFailed(write, fault) => {
-                    tracing::error!(%fault, "the disk failed: this node acknowledges nothing until it is restarted");
+                    if self.failed.is_none() {
+                        tracing::error!(%fault, "the disk failed: this node acknowledges nothing any more, and ends");
+                        self.failed = Some(fault.clone());
+                    }
                     self.follows.push_back(Input::PersistFailed(write, fault));
                 }
                 store::Output::Loaded { read, result } => self.follows.push_back(Input::Loaded { read, result }),
@@ -220,14 +230,17 @@ where
     S: Machine<Input = store::Input, Output = store::Output>,
     N: Machine<Input = Input, Output = Output>,
 {
-    /// Runs until nobody is left who could say anything.
-    async fn run(mut self) {
+    /// Runs until nobody is left who could say anything, or until the disk fails: then whoever waited has been told.
+    async fn run(mut self) -> Result<(), DriverError> {
         self.drain_node();
         loop {
             self.fire_deadlines();
             if let Some(input) = self.disk.follows.pop_front() {
                 self.step_node(input);
                 continue;
+            }
+            if let Some(fault) = self.disk.failed.take() {
+                return Err(DriverError::DiskFailed(fault));
             }
             if let Some(event) = self.next() {
                 self.take(event);
@@ -236,7 +249,7 @@ where
             match self.wait().await {
                 Wake::Event(event) => self.take(event),
                 Wake::Filled | Wake::Deadline => {}
-                Wake::Ended => return,
+                Wake::Ended => return Ok(()),
             }
         }
     }

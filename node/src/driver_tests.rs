@@ -12,7 +12,7 @@ use bocage_protocol::{
     io::{Content, Order, Path},
     machine::Outbox,
     membership,
-    refusal::Code,
+    refusal::{Code, Refusal},
     store::{BlockOp, SegmentId, WriteBatch},
     time::Instant,
 };
@@ -64,6 +64,12 @@ impl Machine for Toy {
                     self.outbox.push(Output::Reply { request, result: Ok(Reply::Done) });
                 }
             }
+            Input::PersistFailed(..) => {
+                for (_, request) in self.waiting.drain(..) {
+                    let refusal = Refusal::indefinite(Code::DiskFailed, "its disk failed");
+                    self.outbox.push(Output::Reply { request, result: Err(refusal) });
+                }
+            }
             other => self.told.send(format!("{other:?}")).unwrap(),
         }
     }
@@ -92,13 +98,14 @@ struct ToyStore {
     outbox: Outbox<store::Output>,
     syncing: Vec<(BlockOp, WriteId)>,
     next: u64,
+    fails: bool,
 }
 
 impl ToyStore {
-    fn open() -> Self {
+    fn open(fails: bool) -> Self {
         let mut outbox = Outbox::default();
         outbox.push(store::Output::Read { op: BlockOp(1), segment: SegmentId(1), offset: 0, len: 1 });
-        Self { outbox, syncing: vec![], next: 1 }
+        Self { outbox, syncing: vec![], next: 1, fails }
     }
 }
 
@@ -120,7 +127,12 @@ impl Machine for ToyStore {
             }
             store::Input::Done { op, .. } => {
                 for (_, write) in self.syncing.extract_if(.., |(syncing, _)| *syncing == op) {
-                    self.outbox.push(store::Output::Persisted(write));
+                    let said = if self.fails {
+                        store::Output::PersistFailed(write, DiskFault::Full)
+                    } else {
+                        store::Output::Persisted(write)
+                    };
+                    self.outbox.push(said);
                 }
             }
             store::Input::Load { .. } | store::Input::Failed { .. } => panic!("this toy does not do that"),
@@ -216,6 +228,10 @@ struct Rig {
 }
 
 fn rig(sent: Sent, ticks: bool, taped: bool) -> Rig {
+    rig_on(ToyStore::open(false), sent, ticks, taped)
+}
+
+fn rig_on(store: ToyStore, sent: Sent, ticks: bool, taped: bool) -> Rig {
     let clock = Clock::start();
     let (handle, handles) = handle::channel(clock);
     let (inlet, inbox) = inbox::channel();
@@ -235,7 +251,7 @@ fn rig(sent: Sent, ticks: bool, taped: bool) -> Rig {
         writes: 0,
         tick: ticks.then_some(now.instant),
     };
-    let parts = Parts { store: ToyStore::open(), open, effects, inbox, handles, clock };
+    let parts = Parts { store, open, effects, inbox, handles, clock };
     Rig { handle, driver: Driver::start(parts).unwrap(), inlet, told, fake }
 }
 
@@ -317,6 +333,17 @@ async fn a_tape_has_every_step_before_it_is_made() {
         "tape: node",
     ];
     assert_eq!(asked[..begin.len()], begin);
+}
+
+#[tokio::test]
+async fn a_disk_that_fails_ends_the_driver_once_whoever_waited_was_told() {
+    let rig = rig_on(ToyStore::open(true), Sent::Queued, false, false);
+    let refusal = rig.handle.ask(SOON, Command::Status).await.unwrap_err();
+    assert_eq!(refusal.code, Code::DiskFailed, "{refusal}");
+    rig.handle.stopped().await;
+    let ended = rig.driver.join().unwrap_err();
+    assert_eq!(ended, DriverError::DiskFailed(DiskFault::Full));
+    assert!(ended.to_string().contains("the disk is full") && ended.to_string().contains("make room"), "{ended}");
 }
 
 #[tokio::test]

@@ -571,6 +571,27 @@ mod tests {
     use super::*;
     use crate::{cell::fixture, store::HardState};
 
+    #[test]
+    fn a_node_that_holds_nothing_of_a_cell_joins_it_only_when_its_leader_is_expected() {
+        let hosts = fixture::hosts(4);
+        let cell = fixture::genesis(&hosts[..3]).cell();
+        let me = hosts[2].identity();
+        let mut cells = Cells::open(CellConfig::default(), Seed([1; 32]), me, BTreeMap::new(), Now::default());
+        let mut hears = |input: Input| {
+            cells.handle_input(Now::default(), input);
+            while cells.poll_output().is_some() {}
+            cells.len()
+        };
+        let heartbeat = |to| {
+            let message = crate::cell::RaftMessage { kind: 8, to, from: 1, term: 3, ..Default::default() };
+            let message = Message::Raft { line: 1, message };
+            Input::Received { from: hosts[0].identity().node(), cell, message }
+        };
+        assert_eq!(hears(heartbeat(3)), 0, "it was replica 3, and has forgotten it");
+        assert_eq!(hears(Input::Expect(cell)), 0);
+        assert_eq!(hears(heartbeat(4)), 1);
+    }
+
     /// Seed 2 of `simulator/tests/planted.rs`, two votes in one term.
     #[test]
     fn a_newcomer_that_restarts_before_its_first_snapshot_came_is_brought_in_again() {

@@ -299,6 +299,9 @@ impl Node {
                 | cell::Message::Wake { .. } => {
                     self.hand(HandOver::Cells(cells::Input::Received { from, cell, message }));
                 }
+                cell::Message::Surveyed { request, .. } if request == cell::MEMBER_ASKED => {
+                    self.hand(HandOver::Cells(cells::Input::Received { from, cell, message }));
+                }
                 cell::Message::Survey { .. }
                 | cell::Message::Surveyed { .. }
                 | cell::Message::Recover { .. }

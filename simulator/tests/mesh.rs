@@ -13,10 +13,15 @@ fn three() -> Scenario {
 
 /// Five nodes in two jurisdictions, two apps, short; `more` befalls them.
 fn five(more: &str) -> Scenario {
+    five_for(40, more)
+}
+
+/// The same, for so many seconds.
+fn five_for(duration_s: u32, more: &str) -> Scenario {
     let text = format!(
         r#"
         name = "five"
-        duration_s = 40
+        duration_s = {duration_s}
         settle_s = 60
         [[population]]
         jurisdiction = "FR"
@@ -279,6 +284,25 @@ fn a_panic_is_a_crash_and_its_exit_code_says_so() {
     let report = planted(&five(""), 1, Bug::Panic);
     assert!(violates(&report, Property::Crash));
     assert_eq!(report.exit_code(), 3);
+}
+
+/// Each disk is lost or rots, one after the other, and is back too soon for anybody to call its node down: what is not brought back in
+/// between is gone.
+#[test]
+fn an_app_outlives_all_the_disks_it_began_on_when_they_are_lost_one_by_one() {
+    for what in ["wipe", "rot"] {
+        let fault = |node: u32| {
+            let at_s = 40 * node + 5;
+            format!("[[fault]]\nat_s = {at_s}\nfor_s = 1\nwhat = \"{what}\"\nwho = {{ node = {node} }}\n")
+        };
+        let faults: String = (0..5).map(fault).collect();
+        let scenario = five_for(210, &faults);
+        for seed in 0..4 {
+            let report = run(&scenario, seed);
+            assert!(report.violations.is_empty(), "{what}, seed {seed}: {}", report.to_text());
+            assert!(report.counts["writes_acknowledged"] > 500, "{what}, seed {seed}: {}", report.to_text());
+        }
+    }
 }
 
 /// Seed 56 of a hunt.

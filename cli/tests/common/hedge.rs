@@ -13,7 +13,10 @@ pub(crate) struct Demo {
 
 impl Demo {
     pub(crate) fn start_with(dir: &str, more: &[&str]) -> Self {
-        let person = Person::new();
+        Self::of(Person::new(), dir, more)
+    }
+
+    pub(crate) fn of(person: Person, dir: &str, more: &[&str]) -> Self {
         let dir = person.path(dir);
         let said = person.asks(&[&["demo", "--detach", "--dir", dir.to_str().unwrap()], more].concat());
         Self { person, dir, said }

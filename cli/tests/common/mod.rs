@@ -35,6 +35,8 @@ who = { node = 1 }
 /// Somebody with a home folder of his own, who has typed nothing yet.
 pub(crate) struct Person {
     pub(crate) home: tempfile::TempDir,
+    /// What the environment of his commands says beside the usual.
+    says: Vec<(&'static str, &'static str)>,
 }
 
 /// What a command came to.
@@ -46,7 +48,12 @@ pub(crate) struct Said {
 
 impl Person {
     pub(crate) fn new() -> Self {
-        Self { home: tempfile::tempdir().expect("a temporary folder") }
+        Self { home: tempfile::tempdir().expect("a temporary folder"), says: Vec::new() }
+    }
+
+    /// The same, with a variable in the environment.
+    pub(crate) fn who_says(name: &'static str, value: &'static str) -> Self {
+        Self { says: vec![(name, value)], ..Self::new() }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -64,13 +71,13 @@ impl Person {
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bocage"));
         command.args(args).current_dir(self.home.path()).stdin(Stdio::null());
-        for name in ["BOCAGE_NODE", "BOCAGE_KEY", "BOCAGE_DIR", "NO_COLOR", "CLICOLOR_FORCE"] {
+        for name in ["BOCAGE_NODE", "BOCAGE_KEY", "BOCAGE_DIR", "BOCAGE_DISK_FAULTS", "NO_COLOR", "CLICOLOR_FORCE"] {
             command.env_remove(name);
         }
         for (name, folder) in [("XDG_CONFIG_HOME", "config"), ("XDG_CACHE_HOME", "cache"), ("XDG_DATA_HOME", "data")] {
             command.env(name, self.path(folder));
         }
-        command.env("HOME", self.home.path());
+        command.env("HOME", self.home.path()).envs(self.says.iter().copied());
         command
     }
 

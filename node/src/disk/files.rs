@@ -18,7 +18,7 @@ const OPEN_MAX: usize = 64;
 
 /// The segments of a folder.
 #[derive(Debug)]
-pub(super) struct Files {
+pub(crate) struct Files {
     dir: PathBuf,
     /// Synced after a name in it was made or taken away.
     dir_file: File,
@@ -31,15 +31,22 @@ impl Files {
             fs::create_dir(dir)?;
             sync_parent(dir)?;
         }
+        let this = Self { dir: dir.to_owned(), dir_file: File::open(dir)?, open: BTreeMap::new() };
+        let segments = this.segments()?;
+        Ok((this, segments))
+    }
+
+    /// Those that are there, with their sizes, in order.
+    pub(super) fn segments(&self) -> io::Result<Vec<(SegmentId, u64)>> {
         let mut segments = Vec::new();
-        for entry in fs::read_dir(dir)? {
+        for entry in fs::read_dir(&self.dir)? {
             let entry = entry?;
             if let Some(segment) = entry.file_name().to_str().and_then(parse) {
                 segments.push((segment, entry.metadata()?.len()));
             }
         }
         segments.sort_unstable();
-        Ok((Self { dir: dir.to_owned(), dir_file: File::open(dir)?, open: BTreeMap::new() }, segments))
+        Ok(segments)
     }
 
     pub(super) fn create(&mut self, segment: SegmentId, size_bytes: u64) -> io::Result<()> {

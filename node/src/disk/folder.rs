@@ -78,6 +78,14 @@ pub enum DirError {
         /// What the system says.
         source: io::Error,
     },
+    /// The file of faults that a test asks for.
+    #[error("{} names {}, which does not read ({why}): mend that file, or unset the variable", super::faults::VARIABLE, path.display())]
+    Faults {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// Anything else.
     #[error("the folder {} cannot be used", path.display())]
     Io {

@@ -8,8 +8,10 @@
 //! DIR/lock                 held while a node runs
 //! DIR/segments/*.seg       one file for each segment (see files)
 //! ```
+//! Tests and benches can have it fail on purpose (see faults).
 mod folder;
 mod files;
+mod faults;
 
 use std::{
     path::Path,
@@ -22,6 +24,7 @@ use bocage_protocol::{
     store::{DiskFault, Input, Output, SegmentId},
 };
 
+pub(crate) use self::faults::FaultFile;
 use self::files::Files;
 pub use self::folder::{DirError, Lock, Marker};
 
@@ -29,8 +32,13 @@ pub use self::folder::{DirError, Lock, Marker};
 /// making, 16 loads, one piece of compaction); one more fails as if the disk had failed it.
 const VERBS_MAX: usize = 256;
 
-/// Makes verbs fail on purpose: called before each, and what it returns is reported instead of performing it.
-pub type Faults = Box<dyn FnMut(&Output) -> Option<DiskFault> + Send>;
+/// What became of a verb: of a read, its bytes.
+type Performed = Result<Option<Vec<u8>>, DiskFault>;
+
+/// What stands between verbs and files where a disk is to fail on purpose.
+pub(crate) trait Layer: Send {
+    fn perform(&mut self, files: &mut Files, verb: &Output) -> Performed;
+}
 
 /// A disk in use. Dropping it waits for the verbs under way, then frees the folder for others.
 #[derive(Debug)]
@@ -68,17 +76,14 @@ impl Disk {
         node: NodeId,
         report: impl FnMut(Input) + Send + 'static,
     ) -> Result<(Self, Vec<(SegmentId, u64)>), DirError> {
-        Self::open_with(dir, node, Box::new(|_| None), report)
+        Self::open_with(dir, node, None, report)
     }
 
-    /// As [`Disk::open`], with faults.
-    ///
-    /// # Errors
-    /// As of `open`.
-    pub fn open_with(
+    /// As [`Disk::open`], with what makes it fail.
+    pub(crate) fn open_with(
         dir: &Path,
         node: NodeId,
-        mut faults: Faults,
+        mut faults: Option<Box<dyn Layer>>,
         mut report: impl FnMut(Input) + Send + 'static,
     ) -> Result<(Self, Vec<(SegmentId, u64)>), DirError> {
         let lock = folder::take(dir, node)?;
@@ -124,10 +129,16 @@ impl Drop for Disk {
     }
 }
 
-fn perform(files: &mut Files, faults: &mut Faults, verb: &Output) -> Option<Input> {
-    if let Some(fault) = faults(verb) {
-        return answer(verb, Err(fault));
-    }
+fn perform(files: &mut Files, faults: &mut Option<Box<dyn Layer>>, verb: &Output) -> Option<Input> {
+    let performed = match faults {
+        None => plainly(files, verb),
+        Some(faults) => faults.perform(files, verb),
+    };
+    answer(verb, performed)
+}
+
+/// As the files have it.
+fn plainly(files: &mut Files, verb: &Output) -> Performed {
     let result = match verb {
         Output::Create { segment, size_bytes, .. } => files.create(*segment, *size_bytes).map(|()| None),
         Output::Write { segment, offset, bytes, .. } => files.write(*segment, *offset, bytes).map(|()| None),
@@ -138,13 +149,13 @@ fn perform(files: &mut Files, faults: &mut Faults, verb: &Output) -> Option<Inpu
         | Output::Unopened(_)
         | Output::Persisted(_)
         | Output::PersistFailed(..)
-        | Output::Loaded { .. } => return None,
+        | Output::Loaded { .. } => Ok(None),
     };
-    answer(verb, result.map_err(|error| files::fault(verb, &error)))
+    result.map_err(|error| files::fault(verb, &error))
 }
 
 /// The report on a verb; `None`: it is none.
-fn answer(verb: &Output, result: Result<Option<Vec<u8>>, DiskFault>) -> Option<Input> {
+fn answer(verb: &Output, result: Performed) -> Option<Input> {
     let op = match verb {
         Output::Create { op, .. }
         | Output::Write { op, .. }

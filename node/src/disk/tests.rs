@@ -14,7 +14,16 @@ use bocage_protocol::{
 };
 use tempfile::TempDir;
 
-use super::{DirError, Disk, Faults};
+use super::{DirError, Disk, Files, Layer, Performed, plainly};
+
+/// What it says of a verb is reported instead of performing it.
+struct Instead<F>(F);
+
+impl<F: FnMut(&Output) -> Option<DiskFault> + Send> Layer for Instead<F> {
+    fn perform(&mut self, files: &mut Files, verb: &Output) -> Performed {
+        (self.0)(verb).map_or_else(|| plainly(files, verb), Err)
+    }
+}
 
 const NODE: NodeId = NodeId([1; 32]);
 
@@ -31,10 +40,10 @@ struct Bench {
 
 impl Bench {
     fn open(dir: &Path) -> Self {
-        Self::open_with(dir, Box::new(|_| None))
+        Self::open_with(dir, None)
     }
 
-    fn open_with(dir: &Path, faults: Faults) -> Self {
+    fn open_with(dir: &Path, faults: Option<Box<dyn Layer>>) -> Self {
         Disk::create_marker(dir, NODE).unwrap();
         let (sender, answers) = channel();
         let report = move |answer| drop(sender.send(answer));
@@ -105,7 +114,7 @@ fn a_full_disk_stops_acknowledgements_and_a_restart_with_room_goes_on() {
         creates += usize::from(matches!(verb, Output::Create { .. }));
         (creates > 2).then_some(DiskFault::Full)
     };
-    let mut bench = Bench::open_with(dir.path(), Box::new(full));
+    let mut bench = Bench::open_with(dir.path(), Some(Box::new(Instead(full))));
     while bench.failed.is_empty() {
         let key = format!("key {}", bench.writes);
         bench.persist(vec![put(&key, vec![7; 5_000])]);
@@ -181,7 +190,7 @@ fn a_failed_sync_is_reported_and_final() {
         syncs += usize::from(matches!(verb, Output::Sync { .. }));
         (syncs == 4).then(|| DiskFault::Failed("input/output error".into()))
     };
-    let mut bench = Bench::open_with(dir.path(), Box::new(failing));
+    let mut bench = Bench::open_with(dir.path(), Some(Box::new(Instead(failing))));
     for _ in 0..5 {
         bench.persist(vec![put("a", vec![1])]);
     }
@@ -195,7 +204,7 @@ fn a_segment_that_does_not_fit_leaves_nothing_behind() {
     let (mut files, _) = super::Files::open(&dir.path().join("segments")).unwrap();
     let op = bocage_protocol::store::BlockOp(1);
     let verb = Output::Create { op, segment: bocage_protocol::store::SegmentId(1), size_bytes: 1 << 62 };
-    let answer = super::perform(&mut files, &mut (Box::new(|_: &Output| None) as Faults), &verb);
+    let answer = super::perform(&mut files, &mut None, &verb);
     assert!(matches!(answer, Some(Input::Failed { .. })), "{answer:?}");
     assert_eq!(std::fs::read_dir(dir.path().join("segments")).unwrap().count(), 0, "nothing is left of it");
 }

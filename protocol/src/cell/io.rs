@@ -190,7 +190,7 @@ pub struct Need {
     pub replaces: Option<ReplicaId>,
     /// Of a copy or what stands beside one: under which law.
     pub law: Option<Jurisdiction>,
-    /// Of an instance beside a copy: on which node.
+    /// Of an instance beside a copy, and of who rejoins: on which node.
     pub node: Option<NodeId>,
 }
 
@@ -199,6 +199,12 @@ impl Need {
     #[must_use]
     pub const fn vote(replaces: Option<ReplicaId>) -> Self {
         Self { role: Seeking::Replica, replaces, law: None, node: None }
+    }
+
+    /// A replica on the node of this one, which has lost all that it held: it takes its own vote over under a new id.
+    #[must_use]
+    pub const fn rejoin(replica: ReplicaId, node: NodeId) -> Self {
+        Self { role: Seeking::Replica, replaces: Some(replica), law: None, node: Some(node) }
     }
 
     /// An instance.

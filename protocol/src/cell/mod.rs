@@ -24,6 +24,7 @@ pub use io::{CellConfig, Input, Need, Output, Seeking};
 pub use recovery::{
     Base, Carried, Holding, KeptLine, RECOVERERS_MAX, RECOVERY_VALID_MAX, Recovered, Recovery, RecoveryPapers, Report,
 };
+pub(crate) use replica::MEMBER_ASKED;
 pub use replica::{Kept, PIECE_BYTES_MAX, Replica, Slumber, Standing};
 #[cfg(any(test, feature = "fixtures"))]
 pub use state::fixture;

@@ -10,7 +10,7 @@ use super::{
     Refusal, Resources, Role, Seeking, Signed, TenantAction, Want, placement,
 };
 use crate::{
-    capacity::{Inventory, Named, WITHHELD_MAX},
+    capacity::{Capacity, Inventory, Named, WITHHELD_MAX},
     cell::{TenantCommand, Workload, state::RULES_OF_CONVERGING},
     id::{CellId, ContentHash, MeshId, NodeId, TenantId},
     identity::{Admitted, Endorsed, Genesis, Lineage, Succession},
@@ -248,7 +248,12 @@ impl Project {
         let policy = self.policy.clone();
         let withheld = self.withheld.clone();
         let request = placement::Request { policy, current, want, exclude, withheld, at: now.wall, salt };
-        placement::plan(&request, self.inventory.candidates())
+        let rejoins = match &self.goal {
+            Goal::Seek { need, .. } if need.role == Seeking::Replica => need.node,
+            Goal::Seek { .. } | Goal::Deploy { .. } | Goal::Plan { .. } | Goal::Release { .. } => None,
+        };
+        let asked = |capacity: &&Capacity| rejoins.is_none_or(|node| capacity.offer.node == node);
+        placement::plan(&request, self.inventory.candidates().filter(asked))
     }
 
     /// The first candidate that said yes.

@@ -9,6 +9,7 @@ use std::{
 use super::{
     Replica, membership,
     mend::{self, Draining, Known, Seen, Step},
+    wiped::Wiped,
 };
 use crate::{
     cell::{Candidate, Command, Evidence, Grant, LeaseInfo, Message, Need, Output, Relief, Repair, Seeking, State},
@@ -192,6 +193,7 @@ impl Replica {
         self.leading.sought.clear();
         self.leading.proposed.clear();
         self.leading.joined_by = None;
+        self.wiped = Wiped::default();
     }
 
     /// One tick of what a leader does now and then.
@@ -200,6 +202,7 @@ impl Replica {
             return;
         }
         self.repeat_round();
+        self.ask_the_silent();
         self.mend();
     }
 
@@ -256,6 +259,7 @@ impl Replica {
             unwilling: self.leading.unwilling.keys().copied().collect(),
             unlinked: Some(&self.leading.unlinked),
             missed: self.missed(state),
+            wiped: Some(self.wiped.all()),
             keyring: Some(&self.leading.keyring),
             logs: state.members().filter_map(|member| known(member.replica)).collect(),
             committed,
@@ -316,7 +320,7 @@ impl Replica {
         let repair = match need.role {
             Seeking::Instance => Repair::GrantLease { candidate, grant, relieves: self.relief() },
             Seeking::Replica => {
-                let Some(evidence) = self.evidence(need.replaces) else { return };
+                let Some(evidence) = self.rejoins(need).or_else(|| self.evidence(need.replaces)) else { return };
                 Repair::AddLearner { replaces: need.replaces, evidence, candidate, grant }
             }
             Seeking::Copy => {
@@ -325,6 +329,11 @@ impl Replica {
             }
         };
         self.proposals.push_own(Command::Repair(Box::new(repair)));
+    }
+
+    /// Whether the newcomer is the member itself, whose node has nothing of the cell any more.
+    fn rejoins(&self, need: &Need) -> Option<Evidence> {
+        need.replaces.filter(|replica| self.wiped.has(*replica)).and(need.node).map(Evidence::Wiped)
     }
 
     /// Why a member is replaced; `None` when there is no reason any more.

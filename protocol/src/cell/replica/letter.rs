@@ -120,6 +120,12 @@ pub(super) fn admit(message: RaftMessage, receiver: &Receiver) -> Result<Message
         MessageType::MsgSnapshot => {
             let offer = message.snapshot.as_ref().expect("checked above");
             check_meta(&offer.meta, receiver.id)?;
+            let votes = offer.meta.voters.contains(&receiver.id) || offer.meta.voters_outgoing.contains(&receiver.id);
+            if receiver.newcomer && votes {
+                return Err(Malformed(
+                    "a first state in which the newcomer votes already: it has forgotten what it was",
+                ));
+            }
         }
         _ => {}
     }

@@ -1,6 +1,6 @@
 //! What a leader does to keep its cell whole, decided by a pure function of the agreed state and of what it sees.
 //!
-//! A lost voter is replaced by a learner first; the learner is promoted once it has caught up *and* all who stay know it,
+//! A voter that has lost its disk rejoins by itself. A lost one is replaced by a learner first; the learner is promoted once it has caught up *and* all who stay know it,
 //! for a voter does not listen to a stranger. A lost instance gets a stand-in at once; its own lease ends only when it has
 //! run out, and counts against the policy's upper bound until then.
 //! What stands on a draining node is replaced likewise, but goes on until the stand-in is ready; a leader there hands over first.
@@ -47,6 +47,8 @@ pub(super) struct Seen<'a> {
     pub(super) unlinked: Option<&'a BTreeSet<NodeId>>,
     /// Members that most voters miss, and this one too.
     pub(super) missed: BTreeSet<ReplicaId>,
+    /// Members whose nodes are there and hold nothing of the cell.
+    pub(super) wiped: Option<&'a BTreeSet<ReplicaId>>,
     /// What this node knows of keys.
     pub(super) keyring: Option<&'a Keyring>,
     /// What is known of the members' logs.
@@ -124,9 +126,16 @@ fn mend_voters(state: &State, seen: &Seen<'_>) -> Option<Step> {
     };
     let drains = |replica: ReplicaId| member(replica).is_some_and(|it| seen.drains(state, it.node).is_some());
     let search = |replaces| Step::Seek(Need::vote(replaces));
+    let rejoins = |replica: ReplicaId| {
+        let wiped = seen.wiped.is_some_and(|wiped| wiped.contains(&replica)) && !drains(replica);
+        member(replica).filter(|_| wiped).map(|it| Step::Seek(Need::rejoin(replica, it.node)))
+    };
     if let Some((learner, leaves)) = state.joining() {
         if is_lost(learner) || drains(learner) {
             return Some(search(Some(learner)));
+        }
+        if let Some(again) = rejoins(learner) {
+            return Some(again);
         }
         let known = |replica: ReplicaId| seen.logs.get(&replica).copied().unwrap_or_default();
         let matched = known(learner).matched;
@@ -137,7 +146,11 @@ fn mend_voters(state: &State, seen: &Seen<'_>) -> Option<Step> {
         return (caught_up && introduced && understands).then_some(Step::Promote { learner, leaves });
     }
     let voters: Vec<ReplicaId> = state.members().filter(|member| member.votes).map(|member| member.replica).collect();
-    let gone = voters.iter().find(|replica| is_lost(**replica)).or_else(|| voters.iter().find(|it| drains(**it)));
+    let gone = voters.iter().find(|replica| is_lost(**replica));
+    if let (None, Some(again)) = (gone, voters.iter().find_map(|replica| rejoins(*replica))) {
+        return Some(again);
+    }
+    let gone = gone.or_else(|| voters.iter().find(|it| drains(**it)));
     let abroad = || voters.iter().find(|replica| member(**replica).is_some_and(|it| state.should_bring_home(it)));
     let gone = gone.or_else(abroad);
     gone.map(|replica| search(Some(*replica))).or_else(|| state.wants_another_voter().then(|| search(None)))
@@ -450,6 +463,20 @@ mod tests {
         let late = state.time() + Duration::from_mins(1);
         let new = Seen { stamp: late, led_for: Duration::from_secs(2), ..seen(&state) };
         assert_eq!(mend(&state, &new), []);
+    }
+
+    #[test]
+    fn a_voter_that_lost_its_disk_is_sought_on_its_own_node_unless_that_drains() {
+        let (hosts, state) = ready();
+        let wiped = BTreeSet::from([ReplicaId(2)]);
+        let again = Step::Seek(Need::rejoin(ReplicaId(2), hosts[1].node()));
+        let seen = |down, drains| Seen { wiped: Some(&wiped), down, draining: drains, ..seen(&state) };
+        assert_eq!(mend(&state, &seen(None, None)), [again]);
+        // Where another is lost for good, that comes first: one swap at a time.
+        let down = verdicts(&hosts, 2);
+        assert!(mend(&state, &seen(Some(&down), None)).contains(&seek(Seeking::Replica, Some(3))));
+        let drains = draining(&hosts, &[1]);
+        assert!(mend(&state, &seen(None, Some(&drains))).contains(&seek(Seeking::Replica, Some(2))));
     }
 
     #[test]

@@ -41,6 +41,10 @@ impl Missing {
         }
     }
 
+    pub(super) fn is_linked(&self, node: NodeId) -> bool {
+        self.linked.contains(&node)
+    }
+
     fn look(&mut self, state: &State, now: Instant) {
         self.looked = now;
         self.since.retain(|node, _| state.members().any(|member| member.node == *node));

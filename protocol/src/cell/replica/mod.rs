@@ -6,7 +6,7 @@
 //! leader also brings raft's membership to the agreed one (`membership`) and mends its cell (`leading`, by the pure `mend`);
 //! before its node drains or stops it lets another lead (`handing`). A member that has left stops for good (`farewell`).
 //! `elections` says when a voter campaigns, `snapshots` how a far follower catches up, `capturing` what its tenant takes home,
-//! `recovering` how a line ends and the next begins.
+//! `recovering` how a line ends and the next begins, `wiped` how one that lost its disk rejoins.
 //!
 //! A panic inside is contained: this replica stops, says so, and its node goes on.
 mod start;
@@ -28,6 +28,7 @@ mod handing;
 mod farewell;
 mod announce;
 mod missing;
+mod wiped;
 mod sleep;
 mod capturing;
 mod recovering;
@@ -61,6 +62,7 @@ use self::{
     recovering::Contact,
     sleep::Sleep,
     snapshots::{Fetching, Provided},
+    wiped::Wiped,
 };
 use super::state::RULES_OF_DRAIN;
 use super::{CellConfig, Description, Input, Message, Output, RaftMessage, Reached, State};
@@ -76,6 +78,7 @@ use crate::{
     time::{Instant, Now},
 };
 pub use fresh::{Slumber, Standing};
+pub(crate) use wiped::MEMBER_ASKED;
 
 /// After a suspend so many ticks are caught up at once (an election timeout if that is more), then the rest is skipped.
 const CATCH_UP_TICKS_MAX: u32 = 20;
@@ -126,6 +129,8 @@ pub struct Replica {
     heir: Heir,
     announcement: Announcement,
     missing: missing::Missing,
+    /// While it leads: members that have lost what they held.
+    wiped: Wiped,
     contact: Contact,
     sleep: Sleep,
     fresh: Fresh,
@@ -293,6 +298,7 @@ impl Replica {
             Message::Committed { line, serial, index } => self.told_committed(from, line, serial, index),
             Message::Outdated { line } => self.asked_for_line(from, line),
             Message::Recovered(recovered) => self.shown_recovery(from, &recovered),
+            Message::Surveyed { request, report } if request == MEMBER_ASKED => self.told_what_is_held(from, &report),
             // Answers are for callers, the word to wake is for hosts without a replica, and the rest is between nodes.
             Message::Outcome { .. }
             | Message::Answers { .. }

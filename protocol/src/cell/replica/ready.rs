@@ -10,7 +10,7 @@ use raft::{
 use super::{Replica, letter, log};
 use crate::{
     cell::{Message as CellMessage, Output},
-    id::WriteId,
+    id::{ReplicaId, WriteId},
     planted::{self, Planted},
     store::{HardState, StoreOp, WriteBatch},
 };
@@ -194,6 +194,9 @@ impl Replica {
     /// Sends raft's messages.
     pub(super) fn post(&mut self, messages: Vec<Message>) {
         for message in messages {
+            if self.wiped.has(ReplicaId(message.to)) {
+                continue;
+            }
             let Some(to) = self.node_of(message.to) else { continue };
             let offer = match message.get_msg_type() {
                 MessageType::MsgSnapshot => {

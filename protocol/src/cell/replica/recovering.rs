@@ -26,7 +26,7 @@ use crate::{
         recovery::RECOVERERS_MAX,
     },
     codec,
-    id::{CellId, NodeId, WriteId},
+    id::{CellId, NodeId, ReplicaId, WriteId},
     notice::Notice,
     planted::{self, Planted},
     refusal::{Code, Refusal},
@@ -74,6 +74,11 @@ impl Contact {
         true
     }
 
+    /// While it led: when this member last answered.
+    pub(super) fn answered(&self, replica: ReplicaId) -> Option<Instant> {
+        self.answered.get(&replica.0).copied()
+    }
+
     /// A line begins that is not durable yet.
     pub(super) const fn is_beginning(&self) -> bool {
         self.begins.is_some()
@@ -94,6 +99,7 @@ impl Replica {
                 let prs = self.raw.raft.prs();
                 self.contact.answered.retain(|id, _| prs.get(*id).is_some());
                 self.contact.answered.insert(sender, self.now.instant);
+                self.wiped.answered(ReplicaId(sender));
             }
             _ => {}
         }

@@ -159,6 +159,7 @@ impl Replica {
             heir: Heir::default(),
             announcement: Announcement { last: now.instant },
             missing: super::missing::Missing::default(),
+            wiped: super::wiped::Wiped::default(),
             contact: super::recovering::Contact::default(),
             sleep: Sleep::default(),
             fresh: Fresh::default(),

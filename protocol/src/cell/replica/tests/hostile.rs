@@ -3,9 +3,15 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::world::{COUNTER, Knobs, STORE, World};
+use super::{
+    super::letter::{self, Receiver},
+    world::{COUNTER, Knobs, STORE, World},
+};
 use crate::{
-    cell::{Command, Evidence, Input, Message, RaftMessage, Reached, Repair, SnapshotOffer, state::fixture},
+    cell::{
+        Command, Evidence, Input, Message, RaftMessage, Reached, Repair, SnapshotOffer,
+        state::fixture::{self, FOUNDED},
+    },
     codec::Blob,
     context::WireContext,
     id::{ContentHash, RequestId, TraceId},
@@ -199,4 +205,40 @@ proptest! {
         world.run(Duration::from_secs(1));
         prop_assert!(world.quarantined.is_empty(), "{:?}", world.quarantined);
     }
+}
+
+/// A node that lost its disk may be taken for a newcomer under its old id: by a leader that has just come, and while the node expects to be
+/// brought in.
+#[test]
+fn a_newcomer_takes_no_first_state_in_which_it_votes_already() {
+    let receiver = Receiver {
+        id: 3,
+        term: 0,
+        last: 0,
+        asked_for_votes: false,
+        newcomer: true,
+        room: true,
+        wall: FOUNDED,
+        leader: 0,
+        heir: 0,
+        installing: false,
+    };
+    let offered = |voters: &[u64], learners: &[u64], voters_outgoing: &[u64]| {
+        let sets = (voters.to_vec(), learners.to_vec(), voters_outgoing.to_vec());
+        let meta = SnapshotMeta {
+            index: 9,
+            term: 2,
+            voters: sets.0,
+            learners: sets.1,
+            voters_outgoing: sets.2,
+            ..SnapshotMeta::default()
+        };
+        let offer = SnapshotOffer { meta, content: ContentHash::of(b"state"), size_bytes: 5 };
+        let message =
+            RaftMessage { kind: 7, to: 3, from: 1, term: 2, snapshot: Some(Box::new(offer)), ..Default::default() };
+        letter::admit(message, &receiver).is_ok()
+    };
+    assert!(offered(&[1, 2], &[3], &[]));
+    assert!(!offered(&[1, 2, 3], &[], &[]));
+    assert!(!offered(&[1, 2, 4], &[], &[1, 2, 3]));
 }

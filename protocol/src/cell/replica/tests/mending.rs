@@ -4,7 +4,7 @@ use std::time::Duration;
 use super::world::{Knobs, World};
 use crate::{
     cell::{
-        CellConfig, Input, Seeking,
+        Answer, CellConfig, Input, Query, Seeking,
         replica::missing::MISSED_AFTER,
         state::{RULES_OF_MISSES, fixture},
     },
@@ -63,6 +63,46 @@ fn a_lost_voter_is_replaced_by_a_learner_that_caught_up_through_one_joint_swap()
     world.add_client(next);
     world.run(Duration::from_secs(3));
     assert!(world.acknowledged.len() > before + 5);
+    world.assert_sound();
+}
+
+#[test]
+fn a_voter_that_lost_its_disk_rejoins_under_a_new_id_and_its_vote_counts() {
+    for wipes_leader in [false, true] {
+        let (mut world, leader) = world(0);
+        world.add_client((leader + 2) % 3);
+        world.run(Duration::from_secs(1));
+        let wiped = if wipes_leader { leader } else { (leader + 1) % 3 };
+        let was = world.replica(wiped).replica();
+        world.wipe(wiped);
+        let took = world.run_until(Duration::from_secs(40), |world| is_replaced(world, was)).expect("it rejoins");
+        assert!(wipes_leader || took < Duration::from_secs(10), "{took:?}");
+        assert_eq!(world.replica(wiped).replica(), ReplicaId(4));
+        world.run(Duration::from_secs(1));
+        let gone = world.leader().unwrap();
+        world.kill(if gone == wiped { (gone + 1) % 3 } else { gone });
+        let before = world.acknowledged.len();
+        world.run(Duration::from_secs(5));
+        assert!(world.acknowledged.len() > before + 5, "the newcomer and one other are a majority");
+        world.assert_sound();
+    }
+}
+
+/// Two members lost their disks one after the other; had the first voted again as who it was, the second would not matter.
+#[test]
+fn a_voter_that_lost_its_disk_never_speaks_under_its_old_id_again() {
+    let (mut world, leader) = world(0);
+    world.knobs.places = false;
+    world.add_client(leader);
+    world.run(Duration::from_secs(1));
+    let wiped = (leader + 1) % 3;
+    world.wipe(wiped);
+    world.run(Duration::from_secs(10));
+    assert!(world.sites[wiped].replica.is_none(), "nobody granted it anything, and it holds nothing");
+    world.kill(leader);
+    world.stop_clients();
+    world.run(Duration::from_secs(30));
+    assert!(world.leader().is_none(), "one of three that remembers is no majority");
     world.assert_sound();
 }
 
@@ -165,6 +205,34 @@ fn who_comes_back_after_long_is_missed_no_more() {
         state.is_some_and(|it| voters.iter().all(|voter| !it.is_missed_by(gone, *voter)))
     };
     world.run_until(Duration::from_secs(40), taken_back).expect("both have it again");
+    world.assert_sound();
+}
+
+#[test]
+fn a_member_that_comes_back_with_entries_that_were_never_agreed_gives_them_up() {
+    let (mut world, lost) = world(0);
+    let others = [(lost + 1) % 3, (lost + 2) % 3];
+    for other in others {
+        world.cut(lost, other, true);
+    }
+    let write = world.write(1, vec![fixture::set("s", "k", "never agreed")]);
+    world.propose(lost, write, Duration::from_millis(50));
+    world.run(Duration::from_millis(100));
+    world.crash_at(Duration::ZERO, lost);
+    world.run_until(Duration::from_secs(5), |world| world.leader().is_some()).expect("the others elect");
+    let next = world.leader().unwrap();
+    world.add_client(next);
+    world.run(Duration::from_secs(2));
+    world.stop_clients();
+    for other in others {
+        world.cut(lost, other, false);
+    }
+    world.restart_at(Duration::ZERO, lost);
+    let caught_up = |world: &World| world.applied(lost) > 0 && world.applied(lost) == world.applied(next);
+    world.run_until(Duration::from_secs(10), caught_up).expect("it takes the others' entries");
+    let query = Query::Get { store: "s".into(), key: "k".into() };
+    assert_eq!(world.state(lost).answer(&query), world.state(next).answer(&query));
+    assert_eq!(world.state(lost).answer(&query), Answer::Value(None));
     world.assert_sound();
 }
 

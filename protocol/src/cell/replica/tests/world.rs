@@ -9,7 +9,7 @@ use std::{
 use crate::{
     cell::{
         Answer, Answered, Applied, Barrier, Candidate, CellConfig, Command, Grant, Input, Message, Need, Outcome,
-        Output, Query, Reached, Replica, Role, Seeking, State, TenantAction, Write,
+        Output, Query, Reached, Replica, Report, Role, Seeking, State, TenantAction, Write,
         state::{
             RULES_OF_CONVERGING,
             fixture::{self, FOUNDED, Founding, Host},
@@ -123,6 +123,8 @@ pub(super) struct Site {
     pub(super) left: Option<ReplicaId>,
     /// What it keeps of a line that ended.
     pub(super) kept: Option<State>,
+    /// The id under which it was a member before it lost its disk.
+    wiped: Option<ReplicaId>,
     up: bool,
     epoch: u64,
     /// What survives a crash.
@@ -211,6 +213,7 @@ impl World {
             replica: None,
             left: None,
             kept: None,
+            wiped: None,
             up: true,
             epoch: 0,
             disk: None,
@@ -507,8 +510,10 @@ impl World {
             let law = host.certificate.open().expect("a fixture's certificate can be read").jurisdiction;
             need.law.is_none_or(|wanted| wanted == law) && need.node.is_none_or(|wanted| wanted == host.node())
         };
+        let rejoins = |host: &Host| need.role == Seeking::Replica && need.node == Some(host.node());
         let free = |(at, other): &(usize, &Site)| {
-            self.lives_with(site, *at) && !taken.contains(&other.host.node()) && lawful(&other.host)
+            let taken = taken.contains(&other.host.node()) && !rejoins(&other.host);
+            self.lives_with(site, *at) && !taken && lawful(&other.host)
         };
         let host = &self.sites.iter().enumerate().find(free)?.1.host;
         let role = Role::from(need.role);
@@ -658,8 +663,16 @@ impl World {
         }
         let (now, seed, config, cell) = (self.clock(), Self::seed_of(to), self.knobs.config.clone(), self.cell);
         let site = &mut self.sites[to];
+        if let Message::Survey { context } = message {
+            let holding = site.replica.as_ref().and_then(|replica| replica.holding(now.instant));
+            let report = Box::new(Report { holding, ..Report::default() });
+            let message = Box::new(Message::Surveyed { request: context.request, report });
+            let (to, from) = (from, site.host.node());
+            return self.at(Duration::from_millis(1), Event::Deliver { to, from, message });
+        }
         if let (None, Message::Raft { message, .. }) = (&site.replica, &message)
             && site.left != Some(ReplicaId(message.to))
+            && site.wiped.is_none_or(|was| message.to > was.0)
         {
             let me = site.host.identity();
             site.replica = Some(Replica::join(config, seed, me, cell, ReplicaId(message.to), now));
@@ -748,6 +761,14 @@ impl World {
                 }
             }
         }
+    }
+
+    /// Loses its disk, and runs again a moment later: it holds nothing of the cell.
+    pub(super) fn wipe(&mut self, at: usize) {
+        let was = self.replica(at).replica();
+        self.crash(at);
+        let site = &mut self.sites[at];
+        (site.disk, site.wiped, site.up) = (None, Some(was), true);
     }
 
     /// Crashes at once.
