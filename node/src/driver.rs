@@ -115,7 +115,11 @@ where
     let mut disk = Disk { store, follows: VecDeque::new() };
     let mut world = World { effects, inbox, handles, clock };
     let boot = disk.boot(&mut world).await?;
-    let node = open(boot, clock.now());
+    let now = clock.now();
+    if let Some(tape) = &mut world.effects.tape {
+        tape.open(&boot, now);
+    }
+    let node = open(boot, now);
     Pair { node, disk, world, turn: 0 }.run().await;
     Ok(())
 }
@@ -275,9 +279,16 @@ where
         }
     }
 
+    /// Once after each step of the node, and after it opened.
     fn drain_node(&mut self) {
         while let Some(output) = self.node.poll_output() {
+            if let Some(tape) = &mut self.world.effects.tape {
+                tape.output(&output);
+            }
             self.on_node(output);
+        }
+        if let Some(tape) = &mut self.world.effects.tape {
+            tape.done();
         }
     }
 
