@@ -127,7 +127,7 @@ fn a_tape_is_played_up_to_a_step_and_shown_from_one() {
 
 #[test]
 fn the_first_step_that_differs_is_named() {
-    // The clock of one step stood elsewhere than the tape says.
+    // As if the second output of a step had been another one.
     let mut changed = records().to_vec();
     let at = (opening_records()..changed.len())
         .find(|at| matches!(Record::decode(&changed[*at]), Ok(Record::Done { outputs, .. }) if outputs.len() > 64))
