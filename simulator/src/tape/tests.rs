@@ -245,7 +245,7 @@ fn what_is_no_tape_is_told_from_a_tape() {
         (vec![end.clone()], "does not begin with what the node opened with"),
         (vec![first.clone(), rest[opening_records()].clone()], "it is not"),
         ([&records()[..opening_records()], &[end.clone(), end.clone()]].concat(), "something follows the end"),
-        ([&records()[..opening_records()], &[first.clone()]].concat(), "it is no step"),
+        ([&records()[..opening_records()], std::slice::from_ref(first)].concat(), "it is no step"),
     ] {
         let home = self::home();
         write(home.path(), &records, usize::MAX);
