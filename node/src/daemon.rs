@@ -37,6 +37,7 @@ use crate::{
     sealing,
     settings::{Folder, RelaySettings, SettingsError, wall},
     sockets::Kept,
+    tape::{FileTape, TapeError, TapeSettings},
     transfer::Transfers,
     transport::{self, Mesh, Metrics, TransportError, node_of_address},
 };
@@ -79,6 +80,9 @@ pub enum StartError {
     /// An address in `mesh.bootstrap`.
     #[error("mesh.bootstrap: {0:?} is not a multiaddress that ends in /p2p/<peer id>")]
     Bootstrap(String),
+    /// Its tape.
+    #[error(transparent)]
+    Tape(#[from] TapeError),
     /// The runtime.
     #[error(transparent)]
     Runtime(#[from] crate::runtime::wasm::OpenError),
@@ -110,11 +114,11 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Starts the node of a folder, whose components are compiled so. On a tokio runtime.
+    /// Starts the node of a folder, whose components are compiled so, and records it if that is asked for. On a tokio runtime.
     ///
     /// # Errors
     /// When anything is in the way: says what, and what to do.
-    pub async fn start(path: &Path, compiler: Compiler) -> Result<Self, StartError> {
+    pub async fn start(path: &Path, compiler: Compiler, tape: Option<&TapeSettings>) -> Result<Self, StartError> {
         // A node that was off for long may hold the key that makes it a member again.
         Folder::renew(path, wall())?;
         let folder = Folder::open(path, wall())?;
@@ -172,15 +176,16 @@ impl Daemon {
             tasks: tokio::runtime::Handle::current(),
         };
 
-        let machine = machine_config(&folder)?;
+        let mut machine = machine_config(&folder)?;
         let seed = random_seed();
+        let tape = tape.map(|settings| FileTape::create(settings, &mut machine, seed)).transpose()?;
         let store = Store::open(StoreConfig::default(), seed.split("store"), segments, clock.now());
         let effects = Effects {
             network: Box::new(mesh.clone()),
             blocks: Box::new(Verbs { disk, inlet: inlet.clone() }),
             contents: Box::new(transfers),
             runtime: Box::new(instances),
-            tape: None,
+            tape: tape.map(|tape| Box::new(tape) as _),
         };
         let open = move |boot, now| Node::open(machine, seed, boot, now);
         let driver = Driver::start(Parts { store, open, effects, inbox, handles, clock }).map_err(io("a thread"))?;

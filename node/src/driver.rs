@@ -121,7 +121,11 @@ where
     let mut disk = Disk { store, follows: VecDeque::new(), failed: None };
     let mut world = World { effects, inbox, handles, clock };
     let boot = disk.boot(&mut world).await?;
-    let node = open(boot, clock.now());
+    let now = clock.now();
+    if let Some(tape) = &mut world.effects.tape {
+        tape.open(&boot, now);
+    }
+    let node = open(boot, now);
     Pair { node, disk, world, turn: 0 }.run().await
 }
 
@@ -288,9 +292,16 @@ where
         }
     }
 
+    /// Once after each step of the node, and after it opened.
     fn drain_node(&mut self) {
         while let Some(output) = self.node.poll_output() {
+            if let Some(tape) = &mut self.world.effects.tape {
+                tape.output(&output);
+            }
             self.on_node(output);
+        }
+        if let Some(tape) = &mut self.world.effects.tape {
+            tape.done();
         }
     }
 

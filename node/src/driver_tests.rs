@@ -209,6 +209,18 @@ impl Runtime for Fake {
 }
 
 impl Tape for Fake {
+    fn open(&mut self, _: &Boot, _: Now) {
+        self.note("tape: open");
+    }
+
+    fn output(&mut self, _: &Output) {
+        self.note("tape: output");
+    }
+
+    fn done(&mut self) {
+        self.note("tape: done");
+    }
+
     fn record(&mut self, _: Now, step: Step<'_>) {
         self.note(match step {
             Step::Store(_) => "tape: store",
@@ -315,7 +327,7 @@ async fn bulk_is_taken_in_although_control_never_ends() {
 }
 
 #[tokio::test]
-async fn a_tape_has_every_step_before_it_is_made() {
+async fn a_tape_has_every_step_before_it_is_made_and_what_came_of_it() {
     let rig = rig(Sent::Queued, false, true);
     rig.handle.ask(SOON, Command::Status).await.unwrap();
     rig.driver.stop();
@@ -324,10 +336,14 @@ async fn a_tape_has_every_step_before_it_is_made() {
     let begin = [
         "read",
         "tape: store",
+        "tape: open",
+        "tape: done",
         "tape: node",
+        "tape: output",
         "tape: store",
         "write",
         "sync",
+        "tape: done",
         "tape: store",
         "tape: store",
         "tape: node",

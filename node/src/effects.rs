@@ -4,8 +4,8 @@ use bocage_protocol::{
     codec::Blob,
     frame::Frame,
     id::{ContentHash, NodeId, TransferId},
-    io::{Content, Input, Order, Path},
-    store,
+    io::{Content, Input, Order, Output, Path},
+    store::{self, Boot},
     time::Now,
 };
 
@@ -78,8 +78,14 @@ pub enum Step<'a> {
 
 /// Records every step with its time: a run that can be replayed bit for bit.
 pub trait Tape: Send {
+    /// Called before the node opens, with what it opens on.
+    fn open(&mut self, boot: &Boot, now: Now);
     /// Called before each step.
     fn record(&mut self, now: Now, step: Step<'_>);
+    /// Called with each output of the node, before it is carried out.
+    fn output(&mut self, output: &Output);
+    /// The opening of the node, or its step, is over.
+    fn done(&mut self);
 }
 
 impl Network for Mesh {

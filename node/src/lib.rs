@@ -1,6 +1,6 @@
 //! What a hoster runs. Gives the protocol a clock, links, a disk, runtimes and an edge; decides nothing by itself.
 //!
-//! Read in this order: the loop that owns the machine (`driver`, `clock`, `inbox`) and what everybody else holds of it
+//! Read in this order: the loop that owns the machine (`driver`, `clock`, `inbox`; `tape` records it) and what everybody else holds of it
 //! (`handle`); what it acts through (`sources`, `transport`, `transfer`, `disk`, `content`, `runtime`); where requests come in, and how
 //! they end (`sockets`, `leaving`, `edge`, `control`); a node's folder (`settings`, `keyfile`, `sealing`); and the whole of it (`daemon`).
 
@@ -10,6 +10,7 @@ pub mod effects;
 pub mod inbox;
 pub mod sources;
 pub mod driver;
+pub mod tape;
 pub mod transport;
 pub mod transfer;
 pub mod disk;

@@ -83,7 +83,7 @@ async fn start_all(folder: &Path) -> Vec<Daemon> {
         if bootstrap.len() < 2 {
             bootstrap.push(format!("/ip4/127.0.0.1/udp/{port}/quic-v1/p2p/{}", peer_of(node).unwrap()));
         }
-        daemons.push(Daemon::start(&path, Compiler::Here).await.unwrap());
+        daemons.push(Daemon::start(&path, Compiler::Here, None).await.unwrap());
     }
     daemons
 }

@@ -1,6 +1,8 @@
 //! What a person, an edge or a guest may ask of a node, and what it answers.
 use std::{sync::Arc, time::Duration};
 
+use minicbor::{Decode, Encode};
+
 use crate::{
     away::AwayShown,
     cell::{self, Answered, Applied, Barrier, CellGenesis, Description, Query, RecoveryPapers, TenantCommand, Write},
@@ -19,116 +21,162 @@ use crate::{
 };
 
 /// Asked with a `Context` that names request and deadline. Every signature in it was checked by the driver.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
 pub enum Command {
     /// Found a cell for a signed release. The release's bytes are in this node's content store already.
+    #[n(0)]
     Deploy {
         /// Who.
+        #[n(0)]
         tenant: Signed<Genesis>,
         /// How the tenant came from its first key to the one that signs; empty while it is the first.
+        #[n(1)]
         successions: Vec<Endorsed<Succession>>,
         /// What: a `TenantAction::Release` with no cell.
+        #[n(2)]
         release: Signed<TenantCommand>,
     },
     /// Show the plan that `Deploy` would make; changes nothing.
+    #[n(1)]
     Plan {
         /// What must stay true.
+        #[n(0)]
         policy: Box<Policy>,
     },
     /// Propose a command to a cell. A `TenantAction::Release` for an existing cell first gathers fsync receipts.
+    #[n(2)]
     Submit {
         /// Which.
+        #[n(0)]
         cell: CellId,
         /// What.
+        #[n(1)]
         command: Box<cell::Command>,
     },
     /// Read from a cell.
+    #[n(3)]
     Read {
         /// Which.
+        #[n(0)]
         cell: CellId,
         /// How fresh.
+        #[n(1)]
         barrier: Barrier,
         /// What. At most 64.
+        #[n(2)]
         queries: Vec<Query>,
     },
     /// An instance on this node reads: from home, or where its app is away from the copy here, as the app's policy says.
+    #[n(4)]
     GuestRead {
         /// Which instance.
+        #[n(0)]
         instance: InstanceId,
         /// Its request depends on this index already.
+        #[n(1)]
         seen: Option<u64>,
         /// What. At most 64.
+        #[n(2)]
         queries: Vec<Query>,
     },
     /// An instance on this node writes. Signed by this node under the instance's lease.
+    #[n(5)]
     Write {
         /// Which instance.
+        #[n(0)]
         instance: InstanceId,
         /// Under which generation.
+        #[n(1)]
         generation: u64,
         /// All or none.
+        #[n(2)]
         writes: Vec<Write>,
     },
     /// An edge asks who serves a host. Answered once the table knows, or with `NotFound`.
+    #[n(6)]
     Resolve {
         /// Lower case, without port.
+        #[n(0)]
         host: String,
     },
     /// The operator changes what this node offers; `None` withdraws it.
-    Offer(Option<Terms>),
+    #[n(7)]
+    Offer(#[n(0)] Option<Terms>),
     /// The operator empties this node, or with `None` no more.
-    Drain(Option<departure::Order>),
+    #[n(8)]
+    Drain(#[n(0)] Option<departure::Order>),
     /// How far that is.
+    #[n(9)]
     Drained,
     /// This node stops soon: others should lead what it leads. Until it is restarted it leads nothing that others can.
+    #[n(10)]
     Depart,
     /// How this node reaches its peers and is reached.
+    #[n(11)]
     Reach,
     /// What this node knows of its mesh's charter, members and motions.
+    #[n(12)]
     Roll,
     /// Bring a motion, ballots, an invite: whatever proves itself.
-    Papers(Box<Papers>),
+    #[n(13)]
+    Papers(#[n(0)] Box<Papers>),
     /// A word about keys, which proves itself: for this node and, by it, for the mesh. Answered with `Done`, or `Conflict`
     /// where something known here outranks it.
-    Word(Box<KeyWord>),
+    #[n(14)]
+    Word(#[n(0)] Box<KeyWord>),
     /// A later certificate of this node.
-    Certificate(Box<Signed<NodeCertificate>>),
+    #[n(15)]
+    Certificate(#[n(0)] Box<Signed<NodeCertificate>>),
     /// What this node knows of itself and its mesh.
+    #[n(16)]
     Status,
     /// What is left of a cell, as all say who may hold something of it.
+    #[n(17)]
     Survey {
         /// Which.
+        #[n(0)]
         cell: CellId,
     },
     /// Have a recovery carried out by the survivor that it names.
-    Recover(Box<RecoveryPapers>),
+    #[n(18)]
+    Recover(#[n(0)] Box<RecoveryPapers>),
     /// What this node knows of the cells that it has a replica or a lease of.
+    #[n(19)]
     Cells,
     /// Bring bytes here, from the first of these nodes that has them, for somebody who will read them here. Answered with
     /// `Done` once they are, or `NotFound`.
+    #[n(20)]
     Bring {
         /// Their hash.
+        #[n(0)]
         content: ContentHash,
         /// How many at most.
+        #[n(1)]
         size_bytes_max: u64,
         /// Who may have them. At most 16; of more, the first.
+        #[n(2)]
         from: Vec<NodeId>,
     },
     /// Which cells answer for a tenant's apps, as bindings say.
+    #[n(21)]
     Apps {
         /// Whose.
+        #[n(0)]
         tenant: TenantId,
         /// Only the app of this name.
+        #[n(1)]
         app: Option<String>,
     },
 }
 
 /// What an operator offers on a node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Terms {
     /// All of it.
+    #[n(0)]
     pub total: Resources,
     /// What it asks.
+    #[n(1)]
     pub price: Price,
 }
 

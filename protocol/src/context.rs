@@ -11,17 +11,22 @@ use crate::{
 
 /// Who asked, for whom, and until when the answer is worth anything. `deadline` is on this node's clock; on the wire
 /// goes a [`WireContext`] with the time left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Context {
     /// Present on every mutating command: makes a retry harmless.
+    #[n(0)]
     pub op: Option<OpId>,
     /// The request on this node that waits for the reply.
+    #[n(1)]
     pub request: RequestId,
     /// Whose share of bounded queues it uses.
+    #[n(2)]
     pub tenant: Option<TenantId>,
     /// For people.
+    #[n(3)]
     pub trace: TraceId,
     /// After it the reply is *indefinite*.
+    #[n(4)]
     pub deadline: Instant,
 }
 

@@ -19,11 +19,13 @@ const KEPT: &str = "departure";
 pub const DRAIN_MAX: Duration = Duration::from_hours(24 * 7);
 
 /// What an operator orders.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Order {
     /// How long others have to take over.
+    #[n(0)]
     pub within: Duration,
     /// Past that the node may stop with whatever it still holds, as if it crashed.
+    #[n(1)]
     pub as_crash: bool,
 }
 

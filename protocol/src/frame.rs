@@ -2,7 +2,7 @@
 //!
 //! A frame is `[version, body]` in CBOR, at most [`FRAME_BYTES_MAX`] long. The driver reads the length, then the bytes,
 //! then calls [`Frame::decode`] and [`Frame::check`] in its bounded pool; only a `Verified<Frame>` enters a machine.
-use minicbor::{Decode, Decoder, Encode};
+use minicbor::{Decode, Decoder, Encode, decode};
 
 use crate::{
     birth, cell,
@@ -212,6 +212,16 @@ impl Frame {
             Self::Converge { .. } => Urgency::Bulk,
             Self::Gossip(message) => message.urgency(),
         }
+    }
+}
+
+/// A frame on a tape: its signatures were checked when it came, and are again by whoever reads it.
+impl<'b, C: Versioned> Decode<'b, C> for Verified<Frame> {
+    fn decode(d: &mut Decoder<'b>, ctx: &mut C) -> Result<Self, decode::Error> {
+        let at = d.position();
+        <Frame as Decode<'b, C>>::decode(d, ctx)?
+            .check(|_| false)
+            .map_err(|error| decode::Error::message(error.to_string()).at(at))
     }
 }
 

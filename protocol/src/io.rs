@@ -1,6 +1,8 @@
 //! Everything that may happen to a node, and everything that it may ask of its driver. A run is a `Boot` and a list of
-//! `(Now, Input)`.
+//! `(Now, Input)`: inputs have an encoding, for tapes.
 use std::{sync::Arc, time::Duration};
+
+use minicbor::{Decode, Encode};
 
 use crate::{
     cell::{Secrets, Workload},
@@ -18,141 +20,195 @@ use crate::{
     route::RouteDelta,
     store::{CellBoot, DiskFault, StoreKey, WriteBatch},
     time::Timestamp,
+    wire::Versioned,
 };
 
 /// Input of a whole node.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+#[cbor(context_bound = "Versioned")]
 pub enum Input {
     /// A frame: its sender authenticated by the transport, its signatures checked.
+    #[n(0)]
     Received {
         /// The node that sent it.
+        #[n(0)]
         from: NodeId,
         /// What it says.
+        #[n(1)]
         frame: Verified<Frame>,
     },
     /// A link changed.
+    #[n(1)]
     Link {
         /// With which peer.
+        #[n(0)]
         peer: NodeId,
         /// How.
+        #[n(1)]
         change: LinkChange,
     },
     /// That write and all before it are durable.
-    Persisted(WriteId),
+    #[n(2)]
+    Persisted(#[n(0)] WriteId),
     /// That write and all after it never will be.
-    PersistFailed(WriteId, DiskFault),
+    #[n(3)]
+    PersistFailed(#[n(0)] WriteId, #[n(1)] DiskFault),
     /// The answer to `Load`.
+    #[n(4)]
     Loaded {
         /// Which.
+        #[n(0)]
         read: ReadId,
         /// `None`: there is no such thing.
+        #[n(1)]
         result: Result<Option<Box<CellBoot>>, DiskFault>,
     },
     /// The end of a `Transfer`.
+    #[n(5)]
     Transferred {
         /// Which.
+        #[n(0)]
         id: TransferId,
         /// The bytes, synced to disk; handed over if `Content::Snapshot`.
+        #[n(1)]
         result: Result<Option<Blob>, TransferFault>,
     },
     /// An instance changed.
+    #[n(6)]
     Instance {
         /// Which.
+        #[n(0)]
         id: InstanceId,
         /// Under which generation of its lease.
+        #[n(1)]
         generation: u64,
         /// How.
+        #[n(2)]
         change: InstanceChange,
     },
     /// Usage that a runtime or an edge measured.
-    Reading(Reading),
+    #[n(7)]
+    Reading(#[n(0)] Reading),
     /// A person, an edge or a guest asks. Answered by one `Reply`, at the latest shortly after the deadline.
+    #[n(8)]
     Command {
         /// Whose, until when.
+        #[n(0)]
         context: Context,
         /// What. In a box, for it is rare, and large beside what else comes in.
+        #[n(1)]
         command: Box<Command>,
     },
 }
 
 /// How a link changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum LinkChange {
     /// Frames can be sent. The first link to this peer.
+    #[n(0)]
     Up {
         /// Where the peer was reached, if this node dialled.
+        #[n(0)]
         address: Option<Address>,
         /// What the link goes over.
+        #[n(1)]
         over: Over,
     },
     /// The link goes over something else now, and was never down: a direct connection took the place of a relayed one, or
     /// QUIC that of TCP, or what it went over before broke and this is what is left.
+    #[n(1)]
     Moved {
         /// Where the peer was reached, if this node dialled.
+        #[n(0)]
         address: Option<Address>,
         /// What it goes over now.
+        #[n(1)]
         over: Over,
     },
     /// Frames cannot be sent any more; those under way may be lost.
+    #[n(2)]
     Down,
     /// Dialling failed at every address of a path. A link over another path may stand.
+    #[n(3)]
     Unreachable {
         /// Which way was tried.
+        #[n(0)]
         path: PathKind,
         /// In words.
+        #[n(1)]
         why: String,
     },
     /// Measured by a ping.
-    RoundTrip(Duration),
+    #[n(4)]
+    RoundTrip(#[n(0)] Duration),
     /// The send queue was full: a frame of this urgency was dropped.
+    #[n(5)]
     Full,
     /// The local network says that this peer is at this address.
+    #[n(6)]
     Discovered {
         /// Where.
+        #[n(0)]
         address: Address,
     },
     /// This node listens here now. `peer` is this node.
+    #[n(7)]
     Listening {
         /// Where.
+        #[n(0)]
         address: Address,
     },
     /// This node does not listen here any more. `peer` is this node.
+    #[n(8)]
     Deaf {
         /// Where.
+        #[n(0)]
         address: Address,
     },
     /// The peer relays for this node: others reach it through the peer.
+    #[n(9)]
     Reserved,
     /// The peer does not relay for this node (any more).
+    #[n(10)]
     Unreserved {
         /// In words.
+        #[n(0)]
         why: String,
     },
     /// The peer dialled this node at an address, as asked: from outside, not back over a link that stood.
+    #[n(11)]
     Tested {
         /// Where.
+        #[n(0)]
         address: Address,
         /// It got through.
+        #[n(1)]
         reached: bool,
     },
     /// From where the peer sees this node come.
+    #[n(12)]
     Observed {
         /// What the peer says.
+        #[n(0)]
         address: Address,
     },
     /// Both sides dialled each other at one moment, to get through their NATs. Nothing: they met.
+    #[n(13)]
     Punched {
         /// Why they did not.
+        #[n(0)]
         failed: Option<String>,
     },
 }
 
 /// Which way to a peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub enum PathKind {
     /// From node to node.
+    #[n(0)]
     Direct,
     /// Through another node that relays.
+    #[n(1)]
     Relayed,
 }
 
@@ -185,14 +241,17 @@ impl Path {
 }
 
 /// What a link goes over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 pub enum Over {
     /// UDP, from node to node.
+    #[n(0)]
     Quic,
     /// TCP, from node to node: what QUIC does not get through.
+    #[n(1)]
     Tcp,
     /// This node carries it, and reads nothing of it.
-    Relay(NodeId),
+    #[n(2)]
+    Relay(#[n(0)] NodeId),
 }
 
 impl Over {
@@ -204,45 +263,61 @@ impl Over {
 }
 
 /// How an instance changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum InstanceChange {
     /// It serves.
+    #[n(0)]
     Started,
     /// It could not start or had to be stopped for good, and why.
-    Failed(String),
+    #[n(1)]
+    Failed(#[n(0)] String),
     /// It is gone, as ordered.
+    #[n(2)]
     Stopped,
 }
 
 /// Why bytes did not come.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Encode, Decode)]
 pub enum TransferFault {
     /// The peer does not have them, or they were other bytes.
     #[error("the peer does not have these bytes")]
+    #[n(0)]
     NotThere,
     /// The link broke.
     #[error("the peer could not be reached: {0}")]
-    Broken(String),
+    #[n(1)]
+    Broken(#[n(0)] String),
     /// Longer than announced.
     #[error("more bytes than announced")]
+    #[n(2)]
     TooLong,
     /// They could not be kept.
     #[error(transparent)]
-    Disk(#[from] DiskFault),
+    #[n(3)]
+    Disk(
+        #[n(0)]
+        #[from]
+        DiskFault,
+    ),
 }
 
 /// Usage of one instance in one interval, as measured. Where the ledger will take it from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Reading {
     /// Which.
+    #[n(0)]
     pub instance: InstanceId,
     /// How long the interval was.
+    #[n(1)]
     pub interval: Duration,
     /// Requests that ended in it.
+    #[n(2)]
     pub requests: u64,
     /// CPU time used in it.
+    #[n(3)]
     pub cpu: Duration,
     /// Most memory used in it.
+    #[n(4)]
     pub memory_bytes: u64,
 }
 

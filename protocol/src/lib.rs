@@ -47,6 +47,7 @@ pub mod io;
 pub mod notice;
 pub mod config;
 pub mod node;
+pub mod tape;
 
 #[cfg(test)]
 mod vectors;

@@ -1,13 +1,15 @@
 //! Randomness that has a name. A node gets one seed from its driver; every part takes its own stream of it, by name, so
 //! that a draw added in one part moves no draw of another.
+use minicbor::{Decode, Encode};
 use rand_chacha::{
     ChaCha8Rng,
     rand_core::{RngCore, SeedableRng},
 };
 
 /// The seed of a node or of one of its parts.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Seed(pub [u8; 32]);
+#[derive(Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(transparent)]
+pub struct Seed(#[cbor(n(0), with = "minicbor::bytes")] pub [u8; 32]);
 
 impl Seed {
     /// The seed of the part called `name`.

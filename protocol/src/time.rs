@@ -12,8 +12,9 @@ use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
 /// Nanoseconds since the driver started: orders deadlines, measures durations. Means nothing on another node.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Instant(u64);
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Encode, Decode)]
+#[cbor(transparent)]
+pub struct Instant(#[n(0)] u64);
 
 /// Milliseconds since the Unix epoch, by this node's wall clock: stamps signed records and cell entries, and expires
 /// them. May jump either way.
@@ -23,11 +24,13 @@ pub struct Instant(u64);
 pub struct Timestamp(#[n(0)] pub u64);
 
 /// What the driver's clocks read when it handed over an input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Encode, Decode)]
 pub struct Now {
     /// Never goes backwards between two inputs.
+    #[n(0)]
     pub instant: Instant,
     /// May jump: a suspend, an operator, a bad time server.
+    #[n(1)]
     pub wall: Timestamp,
 }
 

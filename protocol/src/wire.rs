@@ -13,6 +13,7 @@
 //!
 //! A field or a variant that an old reader may skip needs no version; what it could not read does. A value whose bytes
 //! differ between versions asks its encoder's context: [`Versioned`].
+use minicbor::{Decode, Encode};
 
 /// The newest wire version that this code speaks.
 pub const WIRE_NEWEST: u16 = 2;
@@ -24,9 +25,11 @@ pub const WIRE_OLDEST: u16 = 1;
 pub const WIRE_HELLO: u16 = 1;
 
 /// The wire versions that a node speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct WireRange {
+    #[n(0)]
     oldest: u16,
+    #[n(1)]
     newest: u16,
 }
 

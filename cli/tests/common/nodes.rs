@@ -10,6 +10,21 @@ use super::Person;
 /// A running node; killed when the test is over.
 pub(crate) struct Running(Child);
 
+impl Running {
+    /// Ends it as a power cut does.
+    pub(crate) fn kill(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+
+    /// Ends it as a service manager does.
+    pub(crate) fn stop(&mut self) {
+        let stopped = std::process::Command::new("kill").arg(self.0.id().to_string()).status();
+        assert!(stopped.unwrap().success());
+        assert!(self.0.wait().unwrap().success());
+    }
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.0.kill();
@@ -54,7 +69,12 @@ pub(crate) fn run(person: &Person) -> Running {
 
 /// A node runs in this folder, and writes its log there.
 pub(crate) fn run_in(person: &Person, dir: &str, log: std::fs::File) -> Running {
-    let mut command = person.command(&["node", "run", "--dir", dir]);
+    run_with(person, &["--dir", dir], log)
+}
+
+/// A node runs with these flags.
+pub(crate) fn run_with(person: &Person, flags: &[&str], log: std::fs::File) -> Running {
+    let mut command = person.command(&[&["node", "run"], flags].concat());
     Running(command.stdout(Stdio::null()).stderr(log).spawn().unwrap())
 }
 

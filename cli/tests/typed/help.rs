@@ -12,7 +12,7 @@ fn help_leads_to_examples_and_names_every_exit_code() {
 
 #[test]
 fn every_verb_of_the_issue_has_help_and_takes_a_node() {
-    let verbs: [&[&str]; 39] = [
+    let verbs: [&[&str]; 40] = [
         &["demo"],
         &["demo", "stop"],
         &["node", "init"],
@@ -49,6 +49,7 @@ fn every_verb_of_the_issue_has_help_and_takes_a_node() {
         &["sim", "report"],
         &["sim", "hunt"],
         &["sim", "replay"],
+        &["sim", "tape"],
         &["sim", "bench"],
         &["sim", "schema"],
         &["completion"],

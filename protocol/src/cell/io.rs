@@ -1,6 +1,8 @@
 //! What may happen to a replica of a cell, and what it asks of its node.
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
+use minicbor::{Decode, Encode};
+
 use super::{
     command::{Barrier, Command, Query},
     description::Description,
@@ -247,27 +249,36 @@ impl From<Seeking> for Role {
 }
 
 /// How a replica behaves. Same on all replicas of a cell only where noted.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
 pub struct CellConfig {
     /// How often raft ticks. Smaller: faster elections, more work. Default 50 ms.
+    #[n(0)]
     pub tick: Duration,
     /// Ticks between heartbeats of a leader: at most half of `election_ticks`, so that one may be late. Default 6.
+    #[n(1)]
     pub heartbeat_ticks: u32,
     /// Silent ticks before a follower may campaign, before the cell's round trip is taken into account: at least ten
     /// round trips are waited. Default 12; the draw adds up to as many again.
+    #[n(2)]
     pub election_ticks: u32,
     /// Entries between snapshots. Default 4,096.
+    #[n(3)]
     pub snapshot_entries: u64,
     /// Bytes of log between snapshots. Default 8 MiB.
+    #[n(4)]
     pub snapshot_bytes: u64,
     /// The most a cell's keyed state may hold in memory; beyond it writes are refused. Default 64 MiB.
+    #[n(5)]
     pub state_bytes_max: u64,
     /// Proposals under way at once; beyond it callers are told `Full`. Default 4,096.
+    #[n(6)]
     pub proposals_max: usize,
     /// A cell in which nothing was agreed for so long falls asleep. Below a third of `lease`, or one with instances never
     /// does. Default 1.5 s.
+    #[n(7)]
     pub quiet: Duration,
     /// How long a lease lasts after its renewal. Default 10 s.
+    #[n(8)]
     pub lease: Duration,
 }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use minicbor::{Decode, Encode};
 
 use super::{
-    BadSignature, Descent, Endorsed, Envelope, Genesis, Keypair, Lineage, Party, PublicKey, SUCCESSIONS_MAX, Signed,
-    Statement, Succession,
+    BadSignature, Descent, Endorsed, Envelope, Genesis, Keypair, Lineage, Party, PublicKey, SUCCESSIONS_MAX,
+    Signatures, Signed, Statement, Succession, signer::Signer,
 };
 use crate::{
     codec::{self, DecodeError},
@@ -176,7 +176,7 @@ impl NodeCertificate {
 /// This node: its key and its certificate. Shared by every part that signs.
 #[derive(Clone, Debug)]
 pub struct NodeIdentity {
-    keys: Arc<Keypair>,
+    signer: Signer,
     signed: Arc<Signed<NodeCertificate>>,
     certificate: Arc<NodeCertificate>,
 }
@@ -202,7 +202,34 @@ impl NodeIdentity {
         if certificate.node != keys.node() {
             return Err(CertificateError::NotByOperator(certificate.node));
         }
-        Ok(Self { keys: Arc::new(keys), signed: Arc::new(signed), certificate: Arc::new(certificate) })
+        let signer = Signer::Key(Arc::new(keys));
+        Ok(Self { signer, signed: Arc::new(signed), certificate: Arc::new(certificate) })
+    }
+
+    /// The same node, and what it signs from now on, for a tape. Whoever plays a tape has no key to give.
+    #[must_use]
+    pub fn taped(&self) -> (Self, Signatures) {
+        let made = Signatures::default();
+        let signer = match &self.signer {
+            Signer::Key(keys) | Signer::Taped(keys, _) => Signer::Taped(keys.clone(), made.clone()),
+            Signer::Played(public, _) => Signer::Played(*public, made.clone()),
+        };
+        (Self { signer, ..self.clone() }, made)
+    }
+
+    /// A node as a tape of it is played: it signs with the signatures that are put there.
+    ///
+    /// # Errors
+    /// When the certificate does not count then.
+    pub fn played(
+        signed: Signed<NodeCertificate>,
+        mesh: MeshId,
+        wall: Timestamp,
+    ) -> Result<(Self, Signatures), CertificateError> {
+        let certificate = NodeCertificate::accept(&signed, mesh, wall)?;
+        let made = Signatures::default();
+        let signer = Signer::Played(certificate.node.into(), made.clone());
+        Ok((Self { signer, signed: Arc::new(signed), certificate: Arc::new(certificate) }, made))
     }
 
     /// The same node with a later certificate.
@@ -223,7 +250,7 @@ impl NodeIdentity {
         if !same || certificate.serial < ours.serial {
             return Err(CertificateError::NotALater(certificate.node));
         }
-        Ok(Self { keys: self.keys.clone(), signed: Arc::new(signed), certificate: Arc::new(certificate) })
+        Ok(Self { signer: self.signer.clone(), signed: Arc::new(signed), certificate: Arc::new(certificate) })
     }
 
     /// This node's id.
@@ -247,6 +274,7 @@ impl NodeIdentity {
     /// Signs as this node.
     #[must_use]
     pub fn seal<T: Statement>(&self, statement: &T) -> Signed<T> {
-        Signed::seal(&self.keys, statement)
+        let payload = codec::encode(statement);
+        Envelope::seal_with(self.signer.public(), T::DOMAIN, &payload, |message| self.signer.sign(message)).into()
     }
 }

@@ -6,6 +6,7 @@
 //! driver owns. Whether the signer had the *authority* is decided inside the machine, from state alone.
 mod admitted;
 mod key;
+mod signer;
 mod signed;
 mod endorsed;
 mod genesis;
@@ -25,3 +26,4 @@ pub use lineage::{
 };
 pub use ruling::{FOR_EVER, Ruled, Ruling, RulingError};
 pub use signed::{BadSignature, Envelope, Envelopes, Signed, Statement, Verified};
+pub use signer::Signatures;

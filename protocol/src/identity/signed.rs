@@ -87,8 +87,18 @@ impl Envelope {
 
     /// Signs bytes as a statement of a kind.
     pub(super) fn seal(by: &Keypair, domain: &str, payload: &Blob) -> Self {
-        let signature = by.sign(&Self::message(domain, payload));
-        Self { domain: domain.to_owned(), payload: payload.clone(), key: by.public(), signature }
+        Self::seal_with(by.public(), domain, payload, |message| by.sign(message))
+    }
+
+    /// The same, by whoever signs with this key.
+    pub(super) fn seal_with(
+        key: PublicKey,
+        domain: &str,
+        payload: &Blob,
+        sign: impl FnOnce(&[u8]) -> Signature,
+    ) -> Self {
+        let signature = sign(&Self::message(domain, payload));
+        Self { domain: domain.to_owned(), payload: payload.clone(), key, signature }
     }
 
     /// Whether the signature holds, and those of the statements inside it: 36 µs each.
@@ -218,6 +228,12 @@ impl<T> Deref for Verified<T> {
 
     fn deref(&self) -> &T {
         &self.0
+    }
+}
+
+impl<T: Encode<C>, C> Encode<C> for Verified<T> {
+    fn encode<W: Write>(&self, e: &mut Encoder<W>, ctx: &mut C) -> Result<(), encode::Error<W::Error>> {
+        self.0.encode(e, ctx)
     }
 }
 

@@ -142,15 +142,18 @@ pub enum StoreKey {
 }
 
 /// Why a disk could not do it. The node acknowledges nothing any more until it was restarted from what is on disk.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Encode, Decode)]
 pub enum DiskFault {
     /// No room: free some and restart.
     #[error("the disk is full")]
+    #[n(0)]
     Full,
     /// A write or sync failed: whether it reached the disk is unknown.
     #[error("the disk failed: {0}")]
-    Failed(String),
+    #[n(1)]
+    Failed(#[n(0)] String),
     /// What was read is not what was written.
     #[error("the disk returned other bytes than were written: {0}")]
-    Corrupt(String),
+    #[n(2)]
+    Corrupt(#[n(0)] String),
 }

@@ -1,6 +1,8 @@
 //! What a node finds on its disk when it starts.
 use std::collections::{BTreeMap, BTreeSet};
 
+use minicbor::{Decode, Encode};
+
 use super::batch::{HardState, LogEntry, SnapshotMeta};
 use crate::{
     codec::Blob,
@@ -25,32 +27,40 @@ pub struct Boot {
 
 /// What the disk returned other bytes of than were written. Its replicas count as wiped: drop a cell (`DropCell`) before
 /// anything of it is written again, else it stays here; a key is whole again once it is put or deleted.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 pub struct Rot {
     /// Cells of which a vote, an entry or the snapshot may be missing.
+    #[n(0)]
     pub cells: BTreeSet<CellId>,
     /// Keys of which a newer value may be missing.
+    #[n(1)]
     pub keys: BTreeSet<Blob>,
     /// Cells or keys of which nothing is left but that there was something.
+    #[n(2)]
     pub unnamed: u64,
 }
 
 /// One cell as found on disk.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 pub struct CellBoot {
     /// Raft's term, vote, commit.
+    #[n(0)]
     pub hard_state: HardState,
     /// The newest whole snapshot.
+    #[n(1)]
     pub snapshot: Option<CellSnapshot>,
     /// Entries behind it, contiguous.
+    #[n(2)]
     pub entries: Vec<LogEntry>,
 }
 
 /// A snapshot as found on disk.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 pub struct CellSnapshot {
     /// Where it stands.
+    #[n(0)]
     pub meta: SnapshotMeta,
     /// The encoded state.
+    #[n(1)]
     pub state: Blob,
 }

@@ -10,6 +10,7 @@ mod segment;
 mod blocks;
 mod manifest;
 mod sealed;
+mod tape;
 mod control;
 mod door;
 mod world;
@@ -48,7 +49,7 @@ impl Target {
 }
 
 /// All targets.
-pub const ALL: [Target; 13] = [
+pub const ALL: [Target; 14] = [
     frame::TARGET,
     record::TARGET,
     statement::TARGET,
@@ -60,6 +61,7 @@ pub const ALL: [Target; 13] = [
     blocks::TARGET,
     manifest::TARGET,
     sealed::TARGET,
+    tape::TARGET,
     control::TARGET,
     door::TARGET,
 ];

@@ -210,7 +210,7 @@ async fn be_admitted(
     at: &Invocation,
 ) -> Result<Came, Failure> {
     let signals = run::Signals::listen()?;
-    let daemon = Daemon::start(path, run::compiler()).await.map_err(|error| run::not_started(&error, flag))?;
+    let daemon = Daemon::start(path, run::compiler(), None).await.map_err(|error| run::not_started(&error, flag))?;
     let node = daemon.node.clone();
     at.say.step("Asking to be admitted…");
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();

@@ -1,12 +1,17 @@
 //! `bocage node run`: the daemon in the foreground, as service managers want it: it says when it is ready, logs to stderr,
 //! and stops in order on SIGTERM.
-use std::{io, path::Path, process::ExitCode};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use bocage_node::{
     control::drain::{LEFT, Left},
     daemon::{Daemon, StartError},
     runtime::Compiler,
     settings::{Folder as NodeFolder, wall},
+    tape::{TapeError, TapeSettings},
 };
 use clap::{Args, ValueEnum};
 use serde_json::json;
@@ -17,6 +22,7 @@ use super::{Folder, attempt::Attempt, init::refused};
 use crate::{
     failure::{Exit, Failure},
     invocation::Invocation,
+    quantity::Bytes,
     verb::compile::COMPILE,
 };
 
@@ -37,7 +43,17 @@ pub(crate) struct Run {
     /// Only check folder, keys, certificate and settings
     #[arg(long)]
     check_config: bool,
+    /// Record all that the node is told and does, for a report of a bug: in this folder, new or empty, which then holds what
+    /// your apps hold. bocage sim tape plays it
+    #[arg(long, value_name = "DIR")]
+    tape: Option<PathBuf>,
+    /// The tape ends when it is so long; the node goes on
+    #[arg(long, value_name = "SIZE", default_value = TAPE_LIMIT, requires = "tape")]
+    tape_limit: Bytes,
 }
+
+/// Some hours of a node that is busy, some days of one that is not.
+const TAPE_LIMIT: &str = "1GiB";
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum LogFormat {
@@ -50,7 +66,8 @@ enum LogFormat {
 
 impl Run {
     pub(super) fn of(folder: Folder) -> Self {
-        Self { folder, log_format: LogFormat::default(), check_config: false }
+        let tape_limit = TAPE_LIMIT.parse().expect("a size with a unit");
+        Self { folder, log_format: LogFormat::default(), check_config: false, tape: None, tape_limit }
     }
 
     pub(super) fn run(self, at: &Invocation) -> Result<ExitCode, Failure> {
@@ -72,7 +89,12 @@ impl Run {
         }
         log(self.log_format, at.say.verbose);
         let runtime = runtime()?;
-        let ended = runtime.block_on(serve(&path, &flag));
+        let tape = self.tape.map(|folder| TapeSettings {
+            folder,
+            bytes_max: self.tape_limit.0,
+            program: bocage_simulator::tape::program(),
+        });
+        let ended = runtime.block_on(serve(&path, &flag, tape.as_ref()));
         runtime.shutdown_background();
         ended
     }
@@ -117,9 +139,9 @@ pub(super) fn compiler() -> Compiler {
     Compiler::Process { program: "/proc/self/exe".into(), arguments: vec![COMPILE.into()] }
 }
 
-async fn serve(path: &Path, flag: &str) -> Result<ExitCode, Failure> {
+async fn serve(path: &Path, flag: &str, tape: Option<&TapeSettings>) -> Result<ExitCode, Failure> {
     let signals = Signals::listen()?;
-    let daemon = Daemon::start(path, compiler()).await.map_err(|error| not_started(&error, flag))?;
+    let daemon = Daemon::start(path, compiler(), tape).await.map_err(|error| not_started(&error, flag))?;
     tracing::info!(node = %daemon.id, edge = %daemon.edge, control = %daemon.control, "the node runs");
     tell_service_manager(&[sd_notify::NotifyState::Ready]);
     let stop = async {
@@ -199,6 +221,9 @@ pub(super) fn not_started(error: &StartError, flag: &str) -> Failure {
         StartError::Settings(error) => refused(error, flag),
         StartError::Port { what, addr, .. } => Failure::new(Exit::Failed, "port", error.to_string())
             .next(format!("see who has it: ss -ltnp 'sport = :{}'; or change listen.{what}", addr.port())),
+        StartError::Tape(TapeError::Io { .. }) => Failure::new(Exit::Failed, "tape", error.to_string()),
+        StartError::Tape(TapeError::NotEmpty { .. }) => Failure::new(Exit::Conflict, "tape", error.to_string()),
+        StartError::Tape(TapeError::Short { .. }) => Failure::new(Exit::Usage, "tape", error.to_string()),
         StartError::Bootstrap(_) => Failure::new(Exit::Usage, "address", error.to_string()),
         StartError::Disk(_) | StartError::Transport(_) | StartError::Runtime(_) | StartError::Io { .. } => {
             Failure::new(Exit::Failed, "start", error.to_string())

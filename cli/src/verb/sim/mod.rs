@@ -6,6 +6,7 @@ mod compare;
 mod report;
 mod hunt;
 mod replay;
+mod tape;
 mod bench;
 mod calibrate;
 mod schema;
@@ -37,6 +38,8 @@ pub(crate) enum Sim {
     Hunt(hunt::Hunt),
     /// Play a failing run back and look into it
     Replay(replay::Replay),
+    /// Play what a real node did once more, and see whether it does the same
+    Tape(tape::Tape),
     /// Measure the engine alone
     Bench(bench::Bench),
     /// Fit delays to measured round trips
@@ -55,6 +58,7 @@ impl Sim {
             Self::Report(report) => report.run(at),
             Self::Hunt(hunt) => hunt.run(at),
             Self::Replay(replay) => replay.run(at),
+            Self::Tape(tape) => tape.run(at),
             Self::Bench(bench) => Ok(bench.run(at)),
             Self::Calibrate(calibrate) => calibrate.run(at),
             Self::Schema(schema) => Ok(schema.run()),

@@ -1,14 +1,34 @@
 //! A tape: what one node was opened with and every step it took. Played back on a fresh node it gives the same outputs,
 //! bit for bit, or something in that node is not deterministic.
+//!
+//! That of a simulated node is in memory: [`Tape`]. That of a real one is in files, which a daemon recorded: they are read
+//! (`reel`), played by a node of the simulator (`player`), and told about (`played`).
+mod played;
+mod player;
+mod reel;
+#[cfg(test)]
+mod tests;
+
 use bocage_protocol::{
     config::Config,
     io::{Input, Output},
     random::Seed,
     store::Boot,
+    tape::{Digest, Program, digest},
     time::Now,
 };
+use player::{Player, first_difference};
 
-use crate::{host::Daemon, trace};
+pub use played::{Difference, Played, ProgramShown, STEPS_SHOWN_MAX, StepShown, Unplayed, play};
+pub use reel::TapeFault;
+
+use crate::host::Daemon;
+
+/// This very program, as tapes name it.
+#[must_use]
+pub fn program() -> Program {
+    Program { version: env!("CARGO_PKG_VERSION").to_owned(), commit: env!("BOCAGE_COMMIT").to_owned() }
+}
 
 /// One step of a machine.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,8 +47,8 @@ pub struct Tape {
     boot: Boot,
     opened: Now,
     steps: Vec<(Now, Step<Input>)>,
-    /// A hash of each output, in order.
-    outputs: Vec<u128>,
+    /// Of each output, in order.
+    outputs: Vec<Digest>,
 }
 
 impl Tape {
@@ -42,7 +62,7 @@ impl Tape {
     }
 
     pub(crate) fn outputs<'a>(&mut self, outputs: impl Iterator<Item = &'a Output>) {
-        self.outputs.extend(outputs.map(|output| trace::of_output(output, None)));
+        self.outputs.extend(outputs.map(digest));
     }
 
     /// How many steps it holds.
@@ -62,23 +82,16 @@ impl Tape {
     /// # Errors
     /// When the node does not do again what it did.
     pub fn replay<D: Daemon>(&self) -> Result<usize, usize> {
-        let mut daemon = D::open(self.config.clone(), self.seed, self.boot.clone(), self.opened);
-        let mut outputs: Vec<u128> = Vec::new();
-        let drain = |daemon: &mut D, outputs: &mut Vec<u128>| {
-            outputs.extend(std::iter::from_fn(|| daemon.poll_output()).map(|output| trace::of_output(&output, None)));
-        };
-        drain(&mut daemon, &mut outputs);
+        let mut outputs: Vec<Digest> = Vec::new();
+        let (mut player, made) = Player::<D>::open(self.config.clone(), self.seed, self.boot.clone(), self.opened)
+            .unwrap_or_else(|panic| panic!("{}", panic.said()));
+        outputs.extend(made.iter().map(digest));
         for (now, step) in &self.steps {
-            match step.clone() {
-                Step::Input(input) => daemon.handle_input(*now, input),
-                Step::Timeout => daemon.handle_timeout(*now),
-            }
-            drain(&mut daemon, &mut outputs);
+            let made = player.step(*now, step.clone()).unwrap_or_else(|panic| panic!("{}", panic.said()));
+            outputs.extend(made.iter().map(digest));
         }
-        let differs = outputs.iter().zip(&self.outputs).position(|(again, once)| again != once);
-        match differs {
+        match first_difference(&outputs, &self.outputs) {
             Some(number) => Err(number),
-            None if outputs.len() != self.outputs.len() => Err(outputs.len().min(self.outputs.len())),
             None => Ok(outputs.len()),
         }
     }
