@@ -34,5 +34,5 @@ fn what_real_processes_cannot_do_is_drawn_where_it_stands() {
     person.has("lab.toml", LAB);
     person.types(&["sim", "validate", "lab.toml"]).failed(2, &["lab.toml:2:1", "nothing is asked", "[validate]"]);
     person.has("lab.toml", format!("{LAB}[validate]\nquestion = \"failover\"\n"));
-    person.types(&["sim", "validate", "lab.toml"]).failed(2, &["lab.toml", "5 to 15"]);
+    person.types(&["sim", "validate", "lab.toml"]).failed(2, &["lab.toml", "one client that only writes"]);
 }

@@ -341,9 +341,9 @@ reads_per_mille = 0
         let more = |rest: &str| complaint(&format!("{ASKED}{rest}"));
         let without = |what: &str| complaint(&ASKED.replace(what, ""));
         let text = more("[[fault]]\nat_s = 1\nwhat = \"stall\"\nwho = { any = 1 }\n");
-        assert!(text.contains("line 24") && text.contains("stall"), "{text}");
+        assert!(text.contains("line 23") && text.contains("stall"), "{text}");
         let text = more("[knobs]\ntick_ms = 20\n");
-        assert!(text.contains("line 24, column 1") && text.contains("defaults"), "{text}");
+        assert!(text.contains("line 23, column 1") && text.contains("defaults"), "{text}");
         let text = without("[validate]\nquestion = \"failover\"\n");
         assert!(text.contains("line 2") && text.contains("[validate]"), "{text}");
         let text = complaint(&ASKED.replace("operators = 3", "operators = 14"));

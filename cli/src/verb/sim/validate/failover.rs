@@ -66,7 +66,9 @@ pub(super) fn ask(nodes: &Nodes, layout: &Layout, app: &App, run: u32, mut rng: 
 fn paused(killed: Instant, told: &Mutex<Vec<Instant>>) -> Option<Duration> {
     let told = told.lock().unwrap_or_else(PoisonError::into_inner);
     // What was told before the death counts for nothing.
-    let since = |at: &Instant| at.checked_duration_since(killed).map(|after| after.as_nanos() as u64);
+    let since = |at: &Instant| {
+        at.checked_duration_since(killed).map(|after| u64::try_from(after.as_nanos()).unwrap_or(u64::MAX))
+    };
     let after: Vec<u64> = told.iter().filter_map(since).collect();
     pause(0, &after).map(Duration::from_nanos)
 }
