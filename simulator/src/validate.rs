@@ -19,7 +19,13 @@ use crate::{
 };
 
 /// The mesh is whole for so long before anything is asked.
-pub const QUIET: Duration = Duration::from_secs(20);
+pub const QUIET: Duration = Duration::from_secs(10);
+/// One mesh answers so often, in both worlds: what it went through before is part of how it answers.
+pub const ANSWERS_A_MESH: u32 = 5;
+/// After a process is back and the app is whole, or all know the old price again, nothing is done for so long.
+pub const REST: Duration = Duration::from_secs(4);
+/// A process that is back needs about so long until the app is whole, as was seen of real ones.
+pub(crate) const BACK: Duration = Duration::from_secs(2);
 /// The client has written for so long, and nodes were asked, before anything happens.
 pub const WRITES_BEFORE: Duration = Duration::from_secs(2);
 /// And up to so much longer, drawn: what happens comes at any phase of what goes on.
@@ -31,6 +37,8 @@ pub const WATCH: Duration = Duration::from_secs(3);
 pub const WITHIN: [f64; 2] = [0.9, 1.1];
 /// So often both sets are drawn anew to know how sure the ratio is.
 const RESAMPLES: usize = 10_000;
+/// Of fewer meshes nobody is sure.
+const MESHES_MIN: usize = 5;
 /// How sure the interval is.
 const CONFIDENCE: f64 = 0.95;
 
@@ -58,17 +66,24 @@ pub fn pause(died: u64, acknowledged: &[u64]) -> Option<u64> {
     gaps.max()
 }
 
-/// What this world answers with a seed, in milliseconds.
+/// What this world answers with a seed: as often as a mesh answers, in milliseconds.
 ///
 /// # Errors
-/// In words: there was no answer, or something else went wrong in that run.
-pub fn simulated(scenario: &Scenario, seed: u64) -> Result<f64, String> {
+/// In words: an answer did not come, or something else went wrong in that run.
+pub fn simulated(scenario: &Scenario, seed: u64) -> Result<Vec<f64>, String> {
+    let mut scenario = scenario.clone();
+    // Nothing ends before the last answer: each takes half a minute at most, or a minute if none comes.
+    scenario.duration_s = 60 + 30 * u64::from(ANSWERS_A_MESH) + 60;
     let options = Options { probed: true, ..Options::default() };
-    let world = crate::ended::<Node>(scenario, seed, &options, &mut Nobody).expect("nobody does not leave");
+    let world = crate::ended::<Node>(&scenario, seed, &options, &mut Nobody).expect("nobody does not leave");
     if let Some(violation) = world.violations().first() {
         return Err(format!("seed {seed}: {:?}: {}", violation.property, violation.what));
     }
-    world.probed().map(ms).ok_or_else(|| format!("seed {seed}: no answer came within a minute"))
+    let answers: Vec<f64> = world.probed().iter().copied().map(ms).collect();
+    if answers.len() < ANSWERS_A_MESH as usize {
+        return Err(format!("seed {seed}: {} answers came, and the next one not within a minute", answers.len()));
+    }
+    Ok(answers)
 }
 
 /// Real processes and this world, held against each other.
@@ -84,9 +99,9 @@ pub struct Held {
     pub simulated: Answers,
     /// The median of what this world answered by that of real processes.
     pub ratio: f64,
-    /// Where the true ratio lies, with 95 % confidence: percentiles of the ratio over both sets drawn anew 10,000 times.
+    /// Where the true ratio lies, with 95 % confidence: percentiles of the ratio over both worlds' meshes drawn anew 10,000 times.
     pub interval: [f64; 2],
-    /// The interval lies within 0.9 to 1.1.
+    /// The interval lies within 0.9 to 1.1, and is of five meshes at least in each world.
     pub holds: bool,
 }
 
@@ -131,7 +146,9 @@ impl Held {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of ten thousand")]
         let tail = (RESAMPLES as f64 * (1.0 - CONFIDENCE) / 2.0) as usize;
         let interval = [ratios[tail], ratios[RESAMPLES - 1 - tail]];
-        let holds = WITHIN[0] <= interval[0] && interval[1] <= WITHIN[1];
+        let meshes = |of: &Answers| of.all_ms.chunks(ANSWERS_A_MESH as usize).len();
+        let enough = meshes(&real).min(meshes(&simulated)) >= MESHES_MIN;
+        let holds = enough && WITHIN[0] <= interval[0] && interval[1] <= WITHIN[1];
         Self { scenario: scenario.name.clone(), question: question.name(), real, simulated, ratio, interval, holds }
     }
 
@@ -156,9 +173,12 @@ impl Held {
     }
 }
 
-/// The median of as many as there are, drawn from them with repetition.
+/// The median of the answers of as many meshes as there are, drawn from them with repetition: answers of one mesh are alike in what
+/// that mesh is.
 fn drawn(rng: &mut Rng, from: &[f64]) -> f64 {
-    let mut drawn: Vec<f64> = from.iter().filter_map(|_| rng.index(from.len()).map(|index| from[index])).collect();
+    let meshes: Vec<&[f64]> = from.chunks(ANSWERS_A_MESH as usize).collect();
+    let numbers = meshes.iter().filter_map(|_| rng.index(meshes.len()));
+    let mut drawn: Vec<f64> = numbers.flat_map(|number| meshes[number]).copied().collect();
     median(&mut drawn)
 }
 
@@ -224,7 +244,7 @@ mod tests {
     #[test]
     fn worlds_alike_hold_and_worlds_that_differ_or_are_not_sure_do_not() {
         let around = |middle: f64, spread: f64| -> Vec<f64> {
-            (0..40_u32).map(|number| middle + spread * (f64::from(number) - 19.5) / 19.5).collect()
+            (0..40_u32).map(|number| middle + spread * (f64::from(number * 7 % 40) - 19.5) / 19.5).collect()
         };
         let alike = held(&around(800.0, 80.0), &around(804.0, 80.0));
         assert!(alike.holds && (alike.ratio - 1.005).abs() < 1e-9, "{alike:?}");

@@ -19,7 +19,7 @@ use crate::{
     host::Daemon,
     population::terms,
     scenario::{Question, Validate},
-    validate::{PHASE, QUIET, WATCH, WRITES_BEFORE, pause, policy_of_all, price_asked},
+    validate::{ANSWERS_A_MESH, BACK, PHASE, QUIET, REST, WATCH, WRITES_BEFORE, pause, policy_of_all, price_asked},
 };
 
 /// The answer came by then, or never.
@@ -36,6 +36,8 @@ pub(super) enum Step {
     Look,
     /// The client's writes were watched long enough.
     Watched,
+    /// The old price is asked again.
+    Restore,
 }
 
 /// See the module.
@@ -53,8 +55,10 @@ pub(super) struct Probe {
     /// What a plan of everybody costs, by who was asked: before the price changed, and since it is known to have.
     before: BTreeMap<u32, u64>,
     knows: BTreeMap<u32, u64>,
+    /// Nodes are asked again and again.
+    looks: bool,
     /// In nanoseconds.
-    answer: Option<u64>,
+    answers: Vec<u64>,
 }
 
 impl Probe {
@@ -68,7 +72,8 @@ impl Probe {
             policy: Arc::default(),
             before: BTreeMap::new(),
             knows: BTreeMap::new(),
-            answer: None,
+            looks: false,
+            answers: Vec::new(),
         }
     }
 }
@@ -80,10 +85,31 @@ const fn nanos(of: std::time::Duration) -> u64 {
 impl<D: Daemon> World<D> {
     /// The mesh stands: the question comes once it is quiet.
     pub(super) fn plan_probe(&mut self) {
+        if self.probe.is_some() {
+            self.ask_after(nanos(QUIET));
+        }
+    }
+
+    fn ask_after(&mut self, quiet: u64) {
         let Some(probe) = &mut self.probe else { return };
         let phase = probe.rng.below(nanos(PHASE));
-        self.probe_later(nanos(QUIET), Step::Begin);
-        self.probe_later(nanos(QUIET) + nanos(WRITES_BEFORE) + phase, Step::Act);
+        self.probe_later(quiet, Step::Begin);
+        self.probe_later(quiet + nanos(WRITES_BEFORE) + phase, Step::Act);
+    }
+
+    /// One answer; the next question comes once the mesh is as before.
+    fn answer(&mut self, nanos_taken: u64, quiet: u64) {
+        let Some(probe) = &mut self.probe else { return };
+        probe.answers.push(nanos_taken);
+        (probe.acted, probe.looks) = (None, false);
+        probe.acknowledged.clear();
+        probe.before.clear();
+        probe.knows.clear();
+        if probe.answers.len() == ANSWERS_A_MESH as usize {
+            self.over = true;
+        } else {
+            self.ask_after(quiet);
+        }
     }
 
     fn probe_later(&mut self, after: u64, step: Step) {
@@ -99,13 +125,14 @@ impl<D: Daemon> World<D> {
             (Question::Offer, Step::Begin) => self.begin_looking(),
             (Question::Offer, Step::Act) => self.ask_another_price(),
             (Question::Offer, Step::Look) => self.look(),
-            (Question::Failover, Step::Look) | (Question::Offer, Step::Watched) => {}
+            (Question::Offer, Step::Restore) => self.ask_price(|price| price),
+            (Question::Failover, Step::Look | Step::Restore) | (Question::Offer, Step::Watched) => {}
         }
     }
 
     /// What the probe found, in nanoseconds.
-    pub(crate) fn probed(&self) -> Option<u64> {
-        self.probe.as_ref()?.answer
+    pub(crate) fn probed(&self) -> &[u64] {
+        self.probe.as_ref().map_or(&[], |probe| probe.answers.as_slice())
     }
 
     fn begin_writing(&mut self) {
@@ -117,6 +144,7 @@ impl<D: Daemon> World<D> {
         let others: Vec<u32> = running.into_iter().filter(|node| *node != leader).collect();
         let Some(edge) = probe.rng.index(others.len()).map(|index| others[index]) else { return };
         probe.whom = leader;
+        // One client at a time: the one before has stopped.
         let client = u32::try_from(self.clients.len()).expect("clients are fewer than numbers");
         self.clients.push(Client::at(edge, 0, client));
         self.client_later(client, 0);
@@ -142,11 +170,16 @@ impl<D: Daemon> World<D> {
         let Some((probe, acted)) = self.probe.as_mut().and_then(|probe| probe.acted.map(|acted| (probe, acted))) else {
             return;
         };
-        probe.answer = pause(acted, &probe.acknowledged);
-        if probe.answer.is_none() && at < acted + GIVE_UP {
-            return self.probe_later(100 * MILLI, Step::Watched);
+        let (whom, pause) = (probe.whom, pause(acted, &probe.acknowledged));
+        match pause {
+            Some(pause) => {
+                self.clients_go();
+                self.queue.push(at, whom, Event::Start);
+                self.answer(pause, nanos(BACK) + nanos(REST));
+            }
+            None if at < acted + GIVE_UP => self.probe_later(10 * MILLI, Step::Watched),
+            None => self.over = true,
         }
-        self.over = true;
     }
 
     fn begin_looking(&mut self) {
@@ -156,13 +189,13 @@ impl<D: Daemon> World<D> {
         let Some(probe) = &mut self.probe else { return };
         probe.policy = Arc::new(policy_of_all(law, count));
         probe.whom = probe.rng.index(running.len()).map_or(0, |index| running[index]);
+        probe.looks = true;
         self.look();
     }
 
     fn look(&mut self) {
-        let Some((policy, asked)) = self.probe.as_ref().map(|probe| (Arc::clone(&probe.policy), probe.asked)) else {
-            return;
-        };
+        let Some(probe) = self.probe.as_ref().filter(|probe| probe.looks) else { return };
+        let (policy, asked) = (Arc::clone(&probe.policy), probe.asked);
         self.probe_later(asked.look_every_ms * MILLI, Step::Look);
         for node in self.running() {
             let command = Command::Plan { policy: Box::new((*policy).clone()) };
@@ -174,9 +207,13 @@ impl<D: Daemon> World<D> {
         let at = self.at;
         let Some(probe) = &mut self.probe else { return };
         probe.acted = Some(at);
-        let whom = probe.whom;
+        self.ask_price(price_asked);
+    }
+
+    fn ask_price(&mut self, of: fn(u64) -> u64) {
+        let Some(whom) = self.probe.as_ref().map(|probe| probe.whom) else { return };
         let mut terms = terms();
-        terms.price.cpu_core_hour = price_asked(terms.price.cpu_core_hour);
+        terms.price.cpu_core_hour = of(terms.price.cpu_core_hour);
         self.ask(whom, Waiting::Offered, None, Command::Offer(Some(terms)), ASK_MAX);
     }
 
@@ -184,7 +221,7 @@ impl<D: Daemon> World<D> {
     pub(super) fn reckoned(&mut self, node: u32, asked_at: u64, result: Result<Reply, Refusal>) {
         let others = self.running().len().saturating_sub(1);
         let at = self.at;
-        let Some(probe) = &mut self.probe else { return };
+        let Some(probe) = self.probe.as_mut().filter(|probe| probe.looks) else { return };
         let Ok(Reply::Planned(plan)) = result else { return };
         let Some(acted) = probe.acted.filter(|acted| *acted <= asked_at) else {
             probe.before.insert(node, plan.price_per_hour);
@@ -197,8 +234,9 @@ impl<D: Daemon> World<D> {
         }
         probe.knows.entry(node).or_insert(asked_at);
         if probe.knows.len() == others {
-            probe.answer = probe.knows.values().max().map(|last| last - acted);
-            self.over = true;
+            let last = probe.knows.values().max().map_or(0, |last| last - acted);
+            self.answer(last, nanos(REST));
+            self.probe_later(0, Step::Restore);
         }
     }
 }

@@ -13,13 +13,13 @@ use bocage_processes::EDGE;
 use bocage_protocol::random::Rng;
 use bocage_simulator::{
     Layout,
-    validate::{PHASE, WATCH, WRITES_BEFORE, pause},
+    validate::{PHASE, REST, WATCH, WRITES_BEFORE, pause},
 };
 use http::{HeaderValue, Method, header::HeaderName};
 use tokio::time::sleep;
 
 use super::{
-    nodes::{App, Nodes},
+    nodes::{App, Nodes, Served},
     other_than,
 };
 use crate::{
@@ -28,8 +28,6 @@ use crate::{
     target::Target,
 };
 
-/// After a killed process is back and the app is whole, so long nothing is done.
-const REST: Duration = Duration::from_secs(4);
 /// A write that was not acknowledged by then never is.
 const GIVE_UP: Duration = Duration::from_mins(1);
 /// A client waits so long before it repeats, as the simulator's does.
@@ -38,8 +36,9 @@ const REPEAT_MS: [u64; 2] = [100, 500];
 /// One answer, in milliseconds.
 pub(super) fn ask(nodes: &Nodes, layout: &Layout, app: &App, run: u32, mut rng: Rng) -> Result<f64, Failure> {
     let instances = layout.app.as_ref().map_or(1, |app| app.min as usize);
-    let leader = nodes.until_served(app, instances)?;
+    let Served { leader, voters } = nodes.until_served(app, instances)?;
     let edge = other_than(leader, layout.seats.len(), &mut rng);
+    nodes.say.detail(format!("  node {leader} leads, nodes {voters:?} vote, the client is at node {edge}"));
     let before = WRITES_BEFORE + rng.duration_below(PHASE);
     let (over, told) = (AtomicBool::new(false), Mutex::new(Vec::new()));
     let client = Client { app: &app.host, think: layout.think, attempt_max: layout.attempt_max, run };

@@ -6,12 +6,12 @@ mod asker;
 mod failover;
 mod offer;
 
-use std::{num::NonZero, path::PathBuf, process::ExitCode};
+use std::{num::NonZero, ops::RangeInclusive, path::PathBuf, process::ExitCode};
 
 use bocage_protocol::random::{Rng, Seed};
 use bocage_simulator::{
     Experiment, Layout, Question,
-    validate::{Held, Kept, simulated},
+    validate::{ANSWERS_A_MESH, Held, Kept, simulated},
 };
 use clap::Args;
 
@@ -22,8 +22,8 @@ use crate::{
     invocation::Invocation,
 };
 
-/// So many seeds are simulated for each run of real processes, unless the person says otherwise: they cost little.
-const SEEDS_A_RUN: u64 = 10;
+/// So many meshes are simulated for each of real processes, unless the person says otherwise: they cost little.
+const SEEDS_A_MESH: u32 = 10;
 
 /// Asks the question of the scenario's [validate] of real processes, each on an emulated host of its own, and of the
 /// simulator: both medians, their ratio, and its 95 % interval. Needs root (or CAP_NET_ADMIN and CAP_SYS_ADMIN),
@@ -39,12 +39,12 @@ pub(crate) struct Validate {
     /// What to ask; its [validate] says which question
     #[arg(value_name = "SCENARIO.toml")]
     scenario: PathBuf,
-    /// So many answers of real processes
+    /// So many answers of real processes; one mesh gives five of them, then another one is raised; of fewer than five meshes nobody is sure
     #[arg(long, default_value_t = NonZero::new(30).expect("30 is not 0"), value_name = "N")]
     runs: NonZero<u32>,
-    /// So many answers of the simulator, with a seed each [default: ten for each run]
+    /// So many simulated meshes, each with a seed and five answers [default: ten for each mesh of real processes]
     #[arg(long, value_name = "N")]
-    seeds: Option<NonZero<u64>>,
+    seeds: Option<NonZero<u32>>,
     /// The first of these seeds; the links' draws and moments of real runs come from it, too
     #[arg(long, default_value_t = 1, value_name = "N")]
     seed: u64,
@@ -60,13 +60,17 @@ impl Validate {
         let layout = experiment.layout().map_err(|error| wrong(&path, &error))?;
         let kept = out.as_ref().map(|out| Kept::begin(&experiment, out)).transpose().map_err(|error| unkept(&error))?;
         let scenario = experiment.scenario();
-        let seeds = seeds.map_or(SEEDS_A_RUN * u64::from(runs.get()), NonZero::get);
+        let seeds = u64::from(seeds.map_or(SEEDS_A_MESH * runs.get().div_ceil(ANSWERS_A_MESH), NonZero::get));
         at.say.step(format!("{} in the simulator with {seeds} seeds from {seed}", scenario.name));
-        let answers: Result<Vec<f64>, String> =
+        let answers: Result<Vec<Vec<f64>>, String> =
             (seed..seed.saturating_add(seeds)).map(|seed| simulated(scenario, seed)).collect();
-        let simulated = answers.map_err(|what| Failure::new(Exit::Usage, "no-answer", what))?;
+        let simulated = answers.map_err(|what| Failure::new(Exit::Usage, "no-answer", what))?.concat();
         at.say.step(format!("{} as {} real processes, {runs} runs", scenario.name, layout.seats.len()));
-        let real = answers_of_processes(&layout, runs.get(), seed, at)?;
+        let mut real = Vec::new();
+        for first in (1..=runs.get()).step_by(ANSWERS_A_MESH as usize) {
+            let of_mesh = first..=runs.get().min(first + ANSWERS_A_MESH - 1);
+            real.extend(answers_of_mesh(&layout, of_mesh, seed, at)?);
+        }
         let held = Held::of(scenario, layout.question, real, simulated, seed);
         if let Some(kept) = kept {
             kept.end(&held).map_err(|error| unkept(&error))?;
@@ -76,9 +80,14 @@ impl Validate {
     }
 }
 
-/// All of one mesh: what befell it in one run is over before the next begins.
-fn answers_of_processes(layout: &Layout, runs: u32, seed: u64, at: &Invocation) -> Result<Vec<f64>, Failure> {
-    let nodes = Nodes::raise(layout, seed, at.say)?;
+/// What befell the mesh in one run is over before the next begins.
+fn answers_of_mesh(
+    layout: &Layout,
+    runs: RangeInclusive<u32>,
+    seed: u64,
+    at: &Invocation,
+) -> Result<Vec<f64>, Failure> {
+    let nodes = Nodes::raise(layout, seed.wrapping_add(u64::from(*runs.start())), at.say)?;
     let seed = Seed([0; 32]).split_for("validate", &seed.to_be_bytes());
     let draws = |run: u32| seed.split_for("run", &run.to_be_bytes()).rng();
     let asked = match layout.question {
@@ -91,17 +100,18 @@ fn answers_of_processes(layout: &Layout, runs: u32, seed: u64, at: &Invocation) 
             each(runs, at, |run| offer::ask(&nodes, layout, draws(run)))
         }
     };
-    asked.map_err(|failure| {
-        at.say.detail(nodes.mesh.last_words());
-        failure
-    })
+    asked.inspect_err(|_| at.say.detail(nodes.mesh.last_words()))
 }
 
-fn each(runs: u32, at: &Invocation, mut ask: impl FnMut(u32) -> Result<f64, Failure>) -> Result<Vec<f64>, Failure> {
+fn each(
+    runs: RangeInclusive<u32>,
+    at: &Invocation,
+    mut ask: impl FnMut(u32) -> Result<f64, Failure>,
+) -> Result<Vec<f64>, Failure> {
     let mut answers = Vec::new();
-    for run in 1..=runs {
+    for run in runs {
         let answer = ask(run)?;
-        at.say.step(format!("  run {run} of {runs}: {answer:.1} ms"));
+        at.say.step(format!("  run {run}: {answer:.1} ms"));
         answers.push(answer);
     }
     Ok(answers)

@@ -38,7 +38,7 @@ pub(super) struct Nodes {
     pub(super) controls: Vec<Control>,
     tenant: Tenant,
     runtime: Runtime,
-    say: Say,
+    pub(super) say: Say,
     /// Goes after the processes that write into it.
     _home: tempfile::TempDir,
 }
@@ -49,6 +49,12 @@ pub(super) struct App {
     /// What clients call it.
     pub(super) host: String,
     voters: usize,
+}
+
+/// Who serves the app.
+pub(super) struct Served {
+    pub(super) leader: usize,
+    pub(super) voters: Vec<usize>,
 }
 
 impl Nodes {
@@ -134,27 +140,27 @@ impl Nodes {
         Ok(app)
     }
 
-    /// Until the app has all its voters, a leader, and so many instances that run. Who leads it.
-    pub(super) fn until_served(&self, app: &App, instances: usize) -> Result<usize, Failure> {
-        let (mut leads, mut asked) = (None, 0);
+    /// Until the app has all its voters, a leader, and so many instances that run.
+    pub(super) fn until_served(&self, app: &App, instances: usize) -> Result<Served, Failure> {
+        let (mut served, mut asked) = (None, 0);
         self.until("the app is whole", || {
             // Whoever is asked may be the one that is just back.
             asked += 1;
             let control = &self.controls[asked % self.controls.len()];
             let Ok(status) = self.wait(control.app_status(app.cell)) else { return Ok(false) };
-            leads = self.leader(&status);
-            let voters = status.cells.first().map_or(0, |cell| {
-                cell.replicas.iter().filter(|replica| replica.role == "voter" && replica.applied.is_some()).count()
-            });
             let runs = status.instances.iter().filter(|instance| instance.state == "running").count();
-            Ok(leads.is_some() && voters == app.voters && runs >= instances)
+            served = self.served(&status).filter(|served| served.voters.len() == app.voters && runs >= instances);
+            Ok(served.is_some())
         })?;
-        leads.ok_or_else(|| Failure::new(Exit::Failed, "no-leader", "nobody leads the app's cell"))
+        served.ok_or_else(|| Failure::new(Exit::Usage, "processes", "the app is not served"))
     }
 
-    fn leader(&self, status: &AppStatus) -> Option<usize> {
-        let leader = status.cells.first()?.leader.as_deref()?;
-        (0..self.controls.len()).find(|node| self.mesh.id(*node).to_string() == leader)
+    fn served(&self, status: &AppStatus) -> Option<Served> {
+        let numbered = |id: &str| (0..self.controls.len()).find(|node| self.mesh.id(*node).to_string() == id);
+        let cell = status.cells.first()?;
+        let leader = numbered(cell.leader.as_deref()?)?;
+        let voters = cell.replicas.iter().filter(|replica| replica.role == "voter" && replica.applied.is_some());
+        Some(Served { leader, voters: voters.filter_map(|replica| numbered(&replica.node_id)).collect() })
     }
 
     fn until_whole(&self) -> Result<(), Failure> {

@@ -8,7 +8,7 @@ use std::{
 use bocage_protocol::{codec, random::Rng};
 use bocage_simulator::{
     Layout,
-    validate::{PHASE, policy_of_all, price_asked},
+    validate::{PHASE, REST, policy_of_all, price_asked},
 };
 use bytes::Bytes;
 use serde_json::json;
@@ -22,8 +22,6 @@ use crate::failure::{Exit, Failure};
 
 /// Nodes are asked for so long before the price changes.
 const LOOKS_BEFORE: Duration = Duration::from_millis(200);
-/// Between two changes: the one before has reached everybody long ago.
-const APART: Duration = Duration::from_secs(2);
 /// Who does not know by then never will.
 const GIVE_UP: Duration = Duration::from_mins(1);
 
@@ -42,7 +40,7 @@ async fn changed(nodes: &Nodes, layout: &Layout, rng: &mut Rng) -> Result<f64, F
     for control in (0..count).filter(|node| *node != whose).map(|node| &nodes.controls[node]) {
         others.push(Asker::new(&control.target).await?);
     }
-    sleep(APART + rng.duration_below(PHASE)).await;
+    sleep(REST + rng.duration_below(PHASE)).await;
     let mut before = Vec::new();
     for other in &mut others {
         before.push(other.price(&policy).await?.0);
