@@ -153,6 +153,16 @@ impl Population {
         }
     }
 
+    /// Where the nodes stand that the mesh starts with.
+    pub(crate) fn seats(&self) -> Vec<scenario::Seat> {
+        let seat = |place: &Place| scenario::Seat {
+            operator: self.operator_name(place).to_owned(),
+            jurisdiction: place.jurisdiction,
+            site: Site(self.sites[place.site as usize].clone()),
+        };
+        self.places.iter().map(seat).collect()
+    }
+
     /// The key of a party or node.
     pub(crate) fn keys(&self, kind: &str, of: &[u8]) -> Keypair {
         Keypair::from_secret(&self.seed.split("keys").split_for(kind, of).0)

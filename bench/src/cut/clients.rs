@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::Context as _;
 use bocage_links::Host;
+use bocage_processes::EDGE;
 use bytes::Bytes;
 use http::{Method, Response, StatusCode, header};
 use serde::Deserialize;
@@ -15,7 +16,7 @@ use tokio::time::{sleep, timeout};
 
 use super::{
     contract::{Exchange, What},
-    nodes::{Deployed, EDGE, Nodes},
+    nodes::{Deployed, Nodes},
 };
 use crate::client::{Acknowledged, Client, Entry};
 

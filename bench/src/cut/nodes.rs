@@ -1,18 +1,10 @@
 //! Nine operators with a node each, three under each law, each on a host of its own: France is far from the others.
-use std::{
-    path::{Path, PathBuf},
-    process::Child,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use bocage_links::{Host, Link, Links};
-use bocage_node::{
-    keyfile::{KeyFile, Kind},
-    settings::{Entry, Folder, ListenSettings, MeshSettings, NodeSettings, OfferSettings, Settings, wall},
-    transport::peer_of,
-};
-use bocage_protocol::{identity::Founding, resources::Site};
+use bocage_processes::{Mesh, Seat};
+use bocage_protocol::resources::Site;
 use serde_json::Value;
 
 use crate::demo::{Bocage, typed};
@@ -24,8 +16,6 @@ const FAR: Duration = Duration::from_millis(235);
 const PATIENCE: Duration = Duration::from_mins(3);
 /// A deploy in the cut is tried again for so long.
 const DEPLOY_MAX: Duration = Duration::from_secs(30);
-/// So many bytes of a log are shown of a run that failed.
-const LOG_BYTES_SHOWN: usize = 1_500;
 
 /// Who hosts, and under which law; the first three are France.
 const OPERATORS: [(&str, &str); 9] = [
@@ -42,12 +32,6 @@ const OPERATORS: [(&str, &str); 9] = [
 const FRANCE: [usize; 3] = [0, 1, 2];
 const REST: [usize; 6] = [3, 4, 5, 6, 7, 8];
 
-/// Each node dials so many others first.
-const BOOTSTRAP: usize = 2;
-const MESH_PORT: u16 = 4_001;
-/// Of each node's edge, on its own host.
-pub(super) const EDGE: &str = "127.0.0.1:8080";
-const CONTROL: &str = "127.0.0.1:8081";
 const COMPONENT: &[u8] = include_bytes!("../../../examples/guestbook/guestbook.wasm");
 
 /// A side of the cut.
@@ -76,22 +60,10 @@ pub(super) struct Deployed {
     pub(super) host: String,
 }
 
-/// Killed when dropped.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It is over either way.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// All nodes, running. Their processes end before their hosts do.
 pub(super) struct Nodes<'a> {
     bocage: &'a Bocage,
-    _running: Vec<Running>,
-    links: Links,
+    mesh: Mesh,
     home: tempfile::TempDir,
 }
 
@@ -102,35 +74,37 @@ impl<'a> Nodes<'a> {
         let links = Links::raise(&OPERATORS.map(|(name, _)| name), seed, Link::taking(NEAR))?;
         links.set(&FRANCE, &REST, Link::taking(FAR));
         links.set(&REST, &FRANCE, Link::taking(FAR));
-        found(home.path(), links.hosts())?;
-        let mut running = Vec::new();
-        for ((name, _), host) in OPERATORS.iter().zip(links.hosts()) {
-            running.push(run(bocage.path(), host, &home.path().join(name))?);
+        let mut seats = Vec::new();
+        for (name, law) in OPERATORS {
+            let (name, site) = (name.to_owned(), Site(name.to_owned()));
+            seats.push(Seat { operator: name.clone(), name, jurisdiction: law.parse()?, site });
         }
-        let this = Self { bocage, _running: running, links, home };
+        let mesh = Mesh::found(bocage.path(), home.path(), "cut", seats, links)?;
+        (0..OPERATORS.len()).try_for_each(|node| mesh.start(node))?;
+        let this = Self { bocage, mesh, home };
         until("all know each other", || this.all_know_each_other()).inspect_err(|error| this.show_logs(error))?;
         Ok(this)
     }
 
     /// Each operator, and where its node runs.
     pub(super) fn hosts(&self) -> impl Iterator<Item = (&'static str, &Host)> {
-        OPERATORS.iter().map(|(name, _)| *name).zip(self.links.hosts())
+        OPERATORS.iter().map(|(name, _)| *name).zip(self.mesh.links().hosts())
     }
 
     /// Where clients of a side are. In neither case is it the node through which apps are deployed there.
     pub(super) fn client_of(&self, side: Side) -> &Host {
-        &self.links.hosts()[match side {
+        self.mesh.host(match side {
             Side::France => FRANCE[1],
             Side::Rest => REST[1],
-        }]
+        })
     }
 
     pub(super) fn cut(&self) {
-        self.links.cut_off(&FRANCE);
+        self.mesh.links().cut_off(&FRANCE);
     }
 
     pub(super) fn heal(&self) {
-        self.links.rejoin(&FRANCE);
+        self.mesh.links().rejoin(&FRANCE);
     }
 
     /// Deploys a guestbook through a node of its home. `places`: what stands in `[place]`, and any tables behind it.
@@ -174,16 +148,7 @@ impl<'a> Nodes<'a> {
 
     /// The last words of all nodes, for whoever reads why a run failed.
     pub(super) fn show_logs(&self, why: &anyhow::Error) {
-        eprintln!("{why:#}");
-        for (name, _) in OPERATORS {
-            let log = std::fs::read(self.folder(name).join("log")).unwrap_or_default();
-            let tail = &log[log.len().saturating_sub(LOG_BYTES_SHOWN)..];
-            eprintln!("--- {name}\n{}", String::from_utf8_lossy(tail));
-        }
-    }
-
-    fn folder(&self, name: &str) -> PathBuf {
-        self.home.path().join(name)
+        eprintln!("{why:#}\n{}", self.mesh.last_words());
     }
 
     /// Runs a verb on a host of this side, through its node.
@@ -198,8 +163,8 @@ impl<'a> Nodes<'a> {
     }
 
     fn ask_at(&self, number: usize, words: &[&str]) -> anyhow::Result<Value> {
-        let command = self.links.hosts()[number].namespace.command(self.bocage.path());
-        let folder = self.folder(OPERATORS[number].0);
+        let command = self.mesh.host(number).namespace.command(self.bocage.path());
+        let folder = self.mesh.folder(number);
         let node = ["--node", &folder.to_string_lossy()].map(str::to_owned);
         let words: Vec<&str> = words.iter().copied().chain(node.iter().map(String::as_str)).collect();
         let output = typed(command, self.home.path(), &words).output()?;
@@ -234,57 +199,4 @@ fn until(what: &str, so: impl Fn() -> anyhow::Result<bool>) -> anyhow::Result<()
         }
         std::thread::sleep(Duration::from_millis(250));
     }
-}
-
-/// Everybody's folders: they found a mesh together, and each dials two of those before it first.
-fn found(home: &Path, hosts: &[Host]) -> anyhow::Result<()> {
-    let now = wall();
-    let keys: Vec<KeyFile> = OPERATORS.iter().map(|(name, _)| KeyFile::generate(Kind::Operator, name, now)).collect();
-    let operators = keys.iter().map(|key| key.genesis().context("an operator's key has a genesis"));
-    let founding = Founding { name: "cut".into(), operators: operators.collect::<anyhow::Result<_>>()?, founded: now };
-    let entry = Entry { mesh: founding.mesh(), founding: Some(founding), request: None };
-    let mut there: Vec<String> = Vec::new();
-    for (((name, law), key), host) in OPERATORS.iter().zip(&keys).zip(hosts) {
-        let at = format!("/ip4/{}/udp/{MESH_PORT}/quic-v1", host.address);
-        let settings = Settings {
-            mesh: MeshSettings {
-                id: Some(entry.mesh),
-                zone: "localhost".into(),
-                bootstrap: there.iter().rev().take(BOOTSTRAP).cloned().collect(),
-                wire_newest: None,
-            },
-            node: NodeSettings { jurisdiction: law.parse()?, site: Site((*name).to_owned()), domains: Vec::new() },
-            listen: ListenSettings {
-                mesh: vec![format!("/ip4/0.0.0.0/udp/{MESH_PORT}/quic-v1"), format!("/ip4/0.0.0.0/tcp/{MESH_PORT}")],
-                announce: vec![at.clone()],
-                edge: EDGE.parse()?,
-                control: CONTROL.parse()?,
-                mdns: false,
-            },
-            offer: Some(OfferSettings {
-                cpu_millis: 2_000,
-                memory_mib: 1_024,
-                disk_gib: 10,
-                currency: "EUR".parse()?,
-                cpu_core_month: 400,
-                memory_gib_month: 100,
-                disk_gib_month: 5,
-            }),
-            relay: None,
-        };
-        let folder = home.join(name);
-        let node = Folder::create(&folder, &settings, key, now)?;
-        Folder::enter(&folder, &entry, key, now)?;
-        there.push(format!("{at}/p2p/{}", peer_of(node).context("a node's key")?));
-    }
-    Ok(())
-}
-
-/// The daemon of a folder on its host, its log beside.
-fn run(bocage: &Path, host: &Host, folder: &Path) -> anyhow::Result<Running> {
-    let log = std::fs::File::create(folder.join("log"))?;
-    let mut command = host.namespace.command(bocage);
-    command.args(["node", "run", "--color", "never", "--dir"]).arg(folder);
-    command.env_remove("BOCAGE_NODE").env_remove("BOCAGE_KEY").stdout(log.try_clone()?).stderr(log);
-    Ok(Running(command.spawn().with_context(|| format!("a node cannot be started in {}", folder.display()))?))
 }

@@ -1,6 +1,6 @@
 //! Links between real processes on one machine: hosts in network namespaces of their own, and between each two of them a link
 //! one way with a delay, jitter, losses, packets that come twice or fall behind, or a cut; all of it may change while they run.
-//! It is for tests and benches and no part of what ships.
+//! It is for tests, benches and `bocage sim validate`, and no part of a daemon.
 //!
 //! ```text
 //!   host 0: its programs ─ TUN ─┐                        ┌─ TUN ─ its programs: host 1

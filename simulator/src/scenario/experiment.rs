@@ -39,7 +39,7 @@ impl Default for Grid {
 /// A scenario with its variants, and the files that it came from.
 #[derive(Clone, Debug)]
 pub struct Experiment {
-    source: Source,
+    pub(super) source: Source,
     scenario: Scenario,
     /// The file of delays that it names.
     matrix: Option<PathBuf>,

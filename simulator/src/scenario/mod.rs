@@ -9,6 +9,7 @@ mod sometimes;
 mod ground;
 mod model;
 mod tables;
+mod validate;
 
 use std::{
     ops::Range,
@@ -29,6 +30,7 @@ pub use tables::{
     App, Between, Burst, Checks, Churn, Clocks, Disk, Expect, Knobs, Measuring, Network, Population, Route, Stop,
     Workload,
 };
+pub use validate::{Layout, Question, Seat, Validate, Way};
 
 pub(crate) use mistake::nearest;
 use source::Source;
@@ -101,6 +103,9 @@ pub struct Scenario {
     /// What `bocage sim sweep` varies.
     #[serde(default, skip_serializing)]
     pub sweep: Grid,
+    /// What `bocage sim validate` asks of real processes and of this world alike.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validate: Option<Validate>,
 }
 
 const fn settle_s() -> u64 {
@@ -194,6 +199,7 @@ impl Scenario {
             measure: Measuring::default(),
             stop: Stop::default(),
             sweep: Grid::default(),
+            validate: None,
         }
     }
 

@@ -101,6 +101,9 @@ pub struct Network {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<Line>")]
     pub access: Vec<Spanned<Line>>,
+    /// From one node to another a frame takes so much longer than its link: threads that wake, signatures, encoding, sockets.
+    /// Nothing, unless it was measured.
+    pub frame_us: u64,
     /// Of frames, on links that are up. A stream loses none; this is what full queues drop.
     pub loss_per_mille: u64,
     /// On links that are up, losses that come together. Left out: none.
@@ -168,6 +171,7 @@ impl Default for Network {
             route: Vec::new(),
             figures: Figures::default(),
             access: Vec::new(),
+            frame_us: 0,
             loss_per_mille: 0,
             burst: None,
             duplicates_per_mille: 0,
@@ -397,7 +401,7 @@ impl Default for Churn {
 }
 
 /// Settings of the protocol. Left out: its own default.
-#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Knobs {
     /// See `CellConfig::tick`.

@@ -66,6 +66,8 @@ pub(super) struct Client {
     pub(super) app: u32,
     /// Among the app's clients.
     pub(super) number: u32,
+    /// It speaks to this edge only. Left out: to one drawn for each attempt.
+    edge: Option<u32>,
     count: u64,
     current: Option<Current>,
     /// Raised by each step: events of an older one are stale.
@@ -93,7 +95,12 @@ struct Current {
 
 impl Client {
     pub(super) const fn new(app: u32, number: u32) -> Self {
-        Self { app, number, count: 0, current: None, ticket: 0, attempt: 0 }
+        Self { app, number, edge: None, count: 0, current: None, ticket: 0, attempt: 0 }
+    }
+
+    /// One that speaks to one edge only.
+    pub(super) fn at(edge: u32, app: u32, number: u32) -> Self {
+        Self { edge: Some(edge), ..Self::new(app, number) }
     }
 
     /// Whether it has no operation under way.
@@ -139,7 +146,8 @@ impl<D: Daemon> World<D> {
 
     fn begin(&mut self, client: u32) {
         let running = self.members();
-        let Some(edge) = self.streams.clients.index(running.len()).map(|index| running[index]) else {
+        let mut drawn = || self.streams.clients.index(running.len()).map(|index| running[index]);
+        let Some(edge) = self.clients[client as usize].edge.or_else(&mut drawn) else {
             return self.client_later(client, 500 * MILLI);
         };
         let (at, edge_life) = (self.at, self.hosts[edge as usize].life);
@@ -390,6 +398,7 @@ impl<D: Daemon> World<D> {
         let (began, reached) = (current.began, current.reached);
         let (edge, tried_at) = (current.edge, current.attempt_began);
         self.observe_answer("write", edge, began, tried_at);
+        self.probe_acknowledged();
         self.tally.writes.add(at - began);
         if self.scenario.check.exactly_once {
             let found = self.checks.exactly_once[app as usize].answered(op, value, at);

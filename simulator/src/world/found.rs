@@ -214,9 +214,14 @@ impl<D: Daemon> World<D> {
         self.observer.iter_mut().for_each(|observer| observer.begin(at));
         self.plan_faults();
         self.plan_watch();
+        self.plan_probe();
     }
 
     fn add_clients(&mut self, app: u32) {
+        // The probe brings its own.
+        if self.probe.is_some() {
+            return;
+        }
         for number in 0..self.scenario.workload.clients {
             let client = u32::try_from(self.clients.len()).expect("clients are fewer than numbers");
             self.clients.push(Client::new(app, number));

@@ -23,6 +23,7 @@ mod shared;
 mod offers;
 mod liars;
 mod observed;
+mod probe;
 mod seen;
 mod inspect;
 
@@ -73,6 +74,7 @@ pub use inspect::{Delivery, NodeShown};
 use keys::Deaths;
 use liars::Liars;
 use observed::Turns;
+use probe::Probe;
 use watch::{Beat, Tally, Waiting};
 
 /// Events that are no node's come after those of nodes at the same time.
@@ -233,6 +235,8 @@ pub struct Options {
     pub nudge: Option<u64>,
     /// What goes on is measured all along.
     pub measured: bool,
+    /// What the scenario's `[validate]` asks is asked, and the run is over once it is answered.
+    pub probed: bool,
     /// What arrives is remembered, to be looked at afterwards.
     pub recorded: bool,
     /// The run is stopped here, in nanoseconds from the first node's start.
@@ -292,6 +296,7 @@ pub(crate) struct World<D> {
     tally: Tally,
     turns: Turns,
     observer: Option<Box<Observer>>,
+    probe: Option<Box<Probe>>,
     recorder: Option<Recorder>,
     until: u64,
     bug: Option<Bug>,
@@ -353,6 +358,10 @@ impl<D: Daemon> World<D> {
             tally: Tally::default(),
             turns: Turns::default(),
             observer,
+            probe: scenario
+                .validate
+                .filter(|_| options.probed)
+                .map(|asked| Box::new(Probe::new(asked, stream("probe")))),
             recorder: options.recorded.then(Recorder::default),
             until: options.until_ns.unwrap_or(u64::MAX),
             bug: options.bug,

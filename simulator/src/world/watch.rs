@@ -77,6 +77,8 @@ pub(super) enum Beat {
     Compare { app: u32 },
     /// One says it again.
     CompareAt { app: u32, node: u32 },
+    /// What is asked of this world and of real processes.
+    Probe(super::probe::Step),
     /// The end.
     Over,
 }
@@ -95,6 +97,7 @@ pub(super) enum Waiting {
     Keys { app: u32 },
     Shared { app: u32, write: i64 },
     Same { app: u32 },
+    Reckoned { asked_at: u64 },
     Told,
     Left { app: u32, fork: bool, tries: u32 },
     Recovered { app: u32, fork: bool, tries: u32, newest_ms: u64 },
@@ -278,6 +281,7 @@ impl<D: Daemon> World<D> {
             Beat::Share { app } => self.share(app),
             Beat::Compare { app } => self.compare(app),
             Beat::CompareAt { app, node } => self.compare_at(app, node),
+            Beat::Probe(step) => self.probe(step),
             Beat::Over => self.end(),
         }
     }
@@ -316,6 +320,7 @@ impl<D: Daemon> World<D> {
             Waiting::Keys { app } => self.keys_read(app, result),
             Waiting::Shared { app, write } => self.shared(app, write, result),
             Waiting::Same { app } => self.compared(app, node, result),
+            Waiting::Reckoned { asked_at } => self.reckoned(node, asked_at, result),
             Waiting::Left { app, fork, tries } => self.surveyed(node, (app, fork, tries), result),
             Waiting::Recovered { app, fork, tries, newest_ms } => {
                 self.recovered((app, fork, tries), newest_ms, result);

@@ -9,6 +9,7 @@ mod replay;
 mod tape;
 mod bench;
 mod calibrate;
+mod validate;
 mod schema;
 
 use std::{num::NonZero, path::Path, process::ExitCode, thread};
@@ -44,6 +45,8 @@ pub(crate) enum Sim {
     Bench(bench::Bench),
     /// Fit delays to measured round trips
     Calibrate(calibrate::Calibrate),
+    /// Hold the simulator against real processes
+    Validate(validate::Validate),
     /// Print the JSON schema of scenario files, for editors
     Schema(schema::Schema),
 }
@@ -61,6 +64,7 @@ impl Sim {
             Self::Tape(tape) => tape.run(at),
             Self::Bench(bench) => Ok(bench.run(at)),
             Self::Calibrate(calibrate) => calibrate.run(at),
+            Self::Validate(validate) => validate.run(at),
             Self::Schema(schema) => Ok(schema.run()),
         }
     }
