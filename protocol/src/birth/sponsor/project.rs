@@ -14,7 +14,7 @@ use crate::{
     cell::{TenantCommand, Workload, state::RULES_OF_CONVERGING},
     id::{CellId, ContentHash, MeshId, NodeId, TenantId},
     identity::{Admitted, Endorsed, Genesis, Lineage, Succession},
-    placement::{Current, Unplaceable, VoterPlace},
+    placement::{Current, Placing, Unplaceable, VoterPlace},
     record::Keyring,
     refusal::Code,
     time::{Now, Timestamp},
@@ -230,7 +230,7 @@ impl Project {
     }
 
     /// Whom to ask, by what was gathered.
-    pub(super) fn plan(&self, now: Now) -> Result<Plan, Unplaceable> {
+    pub(super) fn plan(&self, now: Now, placing: Option<&dyn Placing>) -> Result<Plan, Unplaceable> {
         let (want, current) = match &self.goal {
             Goal::Seek { description, need } => {
                 let want = match (need.role, need.law, need.node) {
@@ -248,7 +248,7 @@ impl Project {
         let policy = self.policy.clone();
         let withheld = self.withheld.clone();
         let request = placement::Request { policy, current, want, exclude, withheld, at: now.wall, salt };
-        placement::plan(&request, self.inventory.candidates())
+        placement::plan_by(placing, &request, self.inventory.candidates())
     }
 
     /// The first candidate that said yes.
