@@ -22,6 +22,7 @@ mod linear;
 mod random;
 mod process;
 mod join;
+mod serf;
 mod flood;
 mod table;
 
@@ -91,7 +92,16 @@ enum What {
         #[arg(long, default_value_t = 60, value_name = "N")]
         seconds: u64,
     },
-    /// All of them but linearizability, the fire, the cut, the disks, the sleeping cells and the flood
+    /// A cluster of real serf agents, to hold the simulator's baseline against
+    Serf {
+        /// How many agents
+        #[arg(long, default_value_t = 16, value_name = "N")]
+        agents: usize,
+        /// The binary
+        #[arg(long, default_value = "serf", value_name = "FILE")]
+        serf: PathBuf,
+    },
+    /// All of them but linearizability, the fire, the cut, the disks, the sleeping cells, serf and the flood
     All,
     /// Floods on every port while clients use the app
     Flood {
@@ -124,6 +134,9 @@ async fn main() -> anyhow::Result<ExitCode> {
     if let What::Hostile { kind, seconds, target, traitor } = &args.what {
         println!("{}", flood::attack(*kind, *seconds, target, traitor).await?);
         return Ok(ExitCode::SUCCESS);
+    }
+    if let What::Serf { agents, serf } = &args.what {
+        return say(&serf::measure(serf, *agents, args.runs)?, args.json);
     }
     let bocage = Bocage::at(match args.bocage {
         Some(path) => path,
@@ -171,10 +184,14 @@ async fn main() -> anyhow::Result<ExitCode> {
     if let What::Flood { seconds, kind } = args.what {
         figures.extend(flood::measure(&bocage, seconds, kind).await?);
     }
-    if args.json {
-        println!("{}", serde_json::to_string_pretty(&figures)?);
+    say(&figures, args.json)
+}
+
+fn say(figures: &[Figure], json: bool) -> anyhow::Result<ExitCode> {
+    if json {
+        println!("{}", serde_json::to_string_pretty(figures)?);
     } else {
-        println!("{}", table::markdown(&figures));
+        println!("{}", table::markdown(figures));
     }
     Ok(ExitCode::from(u8::from(!figures.iter().all(Figure::is_kept))))
 }

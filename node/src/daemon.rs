@@ -308,6 +308,8 @@ fn machine_config(folder: &Folder) -> Result<Config, StartError> {
         cell: bocage_protocol::cell::CellConfig::default(),
         wire: settings.mesh.wire(),
         membership: bocage_protocol::membership::Config::default(),
+        // No setting leads here: nodes that decide differently disagree.
+        policies: bocage_protocol::policies::Policies::default(),
     })
 }
 

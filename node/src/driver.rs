@@ -320,6 +320,8 @@ where
                 // The machine knows: it was told `Down`, or `Full` before.
                 Sent::Queued | Sent::StillFull | Sent::NoLink => {}
             },
+            // The detector that ships sends none, and a daemon has no other.
+            Output::Datagram { .. } => {}
             Output::Persist { write, batch } => {
                 self.disk.step(&mut self.world, store::Input::Persist { write, batch });
             }

@@ -35,4 +35,6 @@ pub struct Config {
     pub wire: WireRange,
     /// How it gossips.
     pub membership: crate::membership::Config,
+    /// Who decides instead of what ships. The default, but in an experiment.
+    pub policies: crate::policies::Policies,
 }

@@ -37,6 +37,13 @@ pub enum Input {
         #[n(1)]
         frame: Verified<Frame>,
     },
+    /// A datagram that the detector of another node sent. Only in experiments: no transport carries any.
+    Datagram {
+        /// Who sent it.
+        from: NodeId,
+        /// What it says.
+        bytes: Blob,
+    },
     /// A link changed.
     #[n(1)]
     Link {
@@ -352,6 +359,14 @@ pub enum Output {
         wire: u16,
         /// What.
         frame: Frame,
+    },
+    /// Carry this to the detector of another node, past all links, if it can be done. Only in experiments: a daemon has no
+    /// detector that says any.
+    Datagram {
+        /// To whom.
+        to: NodeId,
+        /// What.
+        bytes: Blob,
     },
     /// Make durable, in order. Answered by `Persisted` or `PersistFailed`.
     Persist {

@@ -45,6 +45,7 @@ pub mod frame;
 pub mod command;
 pub mod io;
 pub mod notice;
+pub mod policies;
 pub mod config;
 pub mod node;
 pub mod tape;

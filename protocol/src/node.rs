@@ -171,6 +171,7 @@ impl Node {
             cell,
             wire,
             membership,
+            policies,
         } = config;
         let membership = membership::Config { relays, ..membership };
         let reach = reach::Config { bootstrap, announce, relays, wire };
@@ -185,7 +186,7 @@ impl Node {
             caller: Caller::new(me),
             leases: Leases::open(id(), &keyed, now),
             host: Host::new(id(), mesh, offer),
-            sponsor: Sponsor::new(id(), mesh, zone.clone()),
+            sponsor: Sponsor::new(id(), mesh, zone.clone(), policies.placement),
             router: Router::new(me, identity.certificate().jurisdiction, zone),
             away: Away::new(me, identity.certificate().jurisdiction),
             converge: Converge::open(me, seed.split("converge"), &keyed, &rot, (disk, boots), now),
@@ -203,6 +204,10 @@ impl Node {
             outbox: Outbox::default(),
             identity,
         };
+        if let Some(detection) = policies.detector {
+            let detector = detection.detector(me, seed.split("detector"), now);
+            this.membership.detect_by(now, detector);
+        }
         this.report_rot(rot);
         for kind in [Kind::OPERATOR, Kind::CHARTER] {
             this.membership.demand(kind, charter::rule);
@@ -229,6 +234,9 @@ impl Node {
     fn on_input(&mut self, input: Input) {
         match input {
             Input::Received { from, frame } => self.on_frame(from, frame.into_inner()),
+            Input::Datagram { from, bytes } => {
+                self.hand(HandOver::Membership(membership::Input::Datagram { from, bytes }));
+            }
             Input::Link { peer, change } => self.hand(HandOver::Reach(reach::Input::Link { peer, change })),
             Input::Persisted(write) => {
                 for (writer, write) in self.writes.persisted(write) {
@@ -451,6 +459,7 @@ impl Node {
     fn on_membership(&mut self, output: membership::Output) {
         match output {
             membership::Output::Send { to, message } => self.send(to, Frame::Gossip(message)),
+            membership::Output::Datagram { to, bytes } => self.outbox.push(Output::Datagram { to, bytes }),
             membership::Output::Want { peer, addresses, wanted } => {
                 let by = Wanter::Membership;
                 self.hand(HandOver::Reach(reach::Input::Want { by, peer, addresses, wanted }));

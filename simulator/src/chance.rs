@@ -47,8 +47,8 @@ fn log2(value: u64) -> i64 {
     log2_of_whole(value) - 32 * ONE.cast_signed()
 }
 
-/// Of a whole number, digit by digit: squaring doubles a logarithm.
-fn log2_of_whole(value: u64) -> i64 {
+/// Of a whole number, digit by digit: squaring doubles a logarithm. 32 binary digits stand behind the point.
+pub(crate) fn log2_of_whole(value: u64) -> i64 {
     let whole = value.max(1).ilog2();
     // Between one and two, with 63 binary digits.
     let mut rest = u128::from(value.max(1)) << (63 - whole);

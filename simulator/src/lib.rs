@@ -28,6 +28,8 @@ mod blocks;
 mod clock;
 mod chance;
 mod population;
+pub mod policy;
+mod detection;
 mod cores;
 mod memo;
 mod measure;

@@ -1,8 +1,8 @@
 //! The observer: writes down what goes on in a world, for papers. It is told, never asked, and draws nothing: a run that is
 //! observed is the same run, event by event.
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use bocage_protocol::{membership::Liveness, notice::Notice, resources::Jurisdiction};
+use bocage_protocol::resources::Jurisdiction;
 
 use crate::{
     measure::{ms, ratio},
@@ -31,8 +31,6 @@ pub(crate) struct Observer {
     attempts: BTreeMap<(u64, Jurisdiction), (u64, u64)>,
     /// Frames and bytes that each node sent: in all, and until the interval began.
     sent: Vec<[(u64, u64); 2]>,
-    /// Nodes that died and did not start again, since when, and who counts them as down.
-    dead: BTreeMap<u32, (u64, BTreeSet<u32>)>,
 }
 
 /// How much each party has of something.
@@ -51,7 +49,6 @@ impl Observer {
             failed: BTreeMap::new(),
             attempts: BTreeMap::new(),
             sent: Vec::new(),
-            dead: BTreeMap::new(),
         }
     }
 
@@ -141,27 +138,19 @@ impl Observer {
 
     pub(crate) fn died(&mut self, at: u64, node: u32, law: Jurisdiction) {
         self.keep(self.row(at, "death", 1.0).on(node).within(law));
-        self.dead.insert(node, (at, BTreeSet::new()));
-        self.dead.values_mut().for_each(|(_, seen_by)| _ = seen_by.remove(&node));
     }
 
-    pub(crate) fn started(&mut self, node: u32) {
-        self.dead.remove(&node);
-    }
-
-    /// A node counts another as down.
-    pub(crate) fn noticed(&mut self, at: u64, by: u32, about: u32, law: Jurisdiction, notice: &Notice) {
-        let Notice::Verdict { state: Liveness::Down, .. } = notice else { return };
-        let Some((since, seen_by)) = self.dead.get_mut(&about) else { return };
-        let took = ms(at - *since);
-        let first = seen_by.is_empty();
-        if !seen_by.insert(by) {
-            return;
-        }
+    /// Another node counts a dead one as down, so long after its death.
+    pub(crate) fn detected(&mut self, at: u64, about: u32, law: Jurisdiction, took: u64, first: bool) {
         if first {
-            self.keep(self.row(at, "detect_first_ms", took).on(about).within(law));
+            self.keep(self.row(at, "detect_first_ms", ms(took)).on(about).within(law));
         }
-        self.keep(self.row(at, "detect_ms", took).on(about).within(law));
+        self.keep(self.row(at, "detect_ms", ms(took)).on(about).within(law));
+    }
+
+    /// Another node counts a living one as down, which is well or stands still.
+    pub(crate) fn falsely_down(&mut self, at: u64, about: u32, law: Jurisdiction, kind: &'static str) {
+        self.keep(self.row(at, "false_death", 1.0).of(kind).on(about).within(law));
     }
 
     /// A cell elected a leader anew.
@@ -293,28 +282,5 @@ mod tests {
         assert_eq!(of(&[40, 30, 20, 10]).nakamoto, 2);
         assert_eq!(Concentration::of(&shares(&[])), None);
         assert_eq!(Concentration::of(&shares(&[0, 0])), None);
-    }
-
-    #[test]
-    fn a_death_is_detected_once_by_each_and_a_node_that_came_back_is_not_dead() {
-        let law: Jurisdiction = "FR".parse().unwrap();
-        let down = Notice::Verdict { about: bocage_protocol::id::NodeId([0; 32]), state: Liveness::Down };
-        let mut observer = Observer::new(1, 1_000_000_000);
-        observer.begin(1_000_000_000);
-        observer.died(2_000_000_000, 7, law);
-        for (at, by) in [(5_000_000_000, 1), (5_500_000_000, 1), (6_000_000_000, 2)] {
-            observer.noticed(at, by, 7, law, &down);
-        }
-        observer.started(7);
-        observer.noticed(9_000_000_000, 3, 7, law, &down);
-        let rows: Vec<(String, f64, f64)> =
-            observer.into_rows().0.into_iter().map(|row| (row.measure.into_owned(), row.time_s, row.value)).collect();
-        let expected = [
-            ("death", 1.0, 1.0),
-            ("detect_first_ms", 4.0, 3_000.0),
-            ("detect_ms", 4.0, 3_000.0),
-            ("detect_ms", 5.0, 4_000.0),
-        ];
-        assert_eq!(rows, expected.map(|(measure, at, value)| (measure.to_owned(), at, value)));
     }
 }

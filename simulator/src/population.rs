@@ -20,6 +20,7 @@ use bocage_protocol::{
 use crate::{
     clock::EPOCH_MS,
     geo::{self, Access},
+    policy::Chosen,
     scenario::{self, Knobs, Scenario, Select},
 };
 
@@ -49,6 +50,7 @@ pub(crate) struct Population {
     /// Of the nodes that the mesh starts with.
     pub(crate) places: Vec<Place>,
     knobs: Knobs,
+    chosen: Chosen,
 }
 
 #[derive(Debug)]
@@ -85,6 +87,7 @@ impl Population {
             sites: Vec::new(),
             places: Vec::new(),
             knobs: scenario.knobs.clone(),
+            chosen: Chosen::of(&scenario.knobs),
         };
         let mut counts = std::collections::BTreeMap::<Jurisdiction, u32>::new();
         for group in &scenario.population {
@@ -224,7 +227,7 @@ impl Population {
         knobs.tick_ms.inspect(|tick| cell.tick = Duration::from_millis(*tick));
         knobs.snapshot_entries.inspect(|entries| cell.snapshot_entries = *entries);
         knobs.lease_ms.inspect(|lease| cell.lease = Duration::from_millis(*lease));
-        let mut membership = membership::Config::default();
+        let mut membership = self.chosen.membership();
         knobs.active_max.inspect(|active| membership.active_max = *active);
         knobs.observers.inspect(|observers| membership.observers = *observers);
         knobs.probe_ms.inspect(|probe| membership.probe = Duration::from_millis(*probe));
@@ -243,6 +246,7 @@ impl Population {
             cell,
             wire: self.wire(number, life),
             membership,
+            policies: self.chosen.policies.clone(),
         }
     }
 

@@ -203,6 +203,11 @@ pub(crate) fn of_input(input: &Input, mark: Option<FrameMark>) -> u128 {
             mixer.bytes(&from.0);
             add_frame(&mut mixer, mark.unwrap_or_else(|| FrameMark::of(WIRE_NEWEST, frame)));
         }
+        Input::Datagram { from, bytes } => {
+            mixer.word(5);
+            mixer.bytes(&from.0);
+            mixer.bytes(bytes);
+        }
         Input::Persisted(write) => {
             mixer.word(2);
             mixer.word(write.0);
@@ -279,6 +284,11 @@ pub(crate) fn of_output(output: &Output, mark: Option<FrameMark>) -> u128 {
             let age = age.map_or(u64::MAX, |age| u64::try_from(age.as_nanos()).unwrap_or(u64::MAX - 1));
             mixer.words([8, request.0, age, u64::from(*stale)]);
             mixer.value(answered);
+        }
+        Output::Datagram { to, bytes } => {
+            mixer.word(9);
+            mixer.bytes(&to.0);
+            mixer.bytes(bytes);
         }
         Output::Dial { .. }
         | Output::Reserve { .. }

@@ -38,7 +38,16 @@ fn a_run_that_is_measured_is_the_same_run() {
         *counts.entry(&*row.measure).or_default() += 1;
     }
     for (name, ..) in results::MEASURES {
-        let rare = ["repair", "leader_change", "failed", "rejoin_ms", "detect_ms", "detect_first_ms", "converge_ms"];
+        let rare = [
+            "repair",
+            "leader_change",
+            "failed",
+            "rejoin_ms",
+            "detect_ms",
+            "detect_first_ms",
+            "converge_ms",
+            "false_death",
+        ];
         assert!(counts.contains_key(name) || rare.contains(&name), "{name} was never taken: {counts:?}");
     }
     let sum = |measure: &str| -> f64 { rows.iter().filter(|row| row.measure == measure).map(|row| row.value).sum() };

@@ -34,7 +34,7 @@ use crate::{
     identity::{Admitted, NodeIdentity, Signed},
     machine::{Deadline, Machine, Outbox},
     membership::Address,
-    placement::{self, Plan, Policy, Want},
+    placement::{self, Placing, Plan, Policy, Want},
     record::Keyring,
     refusal::{Code, Refusal},
     resources::{Jurisdiction, Resources},
@@ -163,6 +163,8 @@ pub struct Sponsor {
     identity: NodeIdentity,
     mesh: MeshId,
     zone: String,
+    /// Says where an app goes, in an experiment.
+    placing: Option<Arc<dyn Placing>>,
     gates: BTreeMap<Jurisdiction, Vec<(NodeId, Vec<Address>)>>,
     admitted: Admitted,
     projects: BTreeMap<u64, Project>,
@@ -173,13 +175,14 @@ pub struct Sponsor {
 }
 
 impl Sponsor {
-    /// A sponsor on this node; hosts are named `app.tenant.zone`.
+    /// A sponsor on this node; hosts are named `app.tenant.zone`. Without `placing`, apps go where what ships says.
     #[must_use]
-    pub fn new(identity: NodeIdentity, mesh: MeshId, zone: String) -> Self {
+    pub fn new(identity: NodeIdentity, mesh: MeshId, zone: String, placing: Option<Arc<dyn Placing>>) -> Self {
         Self {
             identity,
             mesh,
             zone,
+            placing,
             gates: BTreeMap::new(),
             admitted: Admitted::everybody(),
             projects: BTreeMap::new(),
@@ -284,7 +287,7 @@ impl Sponsor {
     fn plan(&mut self, now: Now, id: u64) {
         let Some(project) = self.projects.get_mut(&id) else { return };
         project.rounds += 1;
-        let plan = match project.plan(now) {
+        let plan = match project.plan(now, self.placing.as_deref()) {
             Ok(plan) => plan,
             Err(unplaceable) => {
                 return self.end(id, Err(unplaceable.into()));

@@ -86,6 +86,13 @@ pub enum Input {
         /// What it says.
         message: Message,
     },
+    /// What another node's detector said to that of this node, in an experiment; else it is dropped.
+    Datagram {
+        /// Who.
+        from: NodeId,
+        /// What.
+        bytes: Blob,
+    },
     /// A part of this node wants something known. Membership signs it and gives it its version.
     Publish(Draft),
     /// The same, once: it is not renewed.
@@ -164,6 +171,13 @@ pub enum Output {
         to: NodeId,
         /// What.
         message: Message,
+    },
+    /// What another detector than the one that ships says to that of another node.
+    Datagram {
+        /// To whom.
+        to: NodeId,
+        /// What.
+        bytes: Blob,
     },
     /// It wants a link to this node (an overlay neighbour, a node it observes), or no longer.
     Want {

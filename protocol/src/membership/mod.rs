@@ -22,6 +22,7 @@ mod keys;
 mod subscribe;
 mod wants;
 mod outsiders;
+pub mod detector;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -32,6 +33,7 @@ pub use wire::{Contact, Message, Parcel, Sums};
 
 use self::{
     broadcast::{How, Trees},
+    detector::Detector,
     gates::Gates,
     observe::Watches,
     overlay::Overlay,
@@ -80,6 +82,7 @@ enum Timer {
     Cache,
     Keys,
     Certificate,
+    Detector,
 }
 
 /// A peer with a link.
@@ -116,6 +119,8 @@ pub struct Membership {
     shape: BTreeMap<Tier, Tree>,
     watch: Watches,
     tally: Tally,
+    /// Says who is down, in an experiment; else observers do.
+    detector: Option<Box<dyn Detector>>,
     gates: Gates,
     subscriptions: Subscriptions,
     /// When the record expires for which a wake-up is set.
@@ -170,6 +175,7 @@ impl Membership {
             shape: BTreeMap::new(),
             watch: Watches::default(),
             tally: Tally::default(),
+            detector: None,
             gates: Gates::default(),
             subscriptions: Subscriptions::default(),
             expiring: None,
@@ -342,6 +348,9 @@ impl Membership {
     fn on_presence(&mut self, now: Now, record: &Shared) {
         let Some(presence) = Presence::read(record) else { return };
         let node = NodeId(record.body.subject.0);
+        if self.set.tier(record.body.scope) == Tier::Home {
+            self.sense(now, detector::Input::Present { node, life: presence.incarnation });
+        }
         if node == self.me {
             self.ask_all_to_watch();
         }
@@ -370,6 +379,7 @@ impl Membership {
                 let node = NodeId(record.body.subject.0);
                 self.present.remove(&node);
                 self.forget_state(now, node);
+                self.sense(now, detector::Input::Absent(node));
                 self.redraw_soon(now);
             }
             Kind::VERDICT => self.verdict_expired(now, &record),
@@ -423,6 +433,7 @@ impl Membership {
             Timer::Cache => self.cache(now),
             Timer::Keys => self.uphold_words(now),
             Timer::Certificate => self.watch_certificate(now),
+            Timer::Detector => self.wake_detector(now),
         }
     }
 
@@ -448,6 +459,7 @@ impl Machine for Membership {
                 }
             }
             Input::Received { from, message } => self.on_message(now, from, message),
+            Input::Datagram { from, bytes } => self.sense(now, detector::Input::Datagram { from, bytes }),
             Input::Publish(draft) => self.publish(now, draft),
             Input::Say(draft) => self.publish_once(now, draft),
             Input::Counted(admitted) => self.on_counted(now, admitted),

@@ -316,11 +316,14 @@ impl Membership {
             self.redraw_soon(now);
         }
         self.refute_what_stands(now);
-        self.probe_watched(now, late);
+        let observes = self.detector.is_none();
+        if observes {
+            self.probe_watched(now, late);
+        }
         if self.watch.ticks.is_multiple_of(NEIGHBOUR_EVERY) {
             self.probe_neighbours(now, late);
         }
-        if !late {
+        if observes && !late {
             self.judge(now);
         }
     }

@@ -129,8 +129,11 @@ impl Membership {
         }
     }
 
-    /// Counts again, and says so if it came out otherwise.
+    /// Counts again, and says so if it came out otherwise. Where another detector says who is down there is nothing to count.
     pub(super) fn count(&mut self, now: Now, about: NodeId) {
+        if self.detector.is_some() {
+            return;
+        }
         let (state, evidence) = self.outcome(about);
         let before = self.tally.states.get(&about).copied().unwrap_or(Liveness::Alive);
         if state != before {
@@ -139,7 +142,8 @@ impl Membership {
         }
     }
 
-    fn counted(&mut self, now: Now, about: NodeId, state: Liveness, evidence: Vec<Signed<RecordBody>>) {
+    /// A node is in this state from now on.
+    pub(super) fn counted(&mut self, now: Now, about: NodeId, state: Liveness, evidence: Vec<Signed<RecordBody>>) {
         match state {
             Liveness::Alive => self.tally.states.remove(&about),
             Liveness::Down | Liveness::UnreachableFrom(_) => self.tally.states.insert(about, state),

@@ -18,6 +18,7 @@ mod spread;
 mod matching;
 mod explain;
 mod check;
+mod placing;
 #[cfg(test)]
 mod tests;
 
@@ -25,6 +26,7 @@ pub use check::check;
 pub use explain::{Rule, Unplaceable};
 pub use feasible::Reason;
 pub use grade::{VoterPlace, grade};
-pub use plan::{HOURS_A_MONTH, MICRO, plan};
+pub use placing::{Placing, plan_by};
+pub use plan::{HOURS_A_MONTH, MICRO, plan, plan_ranked};
 pub use policy::{AwayInCut, CutContract, Grade, Policy, Recovery, Scale};
 pub use request::{Current, INSTANCES_MAX, Placed, Plan, REJECTED_MAX, Request, WHY_BYTES_MAX, Want};

@@ -22,6 +22,27 @@ pub const MICRO: u64 = 1_000_000;
 /// # Errors
 /// When nobody could keep it, with the rule that failed and what would make it work.
 pub fn plan<'a>(request: &Request, inventory: impl IntoIterator<Item = &'a Capacity>) -> Result<Plan, Unplaceable> {
+    planned(request, inventory, Aim::Best)
+}
+
+/// As [`plan`], with the same rules, but among those who may serve whoever is ranked lowest comes first, and jurisdictions
+/// are not spread over for their own sake. Where that is too dear for the policy, the cheapest as ever.
+///
+/// # Errors
+/// As [`plan`].
+pub fn plan_ranked<'a>(
+    request: &Request,
+    inventory: impl IntoIterator<Item = &'a Capacity>,
+    rank: &dyn Fn(&Capacity) -> u64,
+) -> Result<Plan, Unplaceable> {
+    planned(request, inventory, Aim::By(rank))
+}
+
+fn planned<'a>(
+    request: &Request,
+    inventory: impl IntoIterator<Item = &'a Capacity>,
+    aim: Aim<'_>,
+) -> Result<Plan, Unplaceable> {
     if let Some(message) = contradiction(&request.policy) {
         return Err(Unplaceable { rule: Rule::Policy, message });
     }
@@ -29,7 +50,7 @@ pub fn plan<'a>(request: &Request, inventory: impl IntoIterator<Item = &'a Capac
     if let Want::Replica { replaces } | Want::Copy { replaces, .. } = request.want {
         leave_out_members(request, replaces.map(|replica| replica.0), &mut sifted);
     }
-    let best = Draft::make(request, &sifted, Aim::Best)?;
+    let best = Draft::make(request, &sifted, aim)?;
     if best.within_price(request) {
         return Ok(best.finish(request, &sifted));
     }
@@ -94,7 +115,7 @@ struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
-    fn make(request: &'a Request, sifted: &Sifted<'a>, aim: Aim) -> Result<Self, Unplaceable> {
+    fn make(request: &'a Request, sifted: &Sifted<'a>, aim: Aim<'_>) -> Result<Self, Unplaceable> {
         match request.want {
             Want::All => Self::all(request, sifted, aim),
             Want::Replica { replaces } => Self::replica(request, sifted, aim, replaces.map(|replica| replica.0)),
@@ -104,7 +125,7 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn all(request: &Request, sifted: &Sifted<'a>, aim: Aim) -> Result<Self, Unplaceable> {
+    fn all(request: &Request, sifted: &Sifted<'a>, aim: Aim<'_>) -> Result<Self, Unplaceable> {
         let policy = &request.policy;
         let wanted = usize::try_from(policy.voters).unwrap_or(usize::MAX);
         let voters = spread::voters(policy, &sifted.feasible, aim, request.salt)
@@ -133,7 +154,7 @@ impl<'a> Draft<'a> {
     fn replica(
         request: &'a Request,
         sifted: &Sifted<'a>,
-        aim: Aim,
+        aim: Aim<'_>,
         replaces: Option<u64>,
     ) -> Result<Self, Unplaceable> {
         let policy = &request.policy;
@@ -146,7 +167,7 @@ impl<'a> Draft<'a> {
         Ok(Self { voters: vec![voter], instances: Vec::new(), others, loads: Loads::default(), price_per_hour })
     }
 
-    fn instance(request: &'a Request, sifted: &Sifted<'a>, aim: Aim) -> Result<Self, Unplaceable> {
+    fn instance(request: &'a Request, sifted: &Sifted<'a>, aim: Aim<'_>) -> Result<Self, Unplaceable> {
         let policy = &request.policy;
         let mut loads = Loads::default();
         let (mut at_home, mut served) = (0, BTreeSet::new());
@@ -182,7 +203,7 @@ impl<'a> Draft<'a> {
     }
 
     /// On that very node, which has a copy already.
-    fn instance_on(request: &'a Request, sifted: &Sifted<'a>, aim: Aim, node: NodeId) -> Result<Self, Unplaceable> {
+    fn instance_on(request: &'a Request, sifted: &Sifted<'a>, aim: Aim<'_>, node: NodeId) -> Result<Self, Unplaceable> {
         let hosts = rank::hosts(&sifted.feasible, aim, request.salt);
         let mut loads = Loads::default();
         loads.voting.insert(node);
@@ -199,7 +220,7 @@ impl<'a> Draft<'a> {
     fn copy(
         request: &'a Request,
         sifted: &Sifted<'a>,
-        aim: Aim,
+        aim: Aim<'_>,
         law: Jurisdiction,
         replaces: Option<u64>,
     ) -> Result<Self, Unplaceable> {

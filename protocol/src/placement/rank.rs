@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use super::feasible::Feasible;
-use crate::{capacity::Offer, id::NodeId, random::mix};
+use crate::{
+    capacity::{Capacity, Offer},
+    id::NodeId,
+    random::mix,
+};
 
 /// A round trip of so many microseconds weighs as much as the price itself: at 100 ms a node must ask half to be as good
 /// as one next door.
@@ -19,12 +23,21 @@ const FULL: u128 = 1_000;
 pub(super) type Score = u128;
 
 /// What a plan tries for, in turn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Aim {
+#[derive(Clone, Copy)]
+pub(super) enum Aim<'a> {
     /// The highest grade first, then price and distance.
     Best,
     /// Within the rules, the lowest price.
     Cheapest,
+    /// Within the rules, whatever somebody else ranks first.
+    By(&'a dyn Fn(&Capacity) -> u64),
+}
+
+impl Aim<'_> {
+    /// Whether more jurisdictions are better, whatever it costs.
+    pub(super) const fn spreads(self) -> bool {
+        matches!(self, Self::Best)
+    }
 }
 
 /// A node with its score for one role.
@@ -47,30 +60,27 @@ impl Ranked<'_> {
 }
 
 /// Those that may vote, best first.
-pub(super) fn voters<'a>(feasible: &[Feasible<'a>], aim: Aim, salt: u64) -> Vec<Ranked<'a>> {
+pub(super) fn voters<'a>(feasible: &[Feasible<'a>], aim: Aim<'_>, salt: u64) -> Vec<Ranked<'a>> {
     ranked(feasible, aim, salt, |candidate| candidate.votes.then_some(candidate.replica_price))
 }
 
 /// Those that may hold a copy away, best first.
-pub(super) fn copies<'a>(feasible: &[Feasible<'a>], aim: Aim, salt: u64) -> Vec<Ranked<'a>> {
+pub(super) fn copies<'a>(feasible: &[Feasible<'a>], aim: Aim<'_>, salt: u64) -> Vec<Ranked<'a>> {
     ranked(feasible, aim, salt, |candidate| candidate.copies.then_some(candidate.replica_price))
 }
 
 /// Those that may host, best first.
-pub(super) fn hosts<'a>(feasible: &[Feasible<'a>], aim: Aim, salt: u64) -> Vec<Ranked<'a>> {
+pub(super) fn hosts<'a>(feasible: &[Feasible<'a>], aim: Aim<'_>, salt: u64) -> Vec<Ranked<'a>> {
     ranked(feasible, aim, salt, |candidate| candidate.hosts.then_some(candidate.instance_price))
 }
 
 fn ranked<'a>(
     feasible: &[Feasible<'a>],
-    aim: Aim,
+    aim: Aim<'_>,
     salt: u64,
     asks: impl Fn(&Feasible<'a>) -> Option<u64>,
 ) -> Vec<Ranked<'a>> {
-    let rank = |of: &Feasible<'a>| {
-        let fullness = fullness(&of.capacity.offer);
-        Some(Ranked { score: score(asks(of)?, of.capacity.round_trip, fullness, aim), of: *of })
-    };
+    let rank = |of: &Feasible<'a>| Some(Ranked { score: score(asks(of)?, of.capacity, aim), of: *of });
     let mut ranked: Vec<_> = feasible.iter().filter_map(rank).collect();
     ranked.sort_unstable_by_key(|one| one.key(salt));
     ranked
@@ -84,22 +94,30 @@ fn fullness(offer: &Offer) -> u128 {
         .max(share(offer.used.disk_bytes, offer.total.disk_bytes))
 }
 
-/// The price, made worse by distance and by being full. A price of nothing counts as one micro-unit, so that distance still decides among
-/// those who ask nothing.
-fn score(price: u64, round_trip: Option<Duration>, fullness: u128, aim: Aim) -> Score {
-    let price = u128::from(price.max(1));
+/// Lower is better.
+fn score(price: u64, capacity: &Capacity, aim: Aim<'_>) -> Score {
     match aim {
-        Aim::Cheapest => price,
-        Aim::Best => {
-            let micros = round_trip.unwrap_or(ROUND_TRIP_UNKNOWN).as_micros().min(u128::from(u32::MAX));
-            price * (ROUND_TRIP_UNIT_US + micros) * (FULL + fullness) / FULL
-        }
+        Aim::Best => worsened(price, capacity.round_trip, fullness(&capacity.offer)),
+        Aim::Cheapest => at_least_one(price),
+        Aim::By(rank) => u128::from(rank(capacity)),
     }
+}
+
+/// A price of nothing counts as one micro-unit, so that distance still decides among those who ask nothing.
+fn at_least_one(price: u64) -> u128 {
+    u128::from(price.max(1))
+}
+
+/// The price, made worse by distance and by being full.
+fn worsened(price: u64, round_trip: Option<Duration>, fullness: u128) -> Score {
+    let micros = round_trip.unwrap_or(ROUND_TRIP_UNKNOWN).as_micros().min(u128::from(u32::MAX));
+    at_least_one(price) * (ROUND_TRIP_UNIT_US + micros) * (FULL + fullness) / FULL
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capacity::fixture::{TestNode, capacity};
 
     fn ms(millis: u64) -> Duration {
         Duration::from_millis(millis)
@@ -107,18 +125,21 @@ mod tests {
 
     #[test]
     fn a_hundred_milliseconds_weigh_as_much_as_the_price() {
-        assert_eq!(score(200, Some(ms(0)), 0, Aim::Best), score(100, Some(ms(100)), 0, Aim::Best));
-        assert!(score(101, Some(ms(470)), 0, Aim::Best) > score(110, Some(ms(10)), 0, Aim::Best));
+        assert_eq!(worsened(200, Some(ms(0)), 0), worsened(100, Some(ms(100)), 0));
+        assert!(worsened(101, Some(ms(470)), 0) > worsened(110, Some(ms(10)), 0));
     }
 
     #[test]
     fn the_cheapest_is_the_cheapest_however_far() {
-        assert!(score(100, Some(ms(470)), 0, Aim::Cheapest) < score(101, Some(ms(1)), 0, Aim::Cheapest));
+        let far = Capacity { round_trip: Some(ms(470)), ..capacity(&TestNode::new("ada", "ada-1", "attic", "FR")) };
+        let near = Capacity { round_trip: Some(ms(1)), ..far.clone() };
+        assert!(score(100, &far, Aim::Cheapest) < score(101, &near, Aim::Cheapest));
+        assert!(score(100, &far, Aim::Best) > score(101, &near, Aim::Best));
     }
 
     #[test]
     fn no_price_and_no_distance_overflows() {
-        assert!(score(u64::MAX, Some(Duration::MAX), 0, Aim::Best) < 1 << 108);
-        assert!(score(0, Some(ms(2)), 0, Aim::Best) < score(0, Some(ms(3)), 0, Aim::Best));
+        assert!(worsened(u64::MAX, Some(Duration::MAX), 0) < 1 << 108);
+        assert!(worsened(0, Some(ms(2)), 0) < worsened(0, Some(ms(3)), 0));
     }
 }

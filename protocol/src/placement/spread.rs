@@ -30,7 +30,7 @@ pub(super) enum Shortage {
 pub(super) fn voters<'a>(
     policy: &Policy,
     feasible: &[Feasible<'a>],
-    aim: Aim,
+    aim: Aim<'_>,
     salt: u64,
 ) -> Result<Vec<Ranked<'a>>, Shortage> {
     let ranked = rank::voters(feasible, aim, salt);
@@ -38,7 +38,7 @@ pub(super) fn voters<'a>(
     let rules = Rules {
         votes: wanted,
         sites_shared: false,
-        spread: aim == Aim::Best,
+        spread: aim.spreads(),
         majority_in: policy.cut.home_cut.filter(|_| wanted > 1),
     };
     let best = matching::choose(&ranked, rules);
@@ -116,7 +116,7 @@ pub(super) fn newcomer<'a>(
     policy: &Policy,
     feasible: &[Feasible<'a>],
     others: &[&VoterPlace],
-    aim: Aim,
+    aim: Aim<'_>,
     salt: u64,
 ) -> Result<Ranked<'a>, Shortage> {
     let ranked = rank::voters(feasible, aim, salt);
@@ -128,7 +128,7 @@ pub(super) fn newcomer<'a>(
     let key = |voter: &Ranked<'a>| {
         let (same_operator, same_site, same_law) = crowding(standing(voter), others.iter().copied());
         let off_side = must_be_on_side && keeps_quorum != Some(standing(voter).jurisdiction);
-        let same_law = if aim == Aim::Best { same_law } else { 0 };
+        let same_law = if aim.spreads() { same_law } else { 0 };
         (same_operator, same_site, off_side, same_law, voter.score, voter.node())
     };
     let operators: BTreeSet<_> = ranked.iter().map(|voter| standing(voter).operator).collect();

@@ -59,6 +59,56 @@ fn as_current(capacity: &Capacity, role: Role, number: u64) -> Current {
     Current { role, number, node, standing, price_per_hour: 500 }
 }
 
+/// Those with the highest price first, by the rules.
+#[derive(Debug)]
+struct Dearest;
+
+impl Placing for Dearest {
+    fn plan(&self, request: &Request, inventory: &[&Capacity]) -> Result<Plan, Unplaceable> {
+        let rank = |capacity: &Capacity| u64::MAX - capacity.offer.price.cpu_core_hour;
+        plan_ranked(request, inventory.iter().copied(), &rank)
+    }
+}
+
+/// As many votes as asked for, all of the one that the rules would take first.
+#[derive(Debug)]
+struct Lawless;
+
+impl Placing for Lawless {
+    fn plan(&self, request: &Request, inventory: &[&Capacity]) -> Result<Plan, Unplaceable> {
+        let mut plan = plan(request, inventory.iter().copied())?;
+        let first = plan.voters[0].clone();
+        plan.voters.fill(first);
+        Ok(plan)
+    }
+}
+
+#[test]
+fn another_placement_orders_the_lawful_as_it_likes_and_is_held_to_the_rules() {
+    let (request, mesh) = (all(policy(&["FR", "DE", "BE"], &[])), mesh(&DEMO));
+    let dearest = plan_by(Some(&Dearest), &request, &mesh).unwrap();
+    // cai asks least but stands elsewhere, and is in nobody's plan.
+    assert_eq!(names(&dearest.voters), ["bea", "dan", "ada"]);
+    assert_eq!(plan_by(None, &request, &mesh).unwrap(), plan(&request, &mesh).unwrap());
+    assert_ne!(names(&plan(&request, &mesh).unwrap().voters), names(&dearest.voters));
+    let refused = plan_by(Some(&Lawless), &request, &mesh).unwrap_err();
+    assert_eq!(refused.rule, Rule::Policy);
+    assert!(refused.message.contains("Lawless made a plan that breaks"), "{}", refused.message);
+}
+
+#[test]
+fn another_placement_that_is_too_dear_gives_way_to_the_cheapest() {
+    let mesh = mesh(&DEMO);
+    let monthly = |plan: &Plan| plan.price_per_hour * HOURS_A_MONTH;
+    let at_most = |minor| {
+        let max_price = Some(Money { minor, currency: "EUR".parse().unwrap() });
+        plan_by(Some(&Dearest), &all(Policy { max_price, ..policy(&["FR", "DE", "BE"], &[]) }), &mesh).unwrap()
+    };
+    let (dear, cheap) = (at_most(3), at_most(2));
+    assert!(monthly(&dear) > 2 * MICRO && monthly(&cheap) <= 2 * MICRO);
+    assert_eq!((names(&dear.voters), names(&cheap.voters)), (vec!["bea", "dan", "ada"], vec!["bob", "ada", "dan"]));
+}
+
 /// A plan, checked.
 fn planned(request: &Request, mesh: &[Capacity]) -> Result<Plan, Unplaceable> {
     let plan = plan(request, mesh)?;

@@ -18,6 +18,7 @@ use bocage_protocol::{
     node::Node,
     notice::Notice,
     placement::Policy,
+    policies::Policies,
     random::Seed,
     refusal::Refusal,
     resources::{Price, Resources, Site},
@@ -161,6 +162,7 @@ impl World {
             cell: CellConfig::default(),
             wire: WireRange::default(),
             membership: membership::Config::default(),
+            policies: Policies::default(),
         }
     }
 

@@ -241,7 +241,7 @@ impl World {
                 Output::Learned(record) => {
                     host.learned.insert(record.hash, now);
                 }
-                Output::Expired(_) | Output::Keys(_) => {}
+                Output::Expired(_) | Output::Keys(_) | Output::Datagram { .. } => {}
                 Output::Verdict { about, state, evidence } => host.verdicts.push((now, about, state, evidence)),
                 Output::Keep { key, value: Some(value) } => {
                     host.keyed.insert(key, value);

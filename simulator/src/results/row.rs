@@ -53,7 +53,7 @@ impl Row {
 }
 
 /// Every measure with its unit and what it says.
-pub const MEASURES: [(&str, &str, &str); 22] = [
+pub const MEASURES: [(&str, &str, &str); 23] = [
     ("operation_ms", "ms", "A client's operation (kind: write, read), from its first attempt to its answer."),
     ("acknowledged", "1", "Operations answered within the interval (kind: write, read), by the edge's jurisdiction."),
     (
@@ -79,6 +79,11 @@ pub const MEASURES: [(&str, &str, &str); 22] = [
     ("death", "1", "A process died: one row each, on its node."),
     ("detect_first_ms", "ms", "From the death of a node to the first other node that counted it as down."),
     ("detect_ms", "ms", "From the death of a node to each other node that counted it as down."),
+    (
+        "false_death",
+        "1",
+        "A node counted another as down that lives: well, or stalled (kind): one row each, on that other.",
+    ),
     ("converge_ms", "ms", "From when all faults were over until every node knew the same and every app took writes."),
     ("offer_known_ms", "ms", "From an offer's change until 99 % of the honest nodes concerned knew it."),
     ("rejoin_ms", "ms", "From a process's start until it had its first peer."),

@@ -35,6 +35,8 @@ pub use validate::{Layout, Question, Seat, Validate, Way};
 pub(crate) use mistake::nearest;
 use source::Source;
 
+use crate::policy;
+
 /// A scenario: who is there, how they are linked, what they run, what befalls them, and what must be seen.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -282,6 +284,12 @@ impl Scenario {
         }
         if let Err((key, what)) = self.network.validate() {
             return Err(in_table(key, what));
+        }
+        for (kind, name) in self.knobs.policies() {
+            if let Some(help) = policy::help(kind, name.get_ref()) {
+                let what = format!("there is no {kind} called \"{}\"", name.get_ref());
+                return Err(source.mistake(name.span(), what, Some(help)));
+            }
         }
         for fault in &self.fault {
             if let Err(what) = fault.get_ref().validate(self) {

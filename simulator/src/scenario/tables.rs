@@ -1,13 +1,13 @@
 //! The tables of a scenario file, each with its defaults.
 use bocage_protocol::{placement::AwayInCut, resources::Jurisdiction};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use super::model::{Family, Model};
 use crate::{
     geo::{Access, Figures, Line},
-    measure,
+    measure, policy,
 };
 
 /// Operators of one jurisdiction, all alike.
@@ -401,9 +401,18 @@ impl Default for Churn {
 }
 
 /// Settings of the protocol. Left out: its own default.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Knobs {
+    /// Who says who is down. `bocage` is what ships; see `crate::policy` for others.
+    #[schemars(schema_with = "detectors")]
+    pub detector: Spanned<String>,
+    /// Who says where an app goes, likewise.
+    #[schemars(schema_with = "placements")]
+    pub placement: Spanned<String>,
+    /// By which set of numbers nodes gossip, likewise. The numbers below come after it.
+    #[schemars(schema_with = "gossips")]
+    pub gossip: Spanned<String>,
     /// See `CellConfig::tick`.
     pub tick_ms: Option<u64>,
     /// See `CellConfig::snapshot_entries`.
@@ -422,6 +431,50 @@ pub struct Knobs {
     pub previous_wire_per_mille: u32,
     /// Those of them that are started again speak all versions: an upgrade under way.
     pub upgraded_at_restart: bool,
+}
+
+impl Default for Knobs {
+    fn default() -> Self {
+        let shipped = || Spanned::new(0..0, policy::SHIPPED.to_owned());
+        Self {
+            detector: shipped(),
+            placement: shipped(),
+            gossip: shipped(),
+            tick_ms: None,
+            snapshot_entries: None,
+            lease_ms: None,
+            active_max: None,
+            observers: None,
+            probe_ms: None,
+            repair_ms: None,
+            previous_wire_per_mille: 0,
+            upgraded_at_restart: false,
+        }
+    }
+}
+
+impl Knobs {
+    /// The policies that are chosen by name, each with its key.
+    pub(crate) const fn policies(&self) -> [(&'static str, &Spanned<String>); 3] {
+        [("detector", &self.detector), ("placement", &self.placement), ("gossip", &self.gossip)]
+    }
+}
+
+fn detectors(_: &mut SchemaGenerator) -> Schema {
+    one_of("detector")
+}
+
+fn placements(_: &mut SchemaGenerator) -> Schema {
+    one_of("placement")
+}
+
+fn gossips(_: &mut SchemaGenerator) -> Schema {
+    one_of("gossip")
+}
+
+/// The names that a kind of policy may have.
+fn one_of(kind: &str) -> Schema {
+    json_schema!({ "type": "string", "enum": policy::names(kind), "default": policy::SHIPPED })
 }
 
 /// Which checkers watch. All, unless said otherwise.

@@ -46,7 +46,7 @@ impl<D: Daemon> World<D> {
         let outputs: Vec<_> = std::iter::from_fn(|| store.poll_output()).collect();
         let deadline = store.poll_timeout();
         host.store = Some(store);
-        self.observer.iter_mut().for_each(|observer| observer.started(node));
+        self.detection.started(node);
         self.trace.note(at, node, Way::Opened, u128::from(self.hosts[node as usize].life));
         self.store_act(node, outputs);
         self.store_arm(node, deadline);
@@ -113,6 +113,7 @@ impl<D: Daemon> World<D> {
         self.checks.offers.ended(node);
         let at = self.at;
         let law = self.network.place(node).jurisdiction;
+        self.detection.died(at, node);
         self.observer.iter_mut().for_each(|observer| observer.died(at, node, law));
         self.trace.note(at, node, Way::Fault, u128::from(silently));
     }
@@ -228,6 +229,7 @@ impl<D: Daemon> World<D> {
             self.trace.note(self.at, node, Way::Output, trace::of_output(&output, None));
             match output {
                 Output::Send { .. } => unreachable!("sent above"),
+                Output::Datagram { to, bytes } => self.datagram(node, to, bytes),
                 Output::Dial { peer, via } => self.dial(node, peer, &via),
                 Output::Reserve { relay, wanted } => self.reserve(node, relay, wanted),
                 Output::Hangup { peer } if self.keeps_link(node, peer) => {}
@@ -406,6 +408,7 @@ fn name(step: &Step<Input>) -> &'static str {
         Step::Timeout => "timeout",
         Step::Input(input) => match input {
             Input::Received { .. } => "frame",
+            Input::Datagram { .. } => "datagram",
             Input::Link { .. } => "link",
             Input::Persisted(_) => "persisted",
             Input::PersistFailed(..) => "persist failed",

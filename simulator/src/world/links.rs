@@ -1,5 +1,6 @@
 //! What links do to nodes: dialling, frames, silence.
 use bocage_protocol::{
+    codec::Blob,
     frame::Frame,
     id::NodeId,
     io::{Input, LinkChange, Over, Path, PathKind},
@@ -310,5 +311,21 @@ impl<D: Daemon> World<D> {
             Err(_) => self.tally.count("frames_with_bad_signatures"),
         }
         self.carried = carried;
+    }
+
+    /// What a node's detector says to another's, past all links: it comes by itself, late by what lies between the two, or not
+    /// at all, and waits in no queue. Nobody behind a NAT is reached.
+    pub(super) fn datagram(&mut self, node: u32, to: NodeId, bytes: Blob) {
+        let size_bytes = bytes.len() as u64;
+        self.tally.sent(size_bytes);
+        self.tally.count("datagrams_sent");
+        self.observer.iter_mut().for_each(|observer| observer.sent(node, size_bytes));
+        let Some(peer) = self.numbers.get(&to).copied() else { return self.tally.count("datagrams_lost") };
+        if self.network.loses(node, peer) || self.network.place(peer).at_home || !self.runs(peer) {
+            return self.tally.count("datagrams_lost");
+        }
+        let after = self.network.delay_now(node, peer);
+        let from = self.hosts[node as usize].id;
+        self.later(peer, after, Input::Datagram { from, bytes });
     }
 }

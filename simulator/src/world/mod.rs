@@ -52,6 +52,7 @@ use crate::{
         cut_contract::CutContract, eviction::Eviction, exactly_once::ExactlyOnce, fencing::Fencing, offers::Offers,
     },
     clock::Clock,
+    detection::Detection,
     host::{Daemon, Host},
     memo::{Carried, Memo},
     network::Network,
@@ -279,6 +280,7 @@ pub(crate) struct World<D> {
     liars: Liars,
     shown: Vec<FaultShown>,
     deaths: Deaths,
+    detection: Detection,
     /// When faults began and when they end, once the mesh stands.
     stood: Option<u64>,
     healed: Option<u64>,
@@ -346,6 +348,7 @@ impl<D: Daemon> World<D> {
             liars: Liars::new(stream("liars")),
             shown: Vec::new(),
             deaths: Deaths::default(),
+            detection: Detection::default(),
             stood: None,
             healed: None,
             last_cut_at: 0,

@@ -8,8 +8,9 @@ use bocage_protocol::{
     resources::Jurisdiction,
 };
 
-use super::World;
+use super::{World, offers::WELL_AFTER};
 use crate::{
+    detection::Detected,
     host::Daemon,
     observe::{Observer, Shares},
     results::Row,
@@ -140,10 +141,33 @@ impl<D: Daemon> World<D> {
                     self.tally.count("nodes_called_down");
                 }
                 let Some(about) = self.numbers.get(about).copied() else { return };
-                let law = self.network.place(about).jurisdiction;
-                self.observer.iter_mut().for_each(|observer| observer.noticed(at, by, about, law, notice));
+                if *state == Liveness::Down && self.stood.is_some() {
+                    self.called_down(by, about);
+                }
             }
             _ => {}
+        }
+    }
+
+    /// A node counts another as down: a dead one, or it is mistaken.
+    fn called_down(&mut self, by: u32, about: u32) {
+        let at = self.at;
+        let law = self.network.place(about).jurisdiction;
+        if self.detection.is_dead(about) {
+            if let Some(Detected { took, first }) = self.detection.noticed(at, by, about)
+                && let Some(observer) = &mut self.observer
+            {
+                observer.detected(at, about, law, took, first);
+            }
+            return;
+        }
+        let is_well = self.is_well(about, WELL_AFTER);
+        let stalled_until = self.hosts[about as usize].stalled_until;
+        // Who just came back from somewhere else is no matter of a detector's.
+        if is_well || (stalled_until > 0 && stalled_until + WELL_AFTER > at) {
+            self.detection.mistaken(is_well);
+            let kind = if is_well { "well" } else { "stalled" };
+            self.observer.iter_mut().for_each(|observer| observer.falsely_down(at, about, law, kind));
         }
     }
 

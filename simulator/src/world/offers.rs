@@ -19,7 +19,7 @@ use crate::{
 const APART: u64 = 2 * SECOND;
 
 /// After a node came back, from wherever, verdicts against it may stand for so long.
-const WELL_AFTER: u64 = 15 * SECOND;
+pub(super) const WELL_AFTER: u64 = 15 * SECOND;
 
 /// Who was well for so long is no reason to change a cell.
 const STEADY_AFTER: u64 = 60 * SECOND;
@@ -134,7 +134,7 @@ impl<D: Daemon> World<D> {
     }
 
     /// Whether a node is honest, a member whose key counts, runs, and has done so undisturbed for some time.
-    fn is_well(&self, node: u32, undisturbed: u64) -> bool {
+    pub(super) fn is_well(&self, node: u32, undisturbed: u64) -> bool {
         let host = &self.hosts[node as usize];
         self.liars.is_honest(node)
             && !self.deaths.of_nodes.contains_key(&node)

@@ -576,6 +576,7 @@ impl<D: Daemon> World<D> {
         let lasting = tally.offers.iter().filter(|change| self.runs(change.node) || change.known_99).count() as u64;
         measures.note("offer_changes_known_within_1s", ratio(tally.offer_times.within(SECOND) as u64, lasting));
         self.measure_offers(&mut measures);
+        self.detection.measures(&mut measures);
         measures.note("rejoin_max_ms", tally.rejoins.percentile_ms(1_000));
         measures.note("payload_redundancy", ratio(tally.payloads, tally.payloads_new));
         let node_seconds = tally.node_nanos / SECOND;
@@ -613,6 +614,7 @@ impl<D: Daemon> World<D> {
         counts.insert("verdicts_of_honest_quorums", checks.eviction.looked_at());
         counts.insert("proofs_held_by_honest_nodes", checks.blame.looked_at());
         counts.insert("contradicted_themselves", checks.attribution.shares().0);
+        counts.extend(self.detection.mistakes());
         counts.insert("frames_sent", self.tally.sent_frames);
         counts.insert("frames_received", self.tally.received_frames);
         counts.insert("frames_lost", self.tally.lost_frames);

@@ -110,6 +110,7 @@ async fn answer(mut driver: DriverEnd, clock: Clock) {
         cell: CellConfig::default(),
         wire: bocage_protocol::wire::WireRange::default(),
         membership: membership::Config::default(),
+        policies: bocage_protocol::policies::Policies::default(),
     };
     let now = || Now { instant: clock.instant(), wall: FOUNDED };
     let mut node = Node::open(config, Seed([1; 32]), Boot::default(), now());

@@ -17,6 +17,7 @@ use bocage_protocol::{
     membership,
     node::Node,
     notice::Notice,
+    policies::Policies,
     random::Seed,
     resources::Resources,
     store::Boot,
@@ -53,6 +54,7 @@ fn config() -> Config {
         cell: CellConfig::default(),
         wire: WireRange::default(),
         membership: membership::Config::default(),
+        policies: Policies::default(),
     }
 }
 
@@ -101,6 +103,7 @@ fn drain(node: &mut Node, now: Now) {
                 | Output::Reserve { .. }
                 | Output::Hangup { .. }
                 | Output::Send { .. }
+                | Output::Datagram { .. }
                 | Output::Provide { .. }
                 | Output::Withdraw { .. }
                 | Output::Run(_)

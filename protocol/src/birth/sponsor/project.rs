@@ -14,7 +14,7 @@ use crate::{
     cell::{TenantCommand, Workload, state::RULES_OF_CONVERGING},
     id::{CellId, ContentHash, MeshId, NodeId, TenantId},
     identity::{Admitted, Endorsed, Genesis, Lineage, Succession},
-    placement::{Current, Unplaceable, VoterPlace},
+    placement::{Current, Placing, Unplaceable, VoterPlace},
     record::Keyring,
     refusal::Code,
     time::{Now, Timestamp},
@@ -230,7 +230,7 @@ impl Project {
     }
 
     /// Whom to ask, by what was gathered.
-    pub(super) fn plan(&self, now: Now) -> Result<Plan, Unplaceable> {
+    pub(super) fn plan(&self, now: Now, placing: Option<&dyn Placing>) -> Result<Plan, Unplaceable> {
         let (want, current) = match &self.goal {
             Goal::Seek { description, need } => {
                 let want = match (need.role, need.law, need.node) {
@@ -253,7 +253,7 @@ impl Project {
             Goal::Seek { .. } | Goal::Deploy { .. } | Goal::Plan { .. } | Goal::Release { .. } => None,
         };
         let asked = |capacity: &&Capacity| rejoins.is_none_or(|node| capacity.offer.node == node);
-        placement::plan(&request, self.inventory.candidates().filter(asked))
+        placement::plan_by(placing, &request, self.inventory.candidates().filter(asked))
     }
 
     /// The first candidate that said yes.

@@ -30,7 +30,7 @@ impl Story {
     fn begin() -> Self {
         let here = TestNode::new("ada", "ada-1", "attic", "FR");
         let gates = [TestNode::new("cai", "cai-1", "canal", "CN"), TestNode::new("chu", "chu-1", "quay", "CN")];
-        let mut sponsor = Sponsor::new(here.identity.clone(), mesh(), "localhost".into());
+        let mut sponsor = Sponsor::new(here.identity.clone(), mesh(), "localhost".into(), None);
         let known = gates.iter().map(|gate| (gate.id(), vec![gate.address()])).collect();
         sponsor.handle_input(START, Input::Gates(vec![(law("CN"), known)]));
         assert_eq!(sponsor.poll_output(), None);

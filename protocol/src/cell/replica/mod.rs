@@ -259,7 +259,9 @@ impl Replica {
             }
             Input::Link { node, up } => self.link(node, up),
             Input::Verdict { node, down, evidence } => {
-                self.leading.verdict(node, down.then_some(evidence));
+                // What nobody signed convinces no replica: an experiment's detector has no evidence.
+                let tells = down && !evidence.is_empty();
+                self.leading.verdict(node, tells.then_some(evidence));
                 self.wake_to_mend();
             }
             Input::Drain { node, presence } => {
