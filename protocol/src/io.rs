@@ -38,10 +38,13 @@ pub enum Input {
         frame: Verified<Frame>,
     },
     /// A datagram that the detector of another node sent. Only in experiments: no transport carries any.
+    #[n(9)]
     Datagram {
         /// Who sent it.
+        #[n(0)]
         from: NodeId,
         /// What it says.
+        #[n(1)]
         bytes: Blob,
     },
     /// A link changed.

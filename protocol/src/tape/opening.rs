@@ -8,6 +8,7 @@ use crate::{
     id::{DiskId, MeshId, NodeId},
     identity::{CertificateError, Envelope, Founding, NodeCertificate, NodeIdentity, Signatures, Signed},
     membership::{self, Address},
+    policies::Policies,
     random::Seed,
     store::{Boot, Rot},
     time::Now,
@@ -107,6 +108,8 @@ impl Opening {
             cell,
             wire,
             membership,
+            // No daemon has any.
+            policies: _,
         } = config;
         let Boot { disk, boots, keyed, cells, rot } = boot;
         Self {
@@ -152,6 +155,7 @@ impl Opening {
             cell: self.cell.clone(),
             wire: self.wire,
             membership: self.membership.clone(),
+            policies: Policies::default(),
         };
         Ok((config, signatures))
     }

@@ -80,7 +80,9 @@ pub(super) struct Machinery {
     /// Whom to probe in this round, last first.
     round: Vec<NodeId>,
     probe: Option<Probe>,
-    /// The time for the next probe came while one was under way.
+    /// When the time for the next probe comes.
+    beat: Instant,
+    /// It came while one was under way.
     late: bool,
     awareness: Awareness,
     /// By the number of the ping: who asked for it, under which number.
@@ -95,13 +97,10 @@ impl Machinery {
     pub(super) fn new(swim: Swim, me: NodeId, seed: Seed, now: Instant) -> Self {
         let mut rng = seed.rng();
         let mut agenda = Agenda::default();
-        for (timer, every, reason) in [
-            (Timer::Probe, swim.probe_interval, "probe"),
-            (Timer::Exchange, swim.push_pull_interval, "exchange states"),
-        ] {
-            let at = now + rng.duration_below(every);
-            agenda.set(timer, Some(Deadline { at, reason }));
-        }
+        let beat = now + rng.duration_below(swim.probe_interval);
+        let exchange = now + rng.duration_below(swim.push_pull_interval);
+        agenda.set(Timer::Probe, Some(Deadline { at: beat, reason: "probe" }));
+        agenda.set(Timer::Exchange, Some(Deadline { at: exchange, reason: "exchange states" }));
         Self {
             swim,
             me,
@@ -110,6 +109,7 @@ impl Machinery {
             members: BTreeMap::new(),
             round: Vec::new(),
             probe: None,
+            beat,
             late: false,
             awareness: Awareness::new(swim.awareness_max),
             for_others: BTreeMap::new(),
@@ -186,14 +186,21 @@ impl Machinery {
         }
     }
 
-    /// The time for the next probe has come.
-    fn probe(&mut self, now: Instant) {
-        self.wake(Timer::Probe, now + self.swim.probe_interval, "probe");
+    /// The time for the next probe has come. The beat goes on whatever was missed: who stood still with others must not probe
+    /// in step with them ever after.
+    fn beat(&mut self, now: Instant) {
+        while self.beat <= now {
+            self.beat = self.beat + self.swim.probe_interval;
+        }
+        self.wake(Timer::Probe, self.beat, "probe");
         if self.probe.is_some() {
             self.late = true;
-            return;
+        } else {
+            self.probe(now);
         }
-        self.late = false;
+    }
+
+    fn probe(&mut self, now: Instant) {
         let Some(target) = self.next_target() else { return };
         let number = self.number();
         self.probe = Some(Probe { target, number, owing: 0, asked: false });
@@ -238,31 +245,37 @@ impl Machinery {
         }
     }
 
-    /// The probe under way is over.
-    fn probed(&mut self, now: Instant) -> Option<Probe> {
+    /// The probe under way is over. Call `go_on` once all is said about it.
+    fn probed(&mut self) -> Option<Probe> {
         let probe = self.probe.take()?;
         self.agenda.set(Timer::Unanswered, None);
         self.agenda.set(Timer::Failed, None);
-        if self.late {
-            self.wake(Timer::Probe, now, "probe");
-        }
         Some(probe)
     }
 
+    /// The time for the next probe came meanwhile.
+    fn go_on(&mut self, now: Instant) {
+        if std::mem::take(&mut self.late) {
+            self.probe(now);
+        }
+    }
+
     fn failed(&mut self, now: Instant) {
-        let Some(probe) = self.probed(now) else { return };
+        let Some(probe) = self.probed() else { return };
         // Whoever was asked and says nothing at all: it is rather this node that does not hear.
         self.awareness.worse(if probe.asked { probe.owing } else { 1 });
         if let Some(member) = self.members.get(&probe.target) {
             let at = member.at;
             self.suspect(now, probe.target, at, self.me);
         }
+        self.go_on(now);
     }
 
     fn acknowledged(&mut self, now: Instant, number: u64) {
         if self.probe.as_ref().is_some_and(|probe| probe.number == number) {
-            self.probed(now);
+            self.probed();
             self.awareness.better();
+            self.go_on(now);
         } else if let Some((origin, number)) = self.for_others.remove(&number) {
             self.send(origin, Say::Ack(number));
         }
@@ -437,6 +450,11 @@ impl Machinery {
     pub(super) fn refuted(&self, node: NodeId) -> bool {
         self.members.get(&node).is_some_and(|member| member.at.refuted > 0)
     }
+
+    /// When within an interval its probes begin, in nanoseconds.
+    pub(super) fn phase(&self) -> u128 {
+        u128::from(self.beat.as_nanos()) % self.swim.probe_interval.as_nanos()
+    }
 }
 
 impl Machine for Machinery {
@@ -464,7 +482,7 @@ impl Machine for Machinery {
         while let Some(timer) = self.agenda.pop_due(now) {
             let now = now.instant;
             match timer {
-                Timer::Probe => self.probe(now),
+                Timer::Probe => self.beat(now),
                 Timer::Unanswered => self.unanswered(),
                 Timer::Failed => self.failed(now),
                 Timer::Gossip => self.gossip(now),

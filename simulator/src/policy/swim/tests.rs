@@ -170,6 +170,17 @@ fn who_stands_still_for_a_moment_is_suspected_and_refutes_it() {
 }
 
 #[test]
+fn nodes_that_stood_still_together_probe_out_of_step_as_before() {
+    let mut cluster = Cluster::new(Swim::LAN, 6);
+    let phases = |cluster: &Cluster| cluster.nodes.values().map(Machinery::phase).collect::<Vec<_>>();
+    let before = phases(&cluster);
+    cluster.run(seconds(20));
+    (1..=3).for_each(|number| cluster.stall(number, seconds(3)));
+    cluster.run(seconds(20));
+    assert_eq!(phases(&cluster), before);
+}
+
+#[test]
 fn a_node_that_hears_late_takes_others_for_dead_and_with_lifeguard_it_doubts_itself() {
     let mistakes = |swim: Swim| {
         let mut cluster = Cluster::new(swim, 16);
