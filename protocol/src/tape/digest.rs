@@ -53,6 +53,11 @@ pub fn digest(output: &Output) -> Digest {
             hasher.0.update(&content.0);
             hasher.0.update(bytes);
         }
+        Output::Datagram { to, bytes } => {
+            hasher.0.update(&[5]);
+            hasher.0.update(&to.0);
+            hasher.0.update(bytes);
+        }
         Output::Dial { .. }
         | Output::Reserve { .. }
         | Output::Hangup { .. }

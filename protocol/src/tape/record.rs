@@ -166,5 +166,6 @@ pub fn kind(input: Option<&Input>) -> &'static str {
         Input::Instance { .. } => "instance",
         Input::Reading(_) => "reading",
         Input::Command { .. } => "command",
+        Input::Datagram { .. } => "datagram",
     }
 }

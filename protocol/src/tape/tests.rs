@@ -22,6 +22,7 @@ use crate::{
     io::{Input, InstanceChange, LinkChange, Output, Over, Reading, TransferFault},
     membership,
     placement::Policy,
+    policies::Policies,
     random::Seed,
     record::KeyWord,
     refusal::{Code, Refusal},
@@ -191,6 +192,7 @@ fn inputs() -> Vec<Input> {
         all.push(Input::Received { from: PEER, frame: Verified::own(frame) });
     }
     all.extend(changes().into_iter().map(|change| Input::Link { peer: PEER, change }));
+    all.push(Input::Datagram { from: PEER, bytes: Blob::from("ping") });
     all.push(Input::Persisted(WriteId(5)));
     all.extend(faults().map(|fault| Input::PersistFailed(WriteId(6), fault)));
     all.push(Input::Loaded { read: ReadId(1), result: Ok(None) });
@@ -241,6 +243,7 @@ const fn place(input: &Input) -> usize {
         Input::Instance { .. } => 6,
         Input::Reading(_) => 7,
         Input::Command { .. } => 8,
+        Input::Datagram { .. } => 9,
     }
 }
 
@@ -260,7 +263,7 @@ fn every_input_is_read_from_a_tape_as_it_was() {
             Record::decode(&Record::step(now(), Some(&input))).unwrap_or_else(|error| panic!("{input:?}: {error}"));
         assert_eq!(read, Record::Step { now: now(), input: Some(input) });
     }
-    assert_eq!((places.len(), changes.len(), commands.len()), (9, 14, 22), "a variant is not tested");
+    assert_eq!((places.len(), changes.len(), commands.len()), (10, 14, 22), "a variant is not tested");
     assert_eq!(kinds.iter().filter(|kind| kind.starts_with("frame")).count(), 8, "{kinds:?}");
     assert_eq!(Record::decode(&Record::step(now(), None)).unwrap(), Record::Step { now: now(), input: None });
 }
@@ -297,6 +300,7 @@ fn config() -> Config {
         cell: CellConfig { quiet: Duration::from_nanos(1_500_000_001), ..CellConfig::default() },
         wire: WireRange::up_to(1).unwrap(),
         membership: membership::Config { relays: true, ..membership::Config::default() },
+        policies: Policies::default(),
     }
 }
 
