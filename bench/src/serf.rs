@@ -95,9 +95,9 @@ fn once(serf: &Path, count: usize) -> anyhow::Result<Seen> {
     }
     thread::sleep(STALL_EVERY);
     for _ in 0..STALLS {
-        agents[..STALLED].iter().try_for_each(|agent| agent.signal("-STOP"))?;
+        agents[..STALLED].iter_mut().try_for_each(|agent| agent.signal("-STOP"))?;
         thread::sleep(STALL);
-        agents[..STALLED].iter().try_for_each(|agent| agent.signal("-CONT"))?;
+        agents[..STALLED].iter_mut().try_for_each(|agent| agent.signal("-CONT"))?;
         thread::sleep(STALL_EVERY - STALL);
     }
     thread::sleep(REST);
@@ -148,9 +148,11 @@ impl Agent {
         Ok(Self { child })
     }
 
-    fn signal(&self, signal: &str) -> anyhow::Result<()> {
+    fn signal(&mut self, signal: &str) -> anyhow::Result<()> {
+        // One that ended and was not waited for would still take a signal.
+        anyhow::ensure!(self.child.try_wait()?.is_none(), "an agent ended by itself");
         let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status()?;
-        anyhow::ensure!(sent.success(), "an agent ended by itself");
+        anyhow::ensure!(sent.success(), "an agent could not be signalled");
         Ok(())
     }
 

@@ -261,7 +261,7 @@ fn is_whole_again(demo: &Demo, node: &Value, through: &Value) {
 fn fill(demo: &Demo, through: &Value) {
     let mut set = demo.person.command(&["kv", "set", "guestbook", "much", "-", "--node", control(through)]);
     let mut set = set.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    set.stdin.take().unwrap().write_all(&vec![b'x'; FILL]).unwrap();
-    // The node that leads may be the one that ends.
+    // The node that leads may be the one that ends; then nobody reads all of it.
+    let _ = set.stdin.take().unwrap().write_all(&vec![b'x'; FILL]);
     set.wait().unwrap();
 }

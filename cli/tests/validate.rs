@@ -12,11 +12,11 @@ fn real_processes_and_the_simulator_answer_one_question_and_all_answers_are_kept
     let scenario = scenario.to_str().expect("a path in UTF-8");
     let words = ["sim", "validate", scenario, "--runs", "3", "--seeds", "1", "--out", "kept", "--output", "json"];
     let said = person.types(&words);
-    // Three answers are too few to be sure: 1, for they do not hold, is right too.
-    assert!([0, 1].contains(&said.code), "{}{}", said.out, said.err);
+    // Three answers are too few to be sure, whatever they are.
+    assert_eq!(said.code, 1, "{}{}", said.out, said.err);
     let held: serde_json::Value = serde_json::from_str(&said.out).expect("it is JSON");
-    assert_eq!(said.code == 0, held["holds"].as_bool().expect("it says whether it holds"));
-    // Whatever else goes on at this machine, a way across Europe takes longer than 20 ms, and nothing takes for ever.
+    assert_eq!(held["holds"], false);
+    // Whatever else goes on at this machine, a way across Europe takes longer than 10 ms, and nothing takes for ever.
     for (world, count) in [("real", 3), ("simulated", 5)] {
         let answers = held[world]["all_ms"].as_array().expect("all answers");
         assert_eq!(answers.len(), count);

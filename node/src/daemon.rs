@@ -179,7 +179,8 @@ impl Daemon {
         let mut machine = machine_config(&folder)?;
         let seed = random_seed();
         let tape = tape.map(|settings| FileTape::create(settings, &mut machine, seed)).transpose()?;
-        let store = Store::open(StoreConfig::default(), seed.split("store"), segments, clock.now());
+        // Not the node's own seed, which is on its tape: the key of a new disk comes from this one, and never leaves it.
+        let store = Store::open(StoreConfig::default(), random_seed().split("store"), segments, clock.now());
         let effects = Effects {
             network: Box::new(mesh.clone()),
             blocks: Box::new(Verbs { disk, inlet: inlet.clone() }),

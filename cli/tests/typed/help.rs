@@ -50,6 +50,7 @@ fn every_verb_of_the_issue_has_help_and_takes_a_node() {
         &["sim", "hunt"],
         &["sim", "replay"],
         &["sim", "tape"],
+        &["sim", "validate"],
         &["sim", "bench"],
         &["sim", "schema"],
         &["completion"],

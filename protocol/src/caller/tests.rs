@@ -99,7 +99,6 @@ fn a_leader_whose_link_broke_is_not_asked_again_however_often_its_followers_name
     assert_eq!(sent_to(&outputs), Some(node(1)), "back again, it is asked");
 }
 
-/// A voter may be without a link for other reasons than its death: it is dialled after a while.
 #[test]
 fn after_a_cut_the_voter_that_is_linked_again_is_asked_before_those_that_must_be_dialled() {
     let mut caller = Caller::new(node(9));
@@ -115,6 +114,7 @@ fn after_a_cut_the_voter_that_is_linked_again_is_asked_before_those_that_must_be
     assert_eq!(asked, [3, 1, 2].map(|number| Some(node(number))));
 }
 
+/// A voter may be without a link for other reasons than its death: it is dialled after a while.
 #[test]
 fn a_voter_that_was_lost_long_ago_is_asked_if_another_names_it() {
     let mut caller = Caller::new(node(0));

@@ -204,7 +204,7 @@ impl Scenario {
     }
 
     fn unlike_network(&self) -> Option<Unlike> {
-        let Network { loss_per_mille, burst, duplicates_per_mille, .. } = &self.network;
+        let Network { loss_per_mille, burst, duplicates_per_mille, bandwidth_mbit, .. } = &self.network;
         let help = "take it out";
         match () {
             () if *loss_per_mille > 0 => {
@@ -213,6 +213,9 @@ impl Scenario {
             () if burst.is_some() => Some(unlike("[network.burst]", "emulated links have no bursts", help)),
             () if *duplicates_per_mille > 0 => {
                 Some(unlike("duplicates_per_mille", "streams of real processes bring no frame twice", help))
+            }
+            () if *bandwidth_mbit != Network::default().bandwidth_mbit => {
+                Some(unlike("bandwidth_mbit", "emulated links have no width", help))
             }
             () => None,
         }

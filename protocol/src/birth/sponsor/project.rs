@@ -247,11 +247,14 @@ impl Project {
         let salt = self.purpose.0.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
         let policy = self.policy.clone();
         let withheld = self.withheld.clone();
-        let request = placement::Request { policy, current, want, exclude, withheld, at: now.wall, salt };
         let rejoins = match &self.goal {
             Goal::Seek { need, .. } if need.role == Seeking::Replica => need.node,
             Goal::Seek { .. } | Goal::Deploy { .. } | Goal::Plan { .. } | Goal::Release { .. } => None,
         };
+        // Who rejoins stands in nobody's way: neither the vote that it takes over again nor what came for it in vain.
+        let stays = |at: &Current| at.role == Role::Instance || Some(at.node) != rejoins;
+        let current = current.into_iter().filter(stays).collect();
+        let request = placement::Request { policy, current, want, exclude, withheld, at: now.wall, salt };
         let asked = |capacity: &&Capacity| rejoins.is_none_or(|node| capacity.offer.node == node);
         placement::plan_by(placing, &request, self.inventory.candidates().filter(asked))
     }

@@ -1,10 +1,12 @@
 //! Stories of placing, told to a sponsor alone: what it asks, and what it does with the answers.
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::*;
 use crate::{
     capacity::fixture::{TestNode, WALL, law, mesh},
+    cell::{Member, Need, State, fixture},
     context::WireContext,
+    id::ReplicaId,
     time::Instant,
 };
 
@@ -113,4 +115,38 @@ fn candidates_of_a_node_that_was_not_asked_do_not_count() {
     let stranger = TestNode::new("eve", "eve-1", "elsewhere", "CN");
     story.gate_answers(stranger.id(), request, vec![(stranger.candidate(), vec![stranger.address()])]);
     assert_eq!(story.drain(), [], "China has not answered");
+}
+
+/// A voter lost its disk; the newcomer that came for its vote, on the same node, lost it again.
+#[test]
+fn who_lost_its_disk_again_while_it_rejoined_is_asked_once_more() {
+    let here = TestNode::new("ada", "ada-1", "attic", "FR");
+    let home = here.identity.certificate();
+    let mut sponsor = Sponsor::new(here.identity.clone(), mesh(), "localhost".into(), None);
+    let founding = fixture::Founding::of(&fixture::hosts(3));
+    let mut description = State::found(&founding.genesis()).unwrap().description();
+    description.policy = Policy { home: vec![law("FR")], voters: 3, ..Policy::default() };
+    let voter = &mut description.members[2];
+    (voter.node, voter.operator) = (here.id(), home.operator_id());
+    (voter.site, voter.jurisdiction) = (home.site.clone(), home.jurisdiction);
+    let newcomer = Member { replica: ReplicaId(4), votes: false, ..voter.clone() };
+    let need = Need::rejoin(newcomer.replica, newcomer.node);
+    description.members.push(newcomer);
+    let context = Context::until(RequestId(7), START.instant + Duration::from_secs(10));
+    let goal = Goal::Seek { description: Arc::new(description), need };
+    sponsor.handle_input(START, Input::Start { context, goal: Box::new(goal) });
+    let mut outputs: Vec<Output> = std::iter::from_fn(|| sponsor.poll_output()).collect();
+    let request = outputs
+        .iter()
+        .find_map(|output| match output {
+            Output::AskHere { request, .. } => Some(*request),
+            _ => None,
+        })
+        .expect("the market here is asked");
+    let candidates = vec![(here.candidate(), vec![here.address()])];
+    sponsor.handle_input(START, Input::Candidates { request, named: Named { candidates, withheld: vec![] } });
+    outputs.extend(std::iter::from_fn(|| sponsor.poll_output()));
+    let asked =
+        |output: &Output| matches!(output, Output::Send { to, message: Message::Grant { .. }, .. } if *to == here.id());
+    assert!(outputs.iter().any(asked), "{outputs:?}");
 }

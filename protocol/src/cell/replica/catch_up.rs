@@ -11,7 +11,7 @@ use super::{
 use crate::{
     cell::{Message as CellMessage, Output, RaftMessage, SnapshotOffer, State},
     codec::Blob,
-    id::{ContentHash, NodeId},
+    id::{ContentHash, NodeId, ReplicaId},
     store::{LogEntry, SnapshotMeta, StoreOp},
 };
 
@@ -119,7 +119,7 @@ impl Replica {
             self.withdraw(None);
         }
         let Some(mut provided) = self.provided.take() else { return };
-        let due = provided.repeat(now, |peer| self.waits_for_snapshot(peer));
+        let due = provided.repeat(now, |peer| self.waits_for_snapshot(peer) && !self.wiped.has(ReplicaId(peer)));
         self.provided = Some(provided);
         let line = self.line();
         for message in due {

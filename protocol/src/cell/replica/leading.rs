@@ -353,7 +353,8 @@ impl Replica {
         if self.missed(state).contains(&replica) {
             return Some(Evidence::Missed);
         }
-        state.should_bring_home(member).then_some(Evidence::Policy)
+        let late = state.is_joining_for_long() && state.joining().is_some_and(|(learner, _)| learner == replica);
+        (late || state.should_bring_home(member)).then_some(Evidence::Policy)
     }
 
     /// The lease on a draining node that a newcomer relieves, where the policy has room for no other.

@@ -1,7 +1,7 @@
 //! What a leader does to keep its cell whole, decided by a pure function of the agreed state and of what it sees.
 //!
-//! A voter that has lost its disk rejoins by itself. A lost one is replaced by a learner first; the learner is promoted once it has caught up *and* all who stay know it,
-//! for a voter does not listen to a stranger. A lost instance gets a stand-in at once; its own lease ends only when it has
+//! A voter that has lost its disk rejoins by itself. A lost one is replaced by a learner first; the learner is promoted once it has
+//! caught up *and* all who stay know it, for a voter does not listen to a stranger; one that does not catch up in time is replaced. A lost instance gets a stand-in at once; its own lease ends only when it has
 //! run out, and counts against the policy's upper bound until then.
 //! What stands on a draining node is replaced likewise, but goes on until the stand-in is ready; a leader there hands over first.
 use std::{
@@ -143,6 +143,9 @@ fn mend_voters(state: &State, seen: &Seen<'_>) -> Option<Step> {
         let stay = state.members().filter(|member| member.votes && Some(member.replica) != leaves);
         let introduced = stay.into_iter().all(|member| known(member.replica).committed >= seen.joined_by);
         let understands = state.supports(learner).is_some_and(|rules| rules >= state.rules());
+        if !caught_up && state.is_joining_for_long() {
+            return Some(search(Some(learner)));
+        }
         return (caught_up && introduced && understands).then_some(Step::Promote { learner, leaves });
     }
     let voters: Vec<ReplicaId> = state.members().filter(|member| member.votes).map(|member| member.replica).collect();
@@ -239,6 +242,7 @@ impl Seen<'_> {
                 && !self.is_unlinked(member.node)
                 && self.drains(state, member.node).is_none()
                 && !self.unwilling.contains(&member.replica)
+                && !self.wiped.is_some_and(|wiped| wiped.contains(&member.replica))
         };
         let known = |member: &Member| Some((self.logs.get(&member.replica)?.matched, Reverse(member.replica)));
         let best = state.members().filter(fit).filter_map(known).max()?;
@@ -434,15 +438,25 @@ mod tests {
                 (ReplicaId(4), known(learner, 0)),
             ])
         };
-        let look = |learner, stays| {
+        let look = |state: &State, learner, stays| {
             let logs = logs(learner, stays);
-            mend(&state, &Seen { down: Some(&down), logs, committed: 500, joined_by: 40, ..seen(&state) })
+            mend(state, &Seen { down: Some(&down), logs, committed: 500, joined_by: 40, ..seen(state) })
         };
-        assert_eq!(look(0, 500), [], "it has nothing yet");
-        assert_eq!(look(400, 500), [], "it is far behind");
-        assert_eq!(look(490, 39), [], "replica 3 would not listen to it");
+        assert_eq!(look(&state, 0, 500), [], "it has nothing yet");
+        assert_eq!(look(&state, 400, 500), [], "it is far behind");
+        assert_eq!(look(&state, 490, 39), [], "replica 3 would not listen to it");
         let promote = Step::Promote { learner: ReplicaId(4), leaves: Some(ReplicaId(2)) };
-        assert_eq!(look(490, 40), [promote]);
+        assert_eq!(look(&state, 490, 40), std::slice::from_ref(&promote));
+        let mut entry = fixture::entry(&state, hosts[0].support(&state, ReplicaId(1), crate::cell::state::RULES_MAX));
+        entry.stamp = state.time() + crate::cell::state::JOIN_MAX + Duration::from_secs(1);
+        state.apply(state.applied() + 1, &entry);
+        let votes = |steps: Vec<Step>| {
+            let of_votes =
+                |step: &Step| matches!(step, Step::Promote { .. } | Step::Seek(Need { role: Seeking::Replica, .. }));
+            steps.into_iter().filter(of_votes).collect::<Vec<_>>()
+        };
+        assert_eq!(votes(look(&state, 400, 500)), [seek(Seeking::Replica, Some(4))], "it had its time");
+        assert_eq!(votes(look(&state, 490, 40)), [promote], "it came through after all");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use raft::{
-    StateRole,
+    SnapshotStatus, StateRole,
     eraftpb::{Message, MessageType},
 };
 
@@ -195,6 +195,10 @@ impl Replica {
     pub(super) fn post(&mut self, messages: Vec<Message>) {
         for message in messages {
             if self.wiped.has(ReplicaId(message.to)) {
+                if message.get_msg_type() == MessageType::MsgSnapshot {
+                    // Or raft would wait for its end for ever, and send nothing else to one that is found to be well.
+                    self.raw.report_snapshot(message.to, SnapshotStatus::Failure);
+                }
                 continue;
             }
             let Some(to) = self.node_of(message.to) else { continue };

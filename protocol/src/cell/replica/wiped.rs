@@ -30,11 +30,22 @@ const ASK_EVERY: Duration = Duration::from_secs(2);
 /// What a leader knows of members whose nodes are there.
 #[derive(Debug, Default)]
 pub(super) struct Wiped {
-    /// How far each member's log is known to go, and since when. As many as the cell has members.
-    grown: BTreeMap<ReplicaId, (u64, Instant)>,
+    /// As many as the cell has members.
+    members: BTreeMap<ReplicaId, Known>,
     asked: Instant,
     /// Their nodes hold nothing of the cell.
     found: BTreeSet<ReplicaId>,
+}
+
+/// What this leader saw of a member.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    /// Since when it is one.
+    since: Instant,
+    /// How far its log goes.
+    matched: u64,
+    /// Since when it goes no further though others' do.
+    stands_since: Instant,
 }
 
 impl Wiped {
@@ -63,13 +74,14 @@ impl Replica {
             .filter(|member| counts(state, member))
             .map(|member| (member.replica, member.node))
             .collect();
-        self.wiped.grown.retain(|replica, _| members.iter().any(|(member, _)| member == replica));
+        self.wiped.members.retain(|replica, _| members.iter().any(|(member, _)| member == replica));
         self.wiped.found.retain(|replica| members.iter().any(|(member, _)| member == replica));
         for (replica, _) in &members {
             let matched = prs.get(replica.0).map_or(0, |progress| progress.matched);
-            let (known, since) = self.wiped.grown.entry(*replica).or_insert((matched, now));
-            if *known != matched || matched >= committed {
-                (*known, *since) = (matched, now);
+            let first = Known { since: now, matched, stands_since: now };
+            let known = self.wiped.members.entry(*replica).or_insert(first);
+            if known.matched != matched || matched >= committed {
+                (known.matched, known.stands_since) = (matched, now);
             }
         }
         if now < self.wiped.asked + ASK_EVERY {
@@ -94,15 +106,16 @@ impl Replica {
     /// Whether a member says nothing, or a voter takes nothing in. A newcomer takes in nothing but its first state for long.
     fn is_silent(&self, replica: ReplicaId) -> bool {
         let now = self.now.instant;
-        let Some((_, led_since)) = self.leading.since else { return false };
-        let mute = match self.contact.answered(replica).filter(|answered| *answered >= led_since) {
-            Some(answered) => now.since(answered) > SILENT_AFTER,
-            None => now.since(led_since) > STRANGE_AFTER,
-        };
+        let Some(known) = self.wiped.members.get(&replica) else { return false };
         let votes = |member: &Member| member.replica == replica && member.votes;
-        let stuck = |(_, since): &(u64, Instant)| now.since(*since) > STRANGE_AFTER;
         let is_voter = self.state.as_ref().is_some_and(|state| state.members().any(votes));
-        mute || (is_voter && self.wiped.grown.get(&replica).is_some_and(stuck))
+        // A newcomer holds nothing for as long as it fetches its first state.
+        let silent_after = if is_voter { SILENT_AFTER } else { STRANGE_AFTER };
+        let mute = match self.contact.answered(replica).filter(|answered| *answered >= known.since) {
+            Some(answered) => now.since(answered) > silent_after,
+            None => now.since(known.since) > STRANGE_AFTER,
+        };
+        mute || (is_voter && now.since(known.stands_since) > STRANGE_AFTER)
     }
 
     /// A member's node says what it holds.

@@ -202,6 +202,10 @@ impl Members {
         self.learner().map(|(id, joining)| (id, joining.replaces))
     }
 
+    pub(super) fn joins_since(&self) -> Option<Timestamp> {
+        self.learner().map(|(_, joining)| joining.since)
+    }
+
     /// The voters as they would be with `newcomer` in the place of `replaced`.
     fn swapped(&self, replaced: Option<ReplicaId>, newcomer: VoterPlace) -> Vec<VoterPlace> {
         let stay = self.voters().filter(|member| Some(member.replica) != replaced);

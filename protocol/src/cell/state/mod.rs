@@ -502,6 +502,12 @@ impl State {
         self.members.joining()
     }
 
+    /// Whether the newcomer that [`Self::joining`] names had [`JOIN_MAX`] of cell time, and may be replaced for that alone.
+    #[must_use]
+    pub fn is_joining_for_long(&self) -> bool {
+        self.members.joins_since().is_some_and(|since| self.time > since + JOIN_MAX)
+    }
+
     /// The copies that stand away, by replica id.
     pub fn copies(&self) -> impl Iterator<Item = &Member> {
         self.members.copies().map(|(member, _)| member)

@@ -39,8 +39,8 @@ pub(crate) struct Validate {
     /// What to ask; its [validate] says which question
     #[arg(value_name = "SCENARIO.toml")]
     scenario: PathBuf,
-    /// So many answers of real processes; one mesh gives five of them, then another one is raised; of fewer than five meshes nobody is sure
-    #[arg(long, default_value_t = NonZero::new(30).expect("30 is not 0"), value_name = "N")]
+    /// So many answers of real processes; one mesh gives five of them, then another one is raised; of fewer than twelve meshes nobody is sure
+    #[arg(long, default_value_t = NonZero::new(60).expect("60 is not 0"), value_name = "N")]
     runs: NonZero<u32>,
     /// So many simulated meshes, each with a seed and five answers [default: ten for each mesh of real processes]
     #[arg(long, value_name = "N")]
@@ -60,16 +60,26 @@ impl Validate {
         let layout = experiment.layout().map_err(|error| wrong(&path, &error))?;
         let kept = out.as_ref().map(|out| Kept::begin(&experiment, out)).transpose().map_err(|error| unkept(&error))?;
         let scenario = experiment.scenario();
-        let seeds = u64::from(seeds.map_or(SEEDS_A_MESH * runs.get().div_ceil(ANSWERS_A_MESH), NonZero::get));
+        let meshes = runs.get().div_ceil(ANSWERS_A_MESH);
+        let seeds = seeds.map_or(u64::from(SEEDS_A_MESH) * u64::from(meshes), |seeds| seeds.get().into());
+        let after = seed.checked_add(seeds).ok_or_else(|| {
+            Failure::new(
+                Exit::Usage,
+                "seed",
+                format!("{seeds} seeds from {seed} go beyond {}: take a smaller --seed", u64::MAX),
+            )
+        })?;
         at.say.step(format!("{} in the simulator with {seeds} seeds from {seed}", scenario.name));
-        let answers: Result<Vec<Vec<f64>>, String> =
-            (seed..seed.saturating_add(seeds)).map(|seed| simulated(scenario, seed)).collect();
+        let answers: Result<Vec<Vec<f64>>, String> = (seed..after).map(|seed| simulated(scenario, seed)).collect();
         let simulated = answers.map_err(|what| Failure::new(Exit::Usage, "no-answer", what))?.concat();
         at.say.step(format!("{} as {} real processes, {runs} runs", scenario.name, layout.seats.len()));
         let mut real = Vec::new();
         for first in (1..=runs.get()).step_by(ANSWERS_A_MESH as usize) {
             let of_mesh = first..=runs.get().min(first + ANSWERS_A_MESH - 1);
             real.extend(answers_of_mesh(&layout, of_mesh, seed, at)?);
+            if let Some(kept) = &kept {
+                kept.answers(layout.question, &real, &simulated).map_err(|error| unkept(&error))?;
+            }
         }
         let held = Held::of(scenario, layout.question, real, simulated, seed);
         if let Some(kept) = kept {

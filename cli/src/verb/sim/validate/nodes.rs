@@ -89,7 +89,7 @@ impl Nodes {
         let runtime = runtime.map_err(|error| Failure::io("a runtime", &error))?;
         (0..layout.seats.len()).try_for_each(|node| mesh.start(node)).map_err(|error| unfounded(&error))?;
         let this = Self { mesh, controls, tenant, runtime, say, _home: home };
-        this.until_whole()?;
+        this.until_whole().inspect_err(|_| say.detail(this.mesh.last_words()))?;
         Ok(this)
     }
 

@@ -123,8 +123,8 @@ pub(super) struct Site {
     pub(super) left: Option<ReplicaId>,
     /// What it keeps of a line that ended.
     pub(super) kept: Option<State>,
-    /// The id under which it was a member before it lost its disk.
-    wiped: Option<ReplicaId>,
+    /// Its host granted a replica, and none has joined by that: as with `Cells`, nobody else joins, and a restart forgets it.
+    expects: bool,
     up: bool,
     epoch: u64,
     /// What survives a crash.
@@ -213,7 +213,7 @@ impl World {
             replica: None,
             left: None,
             kept: None,
-            wiped: None,
+            expects: false,
             up: true,
             epoch: 0,
             disk: None,
@@ -500,7 +500,7 @@ impl World {
     }
 
     /// The first spare host that is up and not in the cell yet.
-    fn place(&self, site: usize, need: &Need) -> Option<(Candidate, Signed<Grant>)> {
+    fn place(&mut self, site: usize, need: &Need) -> Option<(Candidate, Signed<Grant>)> {
         let state = self.state(site);
         let taken: BTreeSet<NodeId> = match need.role {
             Seeking::Replica | Seeking::Copy => state.members().map(|member| member.node).collect(),
@@ -515,9 +515,11 @@ impl World {
             let taken = taken.contains(&other.host.node()) && !rejoins(&other.host);
             self.lives_with(site, *at) && !taken && lawful(&other.host)
         };
-        let host = &self.sites.iter().enumerate().find(free)?.1.host;
+        let (at, Site { host, .. }) = self.sites.iter().enumerate().find(free)?;
         let role = Role::from(need.role);
-        Some((host.candidate(), host.grant_to(state, role)))
+        let found = (host.candidate(), host.grant_to(state, role));
+        self.sites[at].expects |= need.role != Seeking::Instance;
+        Some(found)
     }
 
     fn outcome(&mut self, request: RequestId, result: Reached<Applied>) {
@@ -626,6 +628,7 @@ impl World {
         site.up = false;
         site.epoch += 1;
         site.replica = None;
+        site.expects = false;
         site.unsynced.clear();
         site.provides.clear();
         site.armed = None;
@@ -672,7 +675,7 @@ impl World {
         }
         if let (None, Message::Raft { message, .. }) = (&site.replica, &message)
             && site.left != Some(ReplicaId(message.to))
-            && site.wiped.is_none_or(|was| message.to > was.0)
+            && std::mem::take(&mut site.expects)
         {
             let me = site.host.identity();
             site.replica = Some(Replica::join(config, seed, me, cell, ReplicaId(message.to), now));
@@ -765,10 +768,9 @@ impl World {
 
     /// Loses its disk, and runs again a moment later: it holds nothing of the cell.
     pub(super) fn wipe(&mut self, at: usize) {
-        let was = self.replica(at).replica();
         self.crash(at);
         let site = &mut self.sites[at];
-        (site.disk, site.wiped, site.up) = (None, Some(was), true);
+        (site.disk, site.up) = (None, true);
     }
 
     /// Crashes at once.
