@@ -12,7 +12,7 @@ fn help_leads_to_examples_and_names_every_exit_code() {
 
 #[test]
 fn every_verb_of_the_issue_has_help_and_takes_a_node() {
-    let verbs: [&[&str]; 40] = [
+    let verbs: [&[&str]; 41] = [
         &["demo"],
         &["demo", "stop"],
         &["node", "init"],
