@@ -98,7 +98,7 @@ fn once(serf: &Path, count: usize) -> anyhow::Result<Seen> {
         agents[..STALLED].iter_mut().try_for_each(|agent| agent.signal("-STOP"))?;
         thread::sleep(STALL);
         agents[..STALLED].iter_mut().try_for_each(|agent| agent.signal("-CONT"))?;
-        thread::sleep(STALL_EVERY - STALL);
+        thread::sleep(STALL_EVERY.saturating_sub(STALL));
     }
     thread::sleep(REST);
     let mut seen = Seen::default();

@@ -150,7 +150,7 @@ impl FaultFile {
             Ok(Some((look, faults))) => self.take(look, faults),
             Ok(None) => {}
             Err(why) => {
-                tracing::error!(file = %self.path.display(), why, "this file does not read: the faults before stay")
+                tracing::error!(file = %self.path.display(), why, "this file does not read: the faults before stay");
             }
         }
         if std::mem::take(&mut self.rots) {

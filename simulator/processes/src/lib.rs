@@ -173,6 +173,7 @@ impl Mesh {
     }
 
     /// `kill -9`, and when it was done.
+    #[must_use]
     pub fn kill(&self, node: usize) -> Instant {
         let Some(mut running) = self.running(node).take() else { return Instant::now() };
         // Who cannot be killed is dead already.

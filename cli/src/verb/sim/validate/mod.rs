@@ -26,7 +26,7 @@ use crate::{
 const SEEDS_A_MESH: u32 = 10;
 
 /// Asks the question of the scenario's [validate] of real processes, each on an emulated host of its own, and of the
-/// simulator: both medians, their ratio, and its 95 % interval. Needs root (or CAP_NET_ADMIN and CAP_SYS_ADMIN),
+/// simulator: both medians, their ratio, and its 95 % interval. Needs root (or `CAP_NET_ADMIN` and `CAP_SYS_ADMIN`),
 /// /dev/net/tun and iproute2. Nothing else should run on the machine meanwhile.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:

@@ -143,7 +143,7 @@ impl Nodes {
     /// Until the app has all its voters, a leader, and so many instances that run.
     pub(super) fn until_served(&self, app: &App, instances: usize) -> Result<Served, Failure> {
         let (mut served, mut asked) = (None, 0);
-        self.until("the app is whole", || {
+        until("the app is whole", || {
             // Whoever is asked may be the one that is just back.
             asked += 1;
             let control = &self.controls[asked % self.controls.len()];
@@ -165,7 +165,7 @@ impl Nodes {
 
     fn until_whole(&self) -> Result<(), Failure> {
         let seats = self.mesh.seats();
-        self.until("all nodes know each other", || {
+        until("all nodes know each other", || {
             for (seat, control) in seats.iter().zip(&self.controls) {
                 let Ok(status) = self.wait(control.status()) else { return Ok(false) };
                 let alike = seats.iter().filter(|other| other.jurisdiction == seat.jurisdiction).count();
@@ -176,18 +176,18 @@ impl Nodes {
             Ok(true)
         })
     }
+}
 
-    pub(super) fn until(&self, what: &str, mut so: impl FnMut() -> Result<bool, Failure>) -> Result<(), Failure> {
-        let began = Instant::now();
-        while !so()? {
-            if began.elapsed() > PATIENCE {
-                let what = format!("{what}: not within {} s", PATIENCE.as_secs());
-                return Err(Failure::new(Exit::Usage, "processes", what).next("what each process said last: -v"));
-            }
-            thread::sleep(LOOK_EVERY);
+fn until(what: &str, mut so: impl FnMut() -> Result<bool, Failure>) -> Result<(), Failure> {
+    let began = Instant::now();
+    while !so()? {
+        if began.elapsed() > PATIENCE {
+            let what = format!("{what}: not within {} s", PATIENCE.as_secs());
+            return Err(Failure::new(Exit::Usage, "processes", what).next("what each process said last: -v"));
         }
-        Ok(())
+        thread::sleep(LOOK_EVERY);
     }
+    Ok(())
 }
 
 fn unfounded(error: &ProcessesError) -> Failure {
