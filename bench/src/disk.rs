@@ -19,7 +19,7 @@ use crate::{
     client::{Acknowledged, Client},
     demo::{Bocage, Demo, Node, kill},
     failover::compare,
-    table::Figure,
+    table::{Figure, count},
 };
 
 /// Seconds until as many voters hold the app as before, as promised; the book that they fetch is small.
@@ -94,10 +94,6 @@ pub(crate) async fn measure(bocage: &Bocage, runs: usize) -> anyhow::Result<Vec<
         Figure::worst("the same: acknowledged entries lost", "", 0.0, lost),
         Figure::worst("the same: entries doubled", "", 0.0, doubled),
     ])
-}
-
-fn count(count: usize) -> f64 {
-    u32::try_from(count).map_or(f64::INFINITY, f64::from)
 }
 
 async fn run(demo: &Demo, number: u64) -> anyhow::Result<Seen> {

@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use crate::{
     client::{Acknowledged, Client, Entry},
     demo::{Bocage, Demo, kill},
-    table::Figure,
+    table::{Figure, count},
 };
 
 /// Seconds until the next acknowledged write, as promised.
@@ -42,10 +42,6 @@ pub(crate) async fn measure(bocage: &Bocage, runs: usize) -> anyhow::Result<Vec<
         Figure::worst("leader killed: acknowledged entries lost", "", 0.0, lost),
         Figure::worst("leader killed: entries doubled", "", 0.0, doubled),
     ])
-}
-
-fn count(count: usize) -> f64 {
-    u32::try_from(count).map_or(f64::INFINITY, f64::from)
 }
 
 async fn run(demo: &Demo) -> anyhow::Result<Seen> {

@@ -23,7 +23,7 @@ use crate::{
     client::{Acknowledged, Client},
     demo::{Bocage, Demo, Node},
     failover::compare,
-    table::Figure,
+    table::{Figure, count},
 };
 
 /// Clients at each edge.
@@ -88,10 +88,6 @@ pub(crate) async fn measure(bocage: &Bocage, runs: usize) -> anyhow::Result<Vec<
         Figure::worst("rolling restart: entries doubled", "", 0.0, doubled),
         Figure::worst("rolling restart: slowest request", "s", SLOWEST_AT_MOST, slowest),
     ])
-}
-
-fn count(count: usize) -> f64 {
-    u32::try_from(count).map_or(f64::INFINITY, f64::from)
 }
 
 async fn run(demo: &Demo) -> anyhow::Result<(Seen, usize, usize)> {

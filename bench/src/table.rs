@@ -22,6 +22,11 @@ pub(crate) enum Counts {
     Median,
 }
 
+/// So many, as a figure.
+pub(crate) fn count(count: usize) -> f64 {
+    u32::try_from(count).map_or(f64::INFINITY, f64::from)
+}
+
 impl Figure {
     /// Held by its worst run.
     pub(crate) fn worst(name: &str, unit: &'static str, at_most: f64, runs: Vec<f64>) -> Self {

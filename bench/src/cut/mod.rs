@@ -20,7 +20,12 @@ use self::{
     contract::{Cut, Promise, breaches_at_home, breaches_away, silence},
     nodes::{Deployed, Nodes, Side},
 };
-use crate::{client::Acknowledged, demo::Bocage, failover::compare, table::Figure};
+use crate::{
+    client::Acknowledged,
+    demo::Bocage,
+    failover::compare,
+    table::{Figure, count},
+};
 
 /// Seconds that an app may take no write at home, as `cut.toml` of the simulator expects it.
 const SILENCE_AT_MOST: f64 = 30.0;
@@ -89,10 +94,6 @@ pub(crate) fn measure(bocage: &Bocage, runs: usize, lasts: Duration) -> anyhow::
         Figure::worst("cut: acknowledged entries lost", "", 0.0, each(|ran| count(ran.lost))),
         Figure::worst("cut: entries doubled", "", 0.0, each(|ran| count(ran.doubled))),
     ])
-}
-
-fn count(count: usize) -> f64 {
-    u32::try_from(count).map_or(f64::INFINITY, f64::from)
 }
 
 fn run(nodes: &Nodes<'_>, lasts: Duration) -> anyhow::Result<Ran> {

@@ -21,7 +21,7 @@ use self::hostile::{Attack, Kind};
 use crate::{
     client::Client,
     demo::{Bocage, Demo, Node},
-    table::Figure,
+    table::{Figure, count},
 };
 
 /// The p99 under a flood, in quiet p99s, as promised.
@@ -94,10 +94,6 @@ async fn flood(demo: &Demo, kind: Kind, lasting: Duration, quiet: f64) -> anyhow
         Figure::worst(&format!("{name}: requests failed"), "", 0.0, vec![count(seen.failed)]),
         Figure::worst(&format!("{name}: resident at most"), "MiB", RESIDENT_AT_MOST, peaks),
     ])
-}
-
-fn count(count: usize) -> f64 {
-    u32::try_from(count).map_or(f64::INFINITY, f64::from)
 }
 
 async fn warm(demo: &Demo) -> anyhow::Result<()> {

@@ -21,7 +21,10 @@ use self::{
     register::{Op, Register},
     trouble::Trouble,
 };
-use crate::{demo::Bocage, table::Figure};
+use crate::{
+    demo::Bocage,
+    table::{Figure, count},
+};
 
 /// Keys that are fought for: few, so that many ask for one at once.
 const KEYS: u32 = 4;
@@ -62,10 +65,6 @@ pub(crate) fn measure(bocage: &Bocage, histories: usize, seconds: u64) -> anyhow
         Figure::told("linearizability: operations of a history", "", operations),
         Figure::told("linearizability: kills and pauses in it", "", troubles),
     ])
-}
-
-fn count(count: usize) -> f64 {
-    u32::try_from(count).map_or(f64::INFINITY, f64::from)
 }
 
 struct History {

@@ -24,6 +24,8 @@ pub(crate) const MEMBER_ASKED: RequestId = RequestId(u64::MAX);
 pub(super) const SILENT_AFTER: Duration = Duration::from_secs(5);
 /// One that has never answered this leader may be a founder that has not heard of its cell yet.
 pub(super) const STRANGE_AFTER: Duration = Duration::from_secs(10);
+/// Members are looked at so often: a leader ticks ten times as often, and each look goes through all of them.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// A node is asked so often.
 const ASK_EVERY: Duration = Duration::from_secs(2);
 
@@ -32,6 +34,7 @@ const ASK_EVERY: Duration = Duration::from_secs(2);
 pub(super) struct Wiped {
     /// As many as the cell has members.
     members: BTreeMap<ReplicaId, Known>,
+    looked: Instant,
     asked: Instant,
     /// Their nodes hold nothing of the cell.
     found: BTreeSet<ReplicaId>,
@@ -67,6 +70,10 @@ impl Replica {
     /// Asks the nodes of members that are silent, and of those that held nothing, what they hold.
     pub(super) fn ask_the_silent(&mut self) {
         let now = self.now.instant;
+        if now < self.wiped.looked + LOOK_EVERY {
+            return;
+        }
+        self.wiped.looked = now;
         let Some(state) = &self.state else { return };
         let (prs, committed) = (self.raw.raft.prs(), self.raw.raft.raft_log.committed);
         let members: Vec<(ReplicaId, NodeId)> = state
